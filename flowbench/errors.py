@@ -1,0 +1,57 @@
+"""Every exception that flowbench raises on purpose.
+
+FlowbenchError            exit code 2: the user can mend it; the message says what, where and what to do
+├── ConfigError           a bad or misspelt setting
+├── UnknownName           a name that no registry holds (with the closest names)
+├── NameTaken             two plugins under one name
+├── MissingFile           a path that is not there
+├── ModelError            a model or adapter that cannot be loaded
+├── RewardError           a reward that cannot be built, or that failed under `on_error: raise`
+├── RunError              a run folder in the wrong state (locked, foreign, incomplete)
+├── CardMismatch          two evaluations whose settings do not allow a comparison
+└── PolicyMismatch        the on-policy check failed: rollout and replay disagree
+"""
+
+from __future__ import annotations
+
+
+class FlowbenchError(Exception):
+    """Base of all: shown as one sentence, without a traceback, with exit code 2."""
+
+    exit_code = 2
+
+
+class ConfigError(FlowbenchError):
+    """A bad or misspelt setting."""
+
+
+class UnknownName(FlowbenchError):
+    """A name that no registry holds."""
+
+
+class NameTaken(FlowbenchError):
+    """Two plugins under one name."""
+
+
+class MissingFile(FlowbenchError):
+    """A path that is not there."""
+
+
+class ModelError(FlowbenchError):
+    """A model or an adapter that cannot be loaded."""
+
+
+class RewardError(FlowbenchError):
+    """A reward that cannot be built, or that failed under `on_error: raise`."""
+
+
+class RunError(FlowbenchError):
+    """A run folder in the wrong state."""
+
+
+class CardMismatch(FlowbenchError):
+    """Two evaluations whose settings do not allow a comparison."""
+
+
+class PolicyMismatch(FlowbenchError):
+    """Rollout and replay disagree before the first update."""

@@ -1,0 +1,126 @@
+"""Names that come from outside the program (command line, configuration, plugins) -> the factories behind them."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from flowbench.errors import ConfigError, FlowbenchError, MissingFile, NameTaken, UnknownName
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """' Did you mean ...?' when a known name is close, else an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+class Registry:
+    """A table of one kind of plugin.
+
+    A target is an object, or `"module:attribute"`, imported when it is first asked for. Packages may add their own
+    through the entry-point group `group`; these are looked at only when a name is not found or the names are listed.
+    """
+
+    def __init__(self, kind: str, group: str | None = None):
+        self.kind = kind
+        self.group = group
+        self._targets: dict[str, Any] = {}
+        self._cards: dict[str, Any] = {}
+        self._entry_points_read = False
+
+    def add(self, name: str, target: Any, *, card: Any = None) -> None:
+        """Register `target` under `name`. Raises NameTaken when another object holds the name already."""
+        held = self._targets.get(name)
+        if held is not None and not _same_origin(held, target):
+            raise NameTaken(
+                f"{self.kind} '{name}' is registered twice: by {_origin(held)} and by {_origin(target)}. Rename one."
+            )
+        self._targets[name] = target
+        if card is not None:
+            self._cards[name] = card
+
+    def register(self, name: str, *, card: Any = None) -> Callable[[Any], Any]:
+        """Decorator form of `add`."""
+
+        def decorate(target: Any) -> Any:
+            self.add(name, target, card=card)
+            return target
+
+        return decorate
+
+    def get(self, name: str) -> Any:
+        """The object behind `name`, imported now if need be. Raises UnknownName with the close and the known names."""
+        if name not in self._targets:
+            self._read_entry_points()
+        if name not in self._targets:
+            raise UnknownName(
+                f"unknown {self.kind} '{name}'.{did_you_mean(name, self._targets)} Known: {', '.join(self.names())}."
+            )
+        target = self._targets[name]
+        if isinstance(target, str):
+            module, _, attribute = target.partition(":")
+            target = getattr(importlib.import_module(module), attribute)
+            self._targets[name] = target
+        return target
+
+    def card(self, name: str) -> Any:
+        """The card registered with `name` (None when there is none)."""
+        self.get(name)
+        return self._cards.get(name)
+
+    def names(self) -> list[str]:
+        """All names, entry points included, sorted."""
+        self._read_entry_points()
+        return sorted(self._targets)
+
+    def __contains__(self, name: str) -> bool:
+        if name not in self._targets:
+            self._read_entry_points()
+        return name in self._targets
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def _read_entry_points(self) -> None:
+        if self.group is None or self._entry_points_read:
+            return
+        self._entry_points_read = True
+        for entry in entry_points(group=self.group):
+            self.add(entry.name, entry.value)
+
+
+def load_plugin_file(path: str | Path) -> None:
+    """Run a Python file that registers plugins. Only the command line's `--plugin FILE` leads here."""
+    path = Path(path).resolve()
+    if not path.is_file():
+        raise MissingFile(f"--plugin {path}: there is no such file. Give the path of a Python file that registers.")
+    name = f"flowbench_plugin_{path.stem}"
+    if name in sys.modules and getattr(sys.modules[name], "__file__", None) == str(path):
+        return
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"--plugin {path}: not a Python file. Give a file that ends in .py.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except FlowbenchError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"--plugin {path}: it raised {type(error).__name__}: {error}. Mend the file.") from error
+
+
+def _origin(target: Any) -> str:
+    if isinstance(target, str):
+        return target
+    return f"{getattr(target, '__module__', '?')}:{getattr(target, '__qualname__', repr(target))}"
+
+
+def _same_origin(held: Any, target: Any) -> bool:
+    return held is target or _origin(held) == _origin(target)

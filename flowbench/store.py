@@ -1,0 +1,168 @@
+"""Files of a run folder: atomic writes, append-only logs, locks. Nothing here is ever pickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flowbench.errors import MissingFile, RunError
+
+
+def slug(name: str) -> str:
+    """`name` as a file name that can never leave its folder: letters, digits, '.', '_' and '-'."""
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")
+    return safe or "unnamed"
+
+
+def write_bytes(path: str | Path, data: bytes) -> Path:
+    """Write to a temporary name beside `path`, then rename: a reader sees the old file or the whole new one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(f"cannot write {path}: {error.strerror or error}. Free some disk or choose another --out.") from error
+    return path
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """`write_bytes`, UTF-8."""
+    return write_bytes(path, text.encode("utf-8"))
+
+
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """JSON with sorted keys; NaN and infinities become null (unscored), never an invalid token and never 0."""
+    return json.dumps(_finite(value), indent=indent, sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+
+def write_json(path: str | Path, value: Any) -> Path:
+    """Pretty JSON, written atomically."""
+    return write_text(path, to_json(value, indent=2) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Parse one JSON file; MissingFile when it is not there, RunError when it is damaged."""
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFile(f"{path}: there is no such file.")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path}: not valid JSON ({error}). Delete it or restore it.") from error
+
+
+def append_jsonl(path: str | Path, record: Mapping[str, Any]) -> None:
+    """Add one line. A torn last line that a kill left behind is cut off first."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = (to_json(record) + "\n").encode("utf-8")
+    with open(path, "ab+") as file:
+        _cut_torn_line(file)
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_jsonl(path: str | Path) -> list[dict[str, Any]]:
+    """All whole lines of a log ([] when there is no file); a torn last line is dropped."""
+    path = Path(path)
+    if not path.is_file():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    records = []
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            records.append(json.loads(line))
+        except ValueError as error:
+            raise RunError(f"{path}, line {number}: not valid JSON ({error}). Repair or delete that line.") from error
+    return records
+
+
+def digest(value: Any) -> str:
+    """SHA-256 (hex) of a JSON-able value in its canonical form."""
+    return hashlib.sha256(to_json(value).encode("utf-8")).hexdigest()
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 (hex) of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(file)
+
+
+@contextmanager
+def locked(folder: str | Path) -> Iterator[Path]:
+    """Hold a run folder: a second run on it is refused with the number of the process that holds it.
+
+    The lock is an operating-system lock, so that it vanishes with its process however that ends.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ".lock"
+    file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - held for the whole block
+    try:
+        try:
+            _lock(file)
+        except OSError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise RunError(f"{folder} is in use by process {holder}. Wait for it, or give another --out.") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield folder
+    finally:
+        file.close()
+
+
+def _lock(file: Any) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        file.seek(1 << 30)  # a byte far beyond the text, so that others can still read who holds it
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        file.seek(0)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _cut_torn_line(file: Any) -> None:
+    end = file.seek(0, os.SEEK_END)
+    if end == 0:
+        return
+    file.seek(end - 1)
+    if file.read(1) == b"\n":
+        return
+    file.seek(0)
+    file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _sha256(file: Any) -> str:
+    total = hashlib.sha256()
+    for block in iter(lambda: file.read(1 << 20), b""):
+        total.update(block)
+    return total.hexdigest()

@@ -1,0 +1,67 @@
+"""The words every other module speaks: prompts, pictures made for them, detections on them, scores given to them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy
+    from PIL import Image
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One line of a prompt set.
+
+    `id` is unique within its set and stable between versions; `metadata` is what a checkable reward needs
+    (for GenEval: `include` and `exclude` clauses).
+    """
+
+    id: str
+    text: str
+    tag: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Sample:
+    """One picture (PIL, RGB) made for one prompt from one seed."""
+
+    prompt: Prompt
+    image: Image.Image
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a reward says of one sample. Unscored is NaN with a reason in `note`, never 0."""
+
+    value: float
+    parts: dict[str, float] = field(default_factory=dict)
+    note: str = ""
+
+    @classmethod
+    def unscored(cls, reason: str) -> Score:
+        """A score that counts nowhere: `reason` says why, in words a user can act on."""
+        return cls(math.nan, {}, reason)
+
+    @property
+    def is_scored(self) -> bool:
+        return not math.isnan(self.value)
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One object found on a picture: `box` is (x0, y0, x1, y1) in pixels, `score` the confidence in [0, 1]."""
+
+    label: str
+    score: float
+    box: tuple[float, float, float, float]
+    mask: numpy.ndarray | None = None
+    color: str | None = None
+
+
+RewardFunction = Callable[[Sequence[Sample]], list[Score]]
