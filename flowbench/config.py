@@ -1,0 +1,263 @@
+"""Every setting of a training run: YAML (a file or a shipped recipe) + `a.b=c` overrides -> one frozen tree.
+
+Unknown keys are refused with the closest known one. Library functions get plain values or one sub-config, never the tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from flowbench.errors import ConfigError, MissingFile
+from flowbench.registry import did_you_mean
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelConfig(_Frozen):
+    """Which model is trained, and how it is held in memory."""
+
+    name: str = "shapes"
+    """`shapes`, a Hugging Face id, or a diffusers folder."""
+    device: str = "auto"
+    """`auto` (cuda when there is one, else cpu), `cpu`, `cuda`, `cuda:1`, `mps`."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Dtype of the frozen weights; the adapter, the latents and the log-probs stay in float32."""
+
+
+class AdapterConfig(_Frozen):
+    """The LoRA adapter, the only thing that is trained."""
+
+    rank: int = Field(32, ge=1)
+    alpha: float = Field(64.0, gt=0)
+    """The update is scaled by alpha / rank."""
+    targets: Literal["attention", "all-linear"] = "attention"
+    """Which linear layers carry an adapter."""
+
+
+class PromptsConfig(_Frozen):
+    """Where training prompts come from."""
+
+    name: str = "shapes"
+    """A prompt set, or a file (.txt, .csv, .jsonl)."""
+    tag_weights: dict[str, float] | None = None
+    """How often each tag is drawn; without it, every prompt is equally likely."""
+
+    @field_validator("tag_weights")
+    @classmethod
+    def _weights(cls, value: dict[str, float] | None) -> dict[str, float] | None:
+        if value is not None and (min(value.values(), default=-1) < 0 or sum(value.values()) <= 0):
+            raise ValueError("weights must not be negative and must not all be 0")
+        return value
+
+
+class RewardConfig(_Frozen):
+    """What is maximised."""
+
+    name: str | dict[str, float] = "geneval"
+    """One reward, or several with their weights (weight 0: logged only)."""
+    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Options by reward name, e.g. `{geneval: {extra_price: 0.4}}`."""
+    on_error: Literal["raise", "skip"] = "raise"
+    """`skip`: a failed picture is unscored and takes no part in the update."""
+
+
+class RolloutConfig(_Frozen):
+    """How groups of pictures are sampled."""
+
+    groups: int = Field(48, ge=1)
+    """Prompts per training step, over all processes."""
+    group_size: int = Field(24, ge=2)
+    """Pictures per prompt."""
+    micro_batch: int = Field(8, ge=1)
+    """Pictures per forward pass: a fixed slice of a group, the same on any number of processes."""
+    steps: int = Field(10, ge=2)
+    """Denoising steps (Flow-GRPO's denoising reduction)."""
+    guidance: float = Field(4.5, ge=1)
+    """Classifier-free guidance; the guided velocity is the policy. 1: none."""
+    kind: Literal["flow", "cps", "dance"] = "flow"
+    """The stochastic step."""
+    noise_level: float = Field(0.7, ge=0)
+    """`a` in the step's equations."""
+    window: int | None = Field(None, ge=1)
+    """Number of consecutive stochastic steps (fast recipe); null: all but the last step."""
+    window_range: int | None = Field(None, ge=1)
+    """The window lies within this many first steps; null: the first half."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> RolloutConfig:
+        if self.group_size % self.micro_batch:
+            raise ValueError(f"group_size {self.group_size} is not a multiple of micro_batch {self.micro_batch}")
+        if self.window is not None and self.window > self.last_window_step:
+            raise ValueError(f"a window of {self.window} does not fit into the first {self.last_window_step} steps")
+        return self
+
+    @property
+    def last_window_step(self) -> int:
+        """Number of first steps in which the window may lie; the last step is never stochastic."""
+        return min(self.window_range or max(1, self.steps // 2), self.steps - 1)
+
+
+class ObjectiveConfig(_Frozen):
+    """The clipped policy objective and its regularisation."""
+
+    advantage_scale: Literal["group", "batch", "none"] = "batch"
+    """Divide centred rewards by their group's standard deviation, by that of all rewards of the step, or not."""
+    advantage_clip: float = Field(5.0, gt=0)
+    clip_range: float = Field(1e-4, gt=0)
+    """The ratio is clipped to 1 +- this; tiny because log-probs are means over latent elements."""
+    kl: Literal["path", "path_no_dt", "velocity"] = "path"
+    kl_weight: float = Field(0.0, ge=0)
+    """beta; 0: no KL term (and no reference forward pass)."""
+
+
+class OptimizerConfig(_Frozen):
+    """AdamW, its schedule, and the moving average that is evaluated."""
+
+    lr: float = Field(3e-4, gt=0)
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """After the warm-up: constant, or falling to 0 at the end of the run."""
+    warmup: int = Field(0, ge=0)
+    """Training steps of linear warm-up."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = Field(1e-15, gt=0)
+    """Below the usual 1e-8: per-parameter gradients of this objective can be 5e-9."""
+    weight_decay: float = Field(1e-4, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    updates: int = Field(2, ge=1)
+    """Optimizer steps per training step, each on its share of the groups."""
+    ema_decay: float = Field(0.9, ge=0, lt=1)
+    """The average's decay is min((1 + n) / (10 + n), this)."""
+    ema_every: int = Field(8, ge=1)
+    """Optimizer steps between updates of the average."""
+
+
+class TrainConfig(_Frozen):
+    """A complete training run."""
+
+    model: ModelConfig = ModelConfig()
+    adapter: AdapterConfig = AdapterConfig()
+    prompts: PromptsConfig = PromptsConfig()
+    reward: RewardConfig = RewardConfig()
+    rollout: RolloutConfig = RolloutConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    steps: int = Field(300, ge=1)
+    """Training steps."""
+    seed: int = Field(0, ge=0)
+    save_every: int = Field(50, ge=1)
+    """Training steps between checkpoints."""
+    keep: int = Field(3, ge=1)
+    """Checkpoints kept; older ones are deleted."""
+    sample_every: int = Field(50, ge=1)
+    """Training steps between sample grids."""
+    eval_every: int | None = Field(None, ge=1)
+    """Training steps between evaluations of the averaged policy on the dev split; null: none."""
+    out: str = "runs/train"
+    """The run folder."""
+
+    @model_validator(mode="after")
+    def _divides(self) -> TrainConfig:
+        if self.rollout.groups % self.optimizer.updates:
+            raise ValueError(f"rollout.groups {self.rollout.groups} is not a multiple of optimizer.updates {self.optimizer.updates}")
+        if self.objective.kl == "path_no_dt" and self.rollout.kind != "flow":
+            raise ValueError(f"objective.kl path_no_dt exists for rollout.kind flow only, not for {self.rollout.kind}")
+        return self
+
+
+def recipe_names() -> list[str]:
+    """Names of the shipped recipes."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def read_yaml(name: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file, or in the shipped recipe of that name."""
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        path = RECIPES / f"{name}.yaml"
+        if not path.is_file():
+            known = recipe_names()
+            raise ConfigError(f"unknown recipe '{name}'.{did_you_mean(str(name), known)} Known: {', '.join(known)}; or give a .yaml file.")
+    if not path.is_file():
+        raise MissingFile(f"{path}: there is no such configuration file.")
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: a configuration is a mapping of keys to values, not a {type(tree).__name__}.")
+    return tree
+
+
+def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> TrainConfig:
+    """A recipe name, a YAML file or a mapping, then `a.b=c` overrides (values are YAML). Raises ConfigError."""
+    tree = dict(source) if isinstance(source, Mapping) else read_yaml(source)
+    for override in overrides:
+        _set(tree, override)
+    return parse(TrainConfig, tree)
+
+
+def parse(kind: type[TrainConfig], tree: Mapping[str, Any]) -> TrainConfig:
+    """Validate; the first mistake becomes one sentence that names the key and what is allowed."""
+    try:
+        return kind.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(_sentence(error)) from None
+
+
+def to_yaml(config: TrainConfig) -> str:
+    """The whole resolved configuration, in the order in which it is defined."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def setting_names(model: type[BaseModel] = TrainConfig, prefix: str = "") -> list[str]:
+    """All dotted keys."""
+    names = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        nested = isinstance(kind, type) and issubclass(kind, BaseModel)
+        names += setting_names(kind, f"{prefix}{name}.") if nested else [prefix + name]  # type: ignore[arg-type]
+    return names
+
+
+def _set(tree: dict[str, Any], override: str) -> None:
+    key, separator, value = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"override '{override}': write key=value, for example optimizer.lr=1e-4.")
+    *parents, last = key.strip().split(".")
+    node = tree
+    for parent in parents:
+        child = node.get(parent)
+        node[parent] = node = dict(child) if isinstance(child, Mapping) else {}
+    try:
+        node[last] = _number(yaml.safe_load(value))
+    except yaml.YAMLError:
+        raise ConfigError(f"override '{override}': '{value}' is not a YAML value.") from None
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads 1e-4 as text; people mean the number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "configuration"
+    if first["type"] == "extra_forbidden":
+        return f"unknown setting '{key}'.{did_you_mean(key, setting_names())} See docs/configuration.md for all settings."
+    message = first["msg"].removeprefix("Value error, ")
+    shown = "" if isinstance(first.get("input"), Mapping) else f" (it is {first.get('input')!r})"
+    return f"setting '{key}'{shown}: {message[:1].lower()}{message[1:]}."

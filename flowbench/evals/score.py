@@ -1,0 +1,98 @@
+"""Samples -> scores -> records -> the numbers of a summary."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from flowbench.errors import ConfigError
+from flowbench.evals.intervals import interval
+from flowbench.types import Sample, Score
+
+if TYPE_CHECKING:
+    from flowbench.rewards import Reward
+
+Record = dict[str, Any]
+"""One scored picture: prompt_id, index, seed, tag, prompt, image, value (None = unscored), parts, note."""
+
+
+def score_samples(reward: Reward, samples: Sequence[Sample]) -> list[Score]:
+    """One score per sample, from a reward built with `on_error="skip"`.
+
+    A reward that leaves a whole batch unscored may have stumbled over one picture of it: it is asked again picture by
+    picture, so that only that one stays unscored, with its reason.
+    """
+    scores = reward(samples)
+    if reward.per_group or len(samples) == 1 or any(score.is_scored for score in scores):
+        return scores
+    return [reward([sample])[0] for sample in samples]
+
+
+def to_record(sample: Sample, score: Score, *, index: int, image: str) -> Record:
+    """What is kept of one scored picture."""
+    return {
+        "prompt_id": sample.prompt.id,
+        "index": index,
+        "seed": sample.seed,
+        "tag": sample.prompt.tag,
+        "prompt": sample.prompt.text,
+        "image": image,
+        "value": score.value if score.is_scored else None,
+        "parts": {name: float(part) for name, part in score.parts.items()},
+        "note": score.note,
+    }
+
+
+def is_scored(record: Record) -> bool:
+    return record["value"] is not None
+
+
+def metric_values(records: Sequence[Record], metric: str) -> list[float]:
+    """The metric on each record: a part's name, or "value" for the score itself; NaN where it is not scored.
+
+    Raises ConfigError for a metric that no scored record holds.
+    """
+    if metric == "value":
+        return [math.nan if record["value"] is None else float(record["value"]) for record in records]
+    scored = [record for record in records if is_scored(record)]
+    if scored and not any(metric in record["parts"] for record in scored):
+        known = sorted({name for record in scored for name in record["parts"]} | {"value"})
+        raise ConfigError(f"no record holds the metric '{metric}'. Known: {', '.join(known)}.")
+    return [_number(record["parts"].get(metric) if is_scored(record) else None) for record in records]
+
+
+def tags_of(records: Sequence[Record]) -> list[str] | None:
+    """The tag of each record; None when the prompts have no tags."""
+    tags = [record["tag"] for record in records]
+    return None if any(tag is None for tag in tags) else tags
+
+
+def summarise(records: Sequence[Record], metrics: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """{metric: {"overall": interval, "tags": {tag: interval}}}, each interval as a dictionary.
+
+    Overall is the unweighted mean of the tags' means (GenEval's aggregation); per tag it is the mean over pictures.
+    """
+    return {metric: _intervals(records, metric) for metric in metrics}
+
+
+def unscored_reasons(records: Sequence[Record]) -> dict[str, int]:
+    """How often each reason left a picture unscored."""
+    return dict(sorted(Counter(record["note"] for record in records if not is_scored(record)).items()))
+
+
+def _intervals(records: Sequence[Record], metric: str) -> dict[str, Any]:
+    values = metric_values(records, metric)
+    prompt_ids = [record["prompt_id"] for record in records]
+    tags = tags_of(records)
+    per_tag: dict[str, Mapping[str, Any]] = {}
+    for tag in dict.fromkeys(tags or []):
+        chosen = [place for place, other in enumerate(tags or []) if other == tag]
+        per_tag[tag] = asdict(interval([values[i] for i in chosen], [prompt_ids[i] for i in chosen]))
+    return {"overall": asdict(interval(values, prompt_ids, tags)), "tags": per_tag}
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)

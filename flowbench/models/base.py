@@ -1,0 +1,221 @@
+"""The seam to text-to-image flow models, and everything about it that needs no particular family.
+
+Conventions (as in SD3 and diffusers): sigma in [0, 1] is the noise level, x_sigma = (1 - sigma) * x0 + sigma * noise,
+and the velocity is v = noise - x0. Latents and velocities are float32 whatever the weights' dtype.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from flowbench import images
+from flowbench.errors import ConfigError, ModelError
+from flowbench.models import adapter_files, lora
+from flowbench.models.settings import ModelSettings
+from flowbench.types import Prompt, Sample
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+@dataclass(frozen=True)
+class Condition:
+    """B encoded prompts: `embeds` (B, L, D) per token and `pooled` (B, P), in the text encoder's dtype."""
+
+    embeds: torch.Tensor
+    pooled: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.embeds)
+
+    def __getitem__(self, index: slice | torch.Tensor | list[int]) -> Condition:
+        """Rows by slice, list or index tensor."""
+        return Condition(self.embeds[index], self.pooled[index])
+
+    def repeat(self, times: int) -> Condition:
+        """Each row `times` times, copies side by side: rows a, b become a, a, b, b."""
+        return Condition(self.embeds.repeat_interleave(times, dim=0), self.pooled.repeat_interleave(times, dim=0))
+
+    @staticmethod
+    def cat(parts: Sequence[Condition]) -> Condition:
+        """All rows of all parts, in order."""
+        return Condition(torch.cat([part.embeds for part in parts]), torch.cat([part.pooled for part in parts]))
+
+    def to(self, device: torch.device | str) -> Condition:
+        """The same rows on another device."""
+        return Condition(self.embeds.to(device), self.pooled.to(device))
+
+
+class FlowModel(ABC):
+    """A text-to-image flow model: one subclass per family, one adapter ("default") at most.
+
+    name, resolution, vocabulary, default_recipe, guidance, fuse_adapter: see ModelSettings.
+    source: what `load_model` was given for the base weights ("shapes", a hub id or an absolute folder).
+    latent_shape: (C, h, w) of one latent. Weights are frozen; only adapter parameters are ever trained.
+    """
+
+    latent_shape: tuple[int, int, int]
+    transformer: Any
+    """a diffusers transformer module: takes the adapter"""
+    adapter_targets: dict[str, tuple[str, ...]]
+    """named sets of LoRA targets (module name endings); "attention" is the default"""
+    idle_layers: tuple[str, ...] = ()
+    """linear layers whose output the network throws away: no gradient ever reaches an adapter there"""
+
+    def __init__(self, settings: ModelSettings, source: str, device: torch.device, dtype: torch.dtype):
+        self.name = settings.name
+        self.resolution = settings.resolution
+        self.vocabulary = settings.vocabulary
+        self.default_recipe = settings.default_recipe
+        self.guidance = settings.guidance
+        self.fuse_adapter = settings.fuse_adapter
+        self.source = source
+        self.device = device
+        self.dtype = dtype
+
+    # -- what a family provides --------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def encode(self, texts: Sequence[str]) -> Condition:
+        """One row per text. No gradient, deterministic; a text that occurs twice is encoded once."""
+
+    @abstractmethod
+    def sigmas(self, steps: int) -> torch.Tensor:
+        """(steps + 1,) float32 on the CPU, from 1.0 down to 0.0: the model's own schedule."""
+
+    @abstractmethod
+    def velocity(
+        self, x: torch.Tensor, sigma: float | torch.Tensor, condition: Condition, *, guidance: float = 1.0
+    ) -> torch.Tensor:
+        """v (B, C, h, w) float32 at latents x and noise level sigma (a number, or (B,)).
+
+        guidance 1.0 (or less) is no classifier-free guidance, as in diffusers; above, the velocity for the negative
+        prompt "" comes from the same batch. Gradient flows through both when it is enabled.
+        """
+
+    @abstractmethod
+    def decode_pixels(self, latents: torch.Tensor) -> torch.Tensor:
+        """(B, C, h, w) -> (B, 3, H, W) float32 in [0, 1]."""
+
+    # -- latents and pictures ----------------------------------------------------------------------------------------
+
+    def noise(self, seeds: Sequence[int]) -> torch.Tensor:
+        """Initial latents (B, C, h, w) float32, one CPU generator per sample.
+
+        Equal to what diffusers draws in float32 for `generator=[torch.Generator().manual_seed(s) for s in seeds]`;
+        other sizes of batch or devices change nothing. (In 16-bit precision diffusers draws different numbers.)
+        """
+        rows = [torch.randn((1, *self.latent_shape), generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        return torch.cat(rows).to(self.device)
+
+    @torch.no_grad()
+    def sample_latents(
+        self, condition: Condition, seeds: Sequence[int], *, steps: int, guidance: float = 1.0
+    ) -> torch.Tensor:
+        """Final latents (B, C, h, w) of the probability-flow ODE, by Euler steps: x + v * (sigma_next - sigma)."""
+        x = self.noise(seeds)
+        with self.adapter_frozen():
+            for sigma, sigma_next in pairwise(self.sigmas(steps).tolist()):
+                velocity = self.velocity(x, sigma, condition, guidance=guidance)
+                x = x + (torch.tensor(sigma_next) - torch.tensor(sigma)).to(x.device) * velocity
+        return x
+
+    @torch.no_grad()
+    def decode(self, latents: torch.Tensor) -> list[Image.Image]:
+        """RGB pictures, `resolution` pixels square."""
+        return images.to_pil(self.decode_pixels(latents))
+
+    def generate(
+        self, prompts: Sequence[Prompt], seeds: Sequence[int], *, steps: int, guidance: float, batch_size: int = 16
+    ) -> list[Sample]:
+        """One picture per (prompt, seed) by the ODE. Up to rounding, `batch_size` does not change the pictures."""
+        if len(prompts) != len(seeds):
+            raise ConfigError(f"generate: {len(prompts)} prompts but {len(seeds)} seeds. Give one seed per prompt.")
+        samples = []
+        for start in range(0, len(prompts), batch_size):
+            some, some_seeds = prompts[start : start + batch_size], seeds[start : start + batch_size]
+            condition = self.encode([prompt.text for prompt in some])
+            pictures = self.decode(self.sample_latents(condition, some_seeds, steps=steps, guidance=guidance))
+            samples += [Sample(*row) for row in zip(some, pictures, some_seeds, strict=True)]
+        return samples
+
+    # -- the adapter -------------------------------------------------------------------------------------------------
+
+    def add_adapter(
+        self, rank: int, alpha: float, *, seed: int = 0, targets: str | Sequence[str] | None = None
+    ) -> None:
+        """Add a LoRA with B = 0: outputs stay exactly the base model's until B moves.
+
+        A is drawn from N(0, 1/rank^2) by `seed` alone (PEFT's "gaussian", the published choice). `targets`: a name from
+        `adapter_targets` ("attention" by default, "all-linear"), or endings of module names.
+        """
+        if lora.layers(self.transformer):
+            raise ModelError(f"{self.name} already has an adapter. Load a fresh model before adding another.")
+        chosen = self._targets("attention" if targets is None else targets)
+        self._attach({"r": rank, "lora_alpha": alpha, "target_modules": chosen})
+        lora.initialise(self.transformer, seed)
+
+    def adapter_parameters(self) -> dict[str, torch.nn.Parameter]:
+        """Short name -> float32 parameter, sorted by name ({} without an adapter)."""
+        return lora.parameters(self.transformer)
+
+    def adapter_disabled(self) -> AbstractContextManager[None]:
+        """Inside, the model is its base: the reference policy."""
+        return lora.disabled(self.transformer)
+
+    def adapter_frozen(self) -> AbstractContextManager[None]:
+        """Promise that the adapter does not change inside: a fused adapter's weights are then computed only once.
+
+        Forward passes with gradient ignore this and compute their own; the numbers are the same either way.
+        """
+        return lora.frozen(self.transformer)
+
+    def save_adapter(self, folder: str | Path) -> Path:
+        """Write the adapter so that `pipe.load_lora_weights(folder)` and `load_adapter` read it, alpha included."""
+        if not lora.layers(self.transformer):
+            raise ModelError(f"{self.name} has no adapter to save. Call add_adapter or load_adapter first.")
+        tensors = {name: parameter.detach().cpu() for name, parameter in self.adapter_parameters().items()}
+        return adapter_files.write(Path(folder), tensors, lora.config(self.transformer), base=self.source)
+
+    def load_adapter(self, folder: str | Path) -> None:
+        """Read an adapter that `save_adapter`, diffusers or PEFT wrote.
+
+        A model that has an adapter already takes the values into the same parameters (so that an optimizer keeps its
+        hold on them); rank, alpha and targets must then agree.
+        """
+        tensors, config = adapter_files.read(Path(folder))
+        if not lora.layers(self.transformer):
+            self._attach(config)
+        elif not lora.same_shape(lora.config(self.transformer), config):
+            raise ModelError(
+                f"{folder}: its rank or alpha differ from those of the adapter in use. Load a fresh model."
+            )
+        lora.set_parameters(self.transformer, tensors, str(folder))
+
+    def _attach(self, config: dict[str, object]) -> None:
+        # A sum of two weights in 16 bits would round a small adapter away: only float32 weights are fused.
+        lora.attach(self.transformer, config, fuse=self.fuse_adapter and self.dtype == torch.float32)
+
+    def _targets(self, targets: str | Sequence[str]) -> list[str]:
+        linear = [name for name, module in self.transformer.named_modules() if isinstance(module, torch.nn.Linear)]
+        if isinstance(targets, str):
+            if targets not in self.adapter_targets:
+                known = ", ".join(sorted(self.adapter_targets))
+                raise ConfigError(f"adapter targets '{targets}': unknown. Known: {known}, or a list of module names.")
+            return [target for target in self.adapter_targets[targets] if any(_matches(linear, target))]
+        for target in targets:
+            if not any(_matches(linear, target)):
+                raise ConfigError(f"adapter target '{target}': {self.name} has no linear layer whose name ends so.")
+        return list(targets)
+
+
+def _matches(names: Sequence[str], ending: str) -> Iterator[bool]:
+    return (name == ending or name.endswith(f".{ending}") for name in names)

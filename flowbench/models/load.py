@@ -1,0 +1,134 @@
+"""A name or a path -> a model: built-in model, diffusers folder, hub id, run folder or adapter folder."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from flowbench.errors import ConfigError, ModelError
+from flowbench.models import adapter_files, hub
+from flowbench.models.base import FlowModel
+from flowbench.models.settings import ModelSettings
+from flowbench.registry import did_you_mean
+from flowbench.store import read_json
+
+FAMILIES = {"StableDiffusion3Pipeline": "flowbench.models.sd3:SD3Model"}
+BUILT_IN = "shapes"
+INDEX = "model_index.json"
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "bf16": torch.bfloat16,
+    "float16": torch.float16,
+    "fp16": torch.float16,
+}
+
+
+def load_model(
+    name_or_path: str | Path, adapter: str | Path | None = None, *, device: str = "auto", dtype: str = "float32"
+) -> FlowModel:
+    """Load a text-to-image model, with an adapter if one is given or the path is a run or an adapter.
+
+    `name_or_path`: "shapes" (built in), a diffusers folder, a hub id, a run folder (its latest checkpoint), or a
+    checkpoint or adapter folder (its base model is loaded first). `adapter`, where given, is a run, an adapter folder
+    or a hub id, and replaces the path's own. `device`: auto (CUDA, else CPU), or any of torch's. `dtype` is that of
+    the transformer and the text encoders. Raises ModelError, or ConfigError for a bad device or dtype.
+    """
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype '{dtype}': unknown.{did_you_mean(dtype, DTYPES)} Known: {', '.join(DTYPES)}.")
+    where = _device(device)
+    folder, source = _locate(str(name_or_path))
+    if not (folder / INDEX).is_file():
+        own = _adapter_folder(folder)
+        folder, source = _base_of(own)
+        adapter = own if adapter is None else adapter
+    model = _load_pipeline(folder, source, where, DTYPES[dtype])
+    if adapter is not None:
+        model.load_adapter(_adapter_folder(_locate(str(adapter))[0]))
+    return model
+
+
+def _locate(name: str) -> tuple[Path, str]:
+    """(folder, source): the folder behind a name, and the name by which to find it again."""
+    path = Path(name).expanduser()
+    if name == BUILT_IN:
+        return _built_in(), BUILT_IN
+    if path.is_dir():
+        return path, str(path.resolve())
+    if path.exists():
+        raise ModelError(f"{name}: a file, not a model. Give the folder that holds it.")
+    # 'runs/frist' has the form of a hub id, but its parent is a folder here: a misspelt path.
+    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) and not path.parent.is_dir():
+        return hub.fetch(name, [INDEX, "flowbench.json", *adapter_files.FILES]), name
+    siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    guess = did_you_mean(path.name, [*siblings, BUILT_IN])
+    raise ModelError(f"model '{name}': no such folder.{guess} Give '{BUILT_IN}', a folder, or a hub id owner/name.")
+
+
+def _built_in() -> Path:
+    from flowbench import shapes
+
+    if not (Path(shapes.WEIGHTS) / INDEX).is_file():
+        raise ModelError(f"model '{BUILT_IN}': its weights are not installed ({shapes.WEIGHTS}). Reinstall flowbench.")
+    return Path(shapes.WEIGHTS)
+
+
+def _adapter_folder(folder: Path) -> Path:
+    """The adapter in a folder: the folder itself, or a run's latest checkpoint."""
+    if adapter_files.is_adapter(folder):
+        return folder
+    if not (folder / "config.yaml").is_file():
+        model = "" if (folder / INDEX).is_file() else f"no model ({INDEX}), "
+        adapter = f"{adapter_files.DIFFUSERS_WEIGHTS} or {adapter_files.PEFT_WEIGHTS}"
+        raise ModelError(f"{folder}: {model}no run (config.yaml) and no adapter ({adapter}) in it. Check the path.")
+    latest = folder / "checkpoints" / "latest"
+    if not latest.is_file():
+        raise ModelError(f"{folder}: this run has no checkpoint yet. Let it train longer, or give its base model.")
+    checkpoint = latest.parent / latest.read_text(encoding="utf-8").strip()
+    if not adapter_files.is_adapter(checkpoint):
+        raise ModelError(f"{checkpoint}: named by {latest}, but it holds no adapter. Name another checkpoint in it.")
+    return checkpoint
+
+
+def _base_of(adapter: Path) -> tuple[Path, str]:
+    base = adapter_files.base_model(adapter)
+    if not base:
+        raise ModelError(f"{adapter}: it does not name its base model. Give the base model and this folder as adapter.")
+    folder, source = _locate(base)
+    if not (folder / INDEX).is_file():
+        raise ModelError(
+            f"{adapter}: its base '{base}' is no diffusers model. Give the right one, and this as adapter."
+        )
+    return folder, source
+
+
+def _load_pipeline(folder: Path, source: str, device: torch.device, dtype: torch.dtype) -> FlowModel:
+    index = read_json(folder / INDEX)
+    family = _family(str(index.get("_class_name")), folder)
+    if source != BUILT_IN and not Path(source).is_dir():
+        folder = hub.fetch(source, hub.component_patterns(index))
+    name = Path(source).name if Path(source).is_dir() else source
+    return family.from_folder(folder, ModelSettings.read(folder, name), source, device, dtype)
+
+
+def _family(class_name: str, folder: Path) -> Any:
+    if class_name not in FAMILIES:
+        raise ModelError(f"{folder}: '{class_name}' is not supported. Supported: {', '.join(sorted(FAMILIES))}.")
+    import importlib
+
+    module, _, attribute = FAMILIES[class_name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).split("\n")[0].rstrip(".")
+        raise ConfigError(f"device '{name}': not usable here ({reason}). Use auto or cpu.") from error
+    return torch.device(name)

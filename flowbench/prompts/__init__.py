@@ -1,0 +1,7 @@
+"""Prompt sets: named and versioned lists of prompts, used by the trainer and by the benchmarks alike."""
+
+from __future__ import annotations
+
+from flowbench.prompts.sets import PromptSet, find, load, prompt_sets, prompts_digest
+
+__all__ = ["PromptSet", "find", "load", "prompt_sets", "prompts_digest"]

@@ -1,0 +1,67 @@
+"""What a prompt set is, and how a name or a file becomes one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from flowbench import store
+from flowbench.errors import ConfigError
+from flowbench.registry import Registry
+from flowbench.types import Prompt
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """A named, versioned list of prompts with splits.
+
+    `vocabulary` names the objects that the metadata speaks of (`shapes`, `coco80`); "" when nobody says so (a file of
+    one's own). `load(split)` gives the prompts; it raises ConfigError for a split that the set has not.
+    """
+
+    name: str
+    vocabulary: str
+    version: str
+    load: Callable[[str], list[Prompt]]
+
+
+prompt_sets = Registry("prompt set", "flowbench.prompts")
+prompt_sets.add("shapes", "flowbench.prompts.shapes:SHAPES")
+
+
+def find(name_or_file: str | Path) -> PromptSet:
+    """The registered set of that name, or the file of that path (.txt, .csv, .jsonl) as a set.
+
+    Raises UnknownName for a name that is neither, MissingFile for a path that is not there.
+    """
+    from flowbench.prompts import files
+
+    name = str(name_or_file)
+    if name not in prompt_sets and files.looks_like_file(name):
+        return files.file_set(Path(name))
+    found: PromptSet = prompt_sets.get(name)
+    return found
+
+
+def load(name_or_file: str | Path, split: str) -> list[Prompt]:
+    """The prompts of one split ("train", "dev", "test"); a file has no splits and gives all its prompts for each."""
+    prompt_set = find(name_or_file)
+    prompts = list(prompt_set.load(split))
+    _check(prompt_set.name, split, prompts)
+    return prompts
+
+
+def prompts_digest(prompts: Iterable[Prompt]) -> str:
+    """SHA-256 (hex) over id, text, tag and metadata of each prompt, in order: equal digests, equal prompts."""
+    return store.digest([[prompt.id, prompt.text, prompt.tag, prompt.metadata] for prompt in prompts])
+
+
+def _check(name: str, split: str, prompts: list[Prompt]) -> None:
+    if not prompts:
+        raise ConfigError(f"prompt set '{name}', split '{split}', holds no prompts. Choose another split.")
+    seen: set[str] = set()
+    for prompt in prompts:
+        if prompt.id in seen:
+            raise ConfigError(f"prompt set '{name}', split '{split}', holds the id '{prompt.id}' twice. Rename one.")
+        seen.add(prompt.id)

@@ -1,0 +1,16 @@
+"""The prompts of the built-in world, in GenEval's six tags and metadata format (see flowbench/shapes/grammar.py)."""
+
+from __future__ import annotations
+
+from flowbench.prompts.sets import PromptSet
+from flowbench.types import Prompt
+
+
+def load(split: str) -> list[Prompt]:
+    """All prompts of "train", "dev" or "test", grouped by tag."""
+    from flowbench.shapes import grammar
+
+    return list(grammar.prompts(split))
+
+
+SHAPES = PromptSet(name="shapes", vocabulary="shapes", version="1", load=load)

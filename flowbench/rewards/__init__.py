@@ -1,0 +1,34 @@
+"""Rewards: written once; the trainer optimises them, the benchmark runner reports them.
+
+A reward is a factory whose keyword parameters are its options; it returns a function `list[Sample] -> list[Score]`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_LAZY = {
+    "Card": "flowbench.rewards.card",
+    "Reward": "flowbench.rewards.base",
+    "build": "flowbench.rewards.combine",
+    "register": "flowbench.rewards.catalog",
+    "registry": "flowbench.rewards.catalog",
+}
+__all__ = ["Card", "Reward", "build", "register", "registry"]
+
+if TYPE_CHECKING:
+    from flowbench.rewards.base import Reward
+    from flowbench.rewards.card import Card
+    from flowbench.rewards.catalog import register, registry
+    from flowbench.rewards.combine import build
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'flowbench.rewards' has no attribute '{name}'")
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

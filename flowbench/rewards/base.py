@@ -1,0 +1,155 @@
+"""One built reward: calls the plugin's function, checks what comes back, gives a failure its name."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
+from typing import Any, Literal
+
+from flowbench.errors import ConfigError, FlowbenchError, RewardError
+from flowbench.registry import did_you_mean
+from flowbench.rewards.card import Card
+from flowbench.rewards.catalog import registry
+from flowbench.types import RewardFunction, Sample, Score
+
+OnError = Literal["raise", "skip"]
+
+
+class Reward:
+    """A reward ready to score: `reward(samples) -> scores`, as many and in the same order.
+
+    A `per_group` reward is called once for each prompt with all of that prompt's samples, so hand it whole groups.
+    An exception inside the reward's function becomes a RewardError (`on_error="raise"`), or unscored samples with the
+    reason (`"skip"`). A function that breaks the contract (wrong length, not a Score, an infinite value) always raises.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        function: RewardFunction,
+        *,
+        card: Card,
+        per_group: bool = False,
+        on_error: OnError = "raise",
+    ):
+        self.name = name
+        self.card = card
+        self.per_group = per_group
+        self.parts: dict[str, Reward] = {}
+        self._function = function
+        self._on_error = on_error
+
+    def __call__(self, samples: Sequence[Sample]) -> list[Score]:
+        scores: list[Score | None] = [None] * len(samples)
+        for places in self._batches(samples):
+            for place, score in zip(places, self._score([samples[place] for place in places]), strict=True):
+                scores[place] = score
+        return [score for score in scores if score is not None]
+
+    def close(self) -> None:
+        """Let go of what the reward holds (a process, a connection): calls its function's own `close`, if any."""
+        close = getattr(self._function, "close", None)
+        if close is not None:
+            close()
+
+    def _batches(self, samples: Sequence[Sample]) -> list[list[int]]:
+        """Places of the samples to score together: all of them, or one list per prompt."""
+        if not self.per_group:
+            return [list(range(len(samples)))] if samples else []
+        groups: dict[str, list[int]] = {}
+        for place, sample in enumerate(samples):
+            groups.setdefault(sample.prompt.id, []).append(place)
+        return list(groups.values())
+
+    def _score(self, samples: list[Sample]) -> list[Score]:
+        try:
+            scores = self._function(samples)
+        except Exception as error:
+            reason = f"reward '{self.name}' failed: {type(error).__name__}: {error}"
+            if self._on_error == "skip":
+                return [Score.unscored(reason)] * len(samples)
+            raise RewardError(
+                f"{reason.rstrip('.')}. Mend the cause, or set `on_error: skip` to leave such samples unscored."
+            ) from error
+        if not isinstance(scores, Sequence) or len(scores) != len(samples):
+            got = f"{len(scores)} scores" if isinstance(scores, Sequence) else type(scores).__name__
+            raise RewardError(
+                f"reward '{self.name}' got {len(samples)} samples and returned {got}. "
+                "Return a list with one Score for each sample, in the same order."
+            )
+        return [self._checked(score) for score in scores]
+
+    def _checked(self, score: Any) -> Score:
+        """The same score with plain floats (they go into JSON); an unscored one always has a reason."""
+        if not isinstance(score, Score):
+            raise RewardError(
+                f"reward '{self.name}' returned a {type(score).__name__} where a flowbench.Score belongs. "
+                "Wrap the number: Score(value)."
+            )
+        value = self._number(score.value, "a value")
+        note = score.note
+        if math.isnan(value) and not note:
+            note = f"reward '{self.name}' gave NaN and no reason"
+        parts = {key: self._number(part, f"the part '{key}'") for key, part in score.parts.items()}
+        return Score(value, parts, note)
+
+    def _number(self, value: Any, what: str) -> float:
+        if not isinstance(value, Real) or math.isinf(value):
+            raise RewardError(
+                f"reward '{self.name}' returned {what} of {value!r}. "
+                "Give a finite number, or Score.unscored(reason) when there is none."
+            )
+        return float(value)
+
+
+def build_one(
+    name: str, *, vocabulary: str | None = None, options: Mapping[str, Any] | None = None, on_error: OnError = "raise"
+) -> Reward:
+    """Build one registered reward. Raises UnknownName, ConfigError (bad options) or RewardError (all else)."""
+    factory = registry.get(name)
+    settings = _settings(name, factory, vocabulary, options or {})
+    try:
+        function = factory(**settings)
+    except FlowbenchError:
+        raise
+    except Exception as error:
+        raise RewardError(
+            f"reward '{name}' cannot be built: {type(error).__name__}: {error}. Check its options."
+        ) from error
+    if not callable(function):
+        raise RewardError(
+            f"reward '{name}' was built into a {type(function).__name__}, which cannot be called. "
+            "A reward is a factory that returns the function which scores a list of samples."
+        )
+    per_group = bool(getattr(function, "per_group", False) or getattr(factory, "per_group", False))
+    card = registry.card(name) or Card(name, summary=(inspect.getdoc(factory) or "").partition("\n")[0])
+    return Reward(name, function, card=card, per_group=per_group, on_error=on_error)
+
+
+def _settings(
+    name: str, factory: Callable[..., Any], vocabulary: str | None, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The factory's keyword arguments: the given options, checked against its signature, and the vocabulary."""
+    parameters = inspect.signature(factory).parameters
+    takes_anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    known = [
+        key
+        for key, parameter in parameters.items()
+        if key != "vocabulary" and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    ]
+    for key in options:
+        if key not in known and (key == "vocabulary" or not takes_anything):
+            listed = f"Its options: {', '.join(known)}." if known else "It has no options."
+            raise ConfigError(f"reward '{name}' has no option '{key}'.{did_you_mean(key, known)} {listed}")
+    missing = [key for key in known if parameters[key].default is inspect.Parameter.empty and key not in options]
+    if missing:
+        raise ConfigError(
+            f"reward '{name}' needs a value for its option '{missing[0]}'. Give it, or, if the reward is yours: "
+            "its parameters are its options, and it returns the function that takes the samples."
+        )
+    settings = dict(options)
+    if "vocabulary" in parameters:
+        settings["vocabulary"] = vocabulary
+    return settings

@@ -1,0 +1,274 @@
+"""The GenEval rule: from the objects found on a picture to a verdict on its prompt.
+
+Source: Ghosh et al. 2023 (arXiv 2310.11513) and its published evaluation code, djghosh13/geneval at af4902f. `correct`
+is that rule. What we add, and where the published training reward (flow_grpo's reward server) differs, is said at
+`judge`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from flowbench.errors import RewardError
+from flowbench.types import Detection
+
+RELATIONS = ("left of", "right of", "above", "below")
+
+Box = tuple[float, float, float, float]
+ColorOf = Callable[[Detection], str]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the rule says of one picture; see `judge`. `reason` is empty exactly when `correct`."""
+
+    correct: bool
+    strict: bool
+    exclusive: bool
+    score: float
+    reason: str
+    extras: int
+
+
+@dataclass(frozen=True)
+class Clause:
+    """One `include` clause: `count` objects of a class, maybe of a colour, maybe somewhere from an earlier clause's."""
+
+    label: str
+    count: int
+    color: str | None = None
+    relation: str | None = None
+    target: int = 0
+
+    @property
+    def number_of_terms(self) -> int:
+        return 1 + (self.color is not None) + (self.relation is not None)
+
+
+def judge(
+    detections: Sequence[Detection],
+    spec: Mapping[str, Any],
+    color_of: ColorOf,
+    *,
+    confidence: float = 0.3,
+    counting_confidence: float = 0.9,
+    max_per_class: int = 16,
+    position_threshold: float = 0.1,
+    max_overlap: float = 1.0,
+) -> Verdict:
+    """Judge one picture's detections against its prompt's GenEval metadata.
+
+    `spec` is {tag, include: [{class, count, color?, position?}], exclude?: [{class, count}]}; position is [relation,
+    number of an earlier clause].
+    `color_of` names a detection's colour; it is asked once for each detection and only where a colour matters.
+    Detections count when their score is above `confidence` (`counting_confidence` for the tag "counting"), at most
+    `max_per_class` of a class by descending score (equal scores keep their order); `max_overlap` below 1 drops boxes
+    that overlap a better one of their class that much.
+
+    correct: the official rule. It wants AT LEAST `count` objects of a class and looks at the `count` best ones only.
+    strict: correct, with exactly `count` objects of every included class.
+    exclusive: strict, and `extras` is 0.
+    extras: detections above `confidence` (for counting too) that nothing asked for: of other classes, of the label
+    "unknown", and those beyond the count of an included class. `max_per_class` does not limit them.
+    score: in [0, 1], the mean of one term for every count, colour and position asked for. Count: 1 - |count - found| /
+    count, not below 0. Colour and position are 0 while the count is not exact; else the share of the objects with the
+    colour, and 1 or 0. Deviations from flow_grpo's reward server, which is `flowgrpo.partial_score`: there a count
+    term may be negative, and a wrong position earns (1, 1, 0, 1) / 4 instead of (1, 1, 0) / 3.
+
+    Clauses are independent, as in the official code: two clauses with one class and two colours look at the same
+    objects, so that "a red circle and a blue circle" can never be correct. Prompt sets avoid such prompts.
+    Raises RewardError when the metadata is malformed.
+    """
+    clauses = read_clauses(spec)
+    threshold = counting_confidence if spec.get("tag") == "counting" else confidence
+    objects = group_by_class(detections, threshold, max_per_class, max_overlap)
+    named = _remember(color_of)
+    official = _walk(clauses, objects, named, position_threshold, exact=False)
+    exact = _walk(clauses, objects, named, position_threshold, exact=True)
+    unwanted = _unwanted(spec, objects)
+    failures = [outcome.failure for outcome in official if outcome.failure] + unwanted
+    strict = not unwanted and not any(outcome.failure for outcome in exact)
+    extras = _count_extras(clauses, group_by_class(detections, confidence, None, max_overlap))
+    terms = sum(clause.number_of_terms for clause in clauses)
+    earned = math.fsum(term for outcome in exact for term in outcome.terms)
+    return Verdict(
+        correct=not failures,
+        strict=strict,
+        exclusive=strict and extras == 0,
+        score=earned / terms if terms else float(strict),
+        reason="; ".join(failures),
+        extras=extras,
+    )
+
+
+def read_clauses(spec: Mapping[str, Any]) -> list[Clause]:
+    """The `include` clauses, checked. Raises RewardError that says which clause is malformed and how."""
+    return [_read_clause(place, entry) for place, entry in enumerate(spec.get("include", []))]
+
+
+def group_by_class(
+    detections: Iterable[Detection], threshold: float, limit: int | None, max_overlap: float
+) -> dict[str, list[Detection]]:
+    """Detections with a score above `threshold`, by class, best first, at most `limit` of each."""
+    groups: dict[str, list[Detection]] = {}
+    confident = [detection for detection in detections if detection.score > threshold]
+    for detection in sorted(confident, key=lambda detection: -detection.score):
+        groups.setdefault(detection.label, []).append(detection)
+    return {label: _drop_overlapping(group[:limit], max_overlap) for label, group in groups.items()}
+
+
+def relations(box: Box, other: Box, threshold: float = 0.1) -> set[str]:
+    """Where the object of `box` is, seen from the one of `other`: none, one or two of RELATIONS."""
+    offsets, rests = [], []
+    for low, high in ((0, 2), (1, 3)):
+        offset = (box[low] + box[high]) / 2 - (other[low] + other[high]) / 2
+        size = abs(box[high] - box[low]) + abs(other[high] - other[low])
+        offsets.append(offset)
+        rests.append(math.copysign(max(abs(offset) - threshold * size, 0.0), offset))
+    if all(abs(rest) < 1e-3 for rest in rests):
+        return set()
+    dx, dy = (rest / math.hypot(*offsets) for rest in rests)  # divided by the whole offset, as published
+    holds = {"left of": dx < -0.5, "right of": dx > 0.5, "above": dy < -0.5, "below": dy > 0.5}
+    return {relation for relation, true in holds.items() if true}
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    terms: list[float]
+    failure: str = ""
+
+
+def _walk(
+    clauses: list[Clause],
+    objects: Mapping[str, list[Detection]],
+    color_of: ColorOf,
+    position_threshold: float,
+    *,
+    exact: bool,
+) -> list[_Outcome]:
+    """Check the clauses in order; `exact` refuses a surplus too. A clause may look back at those that held."""
+    outcomes = []
+    matched: list[list[Detection] | None] = []
+    for clause in clauses:
+        found = objects.get(clause.label, [])
+        outcome = _check(clause, found, matched, color_of, position_threshold, exact)
+        outcomes.append(outcome)
+        matched.append(None if outcome.failure else found[: clause.count])
+    return outcomes
+
+
+def _check(
+    clause: Clause,
+    objects: list[Detection],
+    matched: list[list[Detection] | None],
+    color_of: ColorOf,
+    position_threshold: float,
+    exact: bool,
+) -> _Outcome:
+    """One clause: the terms it earned before its first failure, and that failure."""
+    label, count, number = clause.label, clause.count, len(objects)
+    terms = [max(1 - abs(count - number) / count, 0.0)]
+    if number < count or (exact and number > count):
+        return _Outcome(terms, f"expected {label}{'==' if exact else '>='}{count}, found {number}")
+    found = objects[:count]
+    if clause.color is not None:
+        colors = [color_of(detection) for detection in found]
+        right = colors.count(clause.color)
+        terms.append(right / count)
+        if right < count:
+            seen = ", ".join(f"{colors.count(color)} {color}" for color in sorted(set(colors)))
+            return _Outcome(terms, f"expected {clause.color} {label}>={count}, found {seen}")
+    if clause.relation is not None:
+        failure = _misplaced(clause, found, matched[clause.target], position_threshold)
+        terms.append(0.0 if failure else 1.0)
+        return _Outcome(terms, failure)
+    return _Outcome(terms)
+
+
+def _misplaced(clause: Clause, found: list[Detection], targets: list[Detection] | None, threshold: float) -> str:
+    """Why the found objects are not all placed as asked; empty when they are."""
+    if targets is None:
+        return f"no target for {clause.label} to be {clause.relation}"
+    for detection, target in product(found, targets):
+        seen = relations(detection.box, target.box, threshold)
+        if clause.relation not in seen:
+            place = " and ".join(relation for relation in RELATIONS if relation in seen) or "in no clear place from"
+            return f"expected {clause.label} {clause.relation} {target.label}, found {place} it"
+    return ""
+
+
+def _unwanted(spec: Mapping[str, Any], objects: Mapping[str, list[Detection]]) -> list[str]:
+    failures = []
+    for place, entry in enumerate(spec.get("exclude", [])):
+        label, count = _read_amount(f"GenEval metadata, exclude clause {place}", entry)
+        number = len(objects.get(label, []))
+        if number >= count:
+            failures.append(f"expected {label}<{count}, found {number}")
+    return failures
+
+
+def _count_extras(clauses: list[Clause], present: Mapping[str, list[Detection]]) -> int:
+    asked: dict[str, int] = {}
+    for clause in clauses:
+        asked[clause.label] = max(asked.get(clause.label, 0), clause.count)
+    return sum(max(len(group) - asked.get(label, 0), 0) for label, group in present.items())
+
+
+def _drop_overlapping(group: list[Detection], max_overlap: float) -> list[Detection]:
+    """Greedy suppression, best first; an overlap of `max_overlap` or more drops the lesser box. 1 keeps all."""
+    if max_overlap >= 1:
+        return group
+    kept: list[Detection] = []
+    for detection in group:
+        if all(_overlap(better.box, detection.box) < max_overlap for better in kept):
+            kept.append(detection)
+    return kept
+
+
+def _overlap(box: Box, other: Box) -> float:
+    """Intersection over union of boxes whose last pixel counts (+1), as published."""
+    common = _area((max(box[0], other[0]), max(box[1], other[1]), min(box[2], other[2]), min(box[3], other[3])))
+    union = _area(box) + _area(other) - common
+    return common / union if union else 0.0
+
+
+def _area(box: Box) -> float:
+    return max(box[2] - box[0] + 1, 0) * max(box[3] - box[1] + 1, 0)
+
+
+def _read_clause(place: int, entry: Mapping[str, Any]) -> Clause:
+    where = f"GenEval metadata, include clause {place}"
+    label, count = _read_amount(where, entry)
+    position = entry.get("position")
+    if position is None:
+        return Clause(label, count, entry.get("color"))
+    relation, target = position if isinstance(position, (list, tuple)) and len(position) == 2 else (position, None)
+    if relation not in RELATIONS or not isinstance(target, int) or not 0 <= target < place:
+        raise RewardError(
+            f"{where}: its position is {position!r}. Give [relation, number of an earlier clause, from 0], "
+            f"the relation being one of: {', '.join(RELATIONS)}."
+        )
+    return Clause(label, count, entry.get("color"), relation, target)
+
+
+def _read_amount(where: str, entry: Mapping[str, Any]) -> tuple[str, int]:
+    label, count = entry.get("class"), entry.get("count")
+    if not isinstance(label, str) or not isinstance(count, int) or count < 1:
+        raise RewardError(f"{where}: class is {label!r} and count is {count!r}. Give a name and a count of 1 or more.")
+    return label, count
+
+
+def _remember(color_of: ColorOf) -> ColorOf:
+    """`color_of`, asked once for each detection (by identity: a detection's mask cannot be hashed)."""
+    known: dict[int, str] = {}
+
+    def remembered(detection: Detection) -> str:
+        if id(detection) not in known:
+            known[id(detection)] = color_of(detection)
+        return known[id(detection)]
+
+    return remembered

@@ -1,0 +1,147 @@
+"""What can be asked of the built-in world: kinds, colours, and every prompt in GenEval's six tags and metadata format.
+
+Counting, colors, position and color_attr have enough prompts to be split into train, dev and test sets that share
+none. single_object and two_object do not: all splits hold the same prompts, which are then tested on unseen seeds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import permutations, product
+from typing import Any
+
+from flowbench.errors import ConfigError
+from flowbench.types import Prompt
+
+KINDS = ("circle", "square", "triangle", "star", "cross", "heart", "diamond", "ring")
+COLORS: dict[str, tuple[int, int, int]] = {
+    "red": (220, 30, 30),
+    "orange": (255, 150, 20),
+    "yellow": (250, 235, 40),
+    "green": (30, 160, 50),
+    "blue": (30, 70, 225),
+    "purple": (130, 40, 170),
+    "pink": (255, 150, 200),
+    "brown": (110, 60, 25),
+    "black": (15, 15, 15),
+    "white": (250, 250, 250),
+}
+RELATIONS = ("left of", "right of", "above", "below")
+NUMBERS = {2: "two", 3: "three", 4: "four"}
+TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
+SPLITS = ("train", "dev", "test")
+SHARED_TAGS = ("single_object", "two_object")
+"""Tags whose prompts stand in every split: tested on unseen seeds only."""
+
+HELD_OUT = {"counting": (40, 24), "colors": (30, 15), "position": (40, 24), "color_attr": (40, 40)}
+"""Prompts of each tag that go to (test, dev); the rest is for training."""
+
+
+def plural(kind: str) -> str:
+    """'cross' -> 'crosses', by GenEval's rule: '+es' when the name ends in s, else '+s'."""
+    return kind + ("es" if kind.endswith("s") else "s")
+
+
+def with_article(words: str) -> str:
+    """'orange ring' -> 'an orange ring', by GenEval's rule: 'an' exactly when the first letter is a vowel."""
+    return ("an " if words[0] in "aeiou" else "a ") + words
+
+
+@lru_cache(maxsize=None)
+def prompts(split: str) -> tuple[Prompt, ...]:
+    """All prompts of one split, grouped by tag in the order of TAGS. Raises ConfigError for an unknown split."""
+    if split not in SPLITS:
+        raise ConfigError(f"prompt set 'shapes' has no split '{split}'. Choose one of {', '.join(SPLITS)}.")
+    return tuple(prompt for tag in TAGS for prompt in _split(tag)[split])
+
+
+def _split(tag: str) -> dict[str, list[Prompt]]:
+    all_prompts = [_prompt(metadata) for metadata in _GENERATORS[tag]()]
+    if tag in SHARED_TAGS:
+        return dict.fromkeys(SPLITS, all_prompts)
+    num_test, num_dev = HELD_OUT[tag]
+    # A hash of the text is a fixed shuffle that no change of the generator's order can disturb.
+    shuffled = sorted(all_prompts, key=lambda prompt: hashlib.sha256(prompt.text.encode()).hexdigest())
+    return {
+        "test": shuffled[:num_test],
+        "dev": shuffled[num_test : num_test + num_dev],
+        "train": shuffled[num_test + num_dev :],
+    }
+
+
+def _prompt(metadata: dict[str, Any]) -> Prompt:
+    text = metadata["prompt"]
+    name = text.removeprefix("a photo of ").replace(" ", "-")
+    return Prompt(id=f"{metadata['tag']}-{name}", text=text, tag=metadata["tag"], metadata=metadata)
+
+
+def _metadata(tag: str, text: str, include: list[dict[str, Any]], exclude: list[dict[str, Any]] | None = None) -> dict:
+    entry: dict[str, Any] = {"tag": tag, "include": include}
+    if exclude is not None:
+        entry["exclude"] = exclude
+    entry["prompt"] = f"a photo of {text}"
+    return entry
+
+
+def _single_object() -> Iterator[dict]:
+    for kind in KINDS:
+        yield _metadata("single_object", with_article(kind), [{"class": kind, "count": 1}])
+
+
+def _two_object() -> Iterator[dict]:
+    for a, b in permutations(KINDS, 2):
+        include = [{"class": a, "count": 1}, {"class": b, "count": 1}]
+        yield _metadata("two_object", f"{with_article(a)} and {with_article(b)}", include)
+
+
+def _counting() -> Iterator[dict]:
+    for (count, word), color, kind in product(NUMBERS.items(), (None, *COLORS), KINDS):
+        clause: dict[str, Any] = {"class": kind, "count": count}
+        if color is not None:
+            clause["color"] = color
+        text = f"{word} {color + ' ' if color else ''}{plural(kind)}"
+        yield _metadata("counting", text, [clause], [{"class": kind, "count": count + 1}])
+
+
+def _colors() -> Iterator[dict]:
+    for color, kind in product(COLORS, KINDS):
+        yield _metadata("colors", with_article(f"{color} {kind}"), [{"class": kind, "count": 1, "color": color}])
+
+
+def _position() -> Iterator[dict]:
+    for (a, b), relation in product(permutations(KINDS, 2), RELATIONS):
+        include = [{"class": b, "count": 1}, {"class": a, "count": 1, "position": [relation, 0]}]
+        yield _metadata("position", f"{with_article(a)} {relation} {with_article(b)}", include)
+
+
+def _color_attr() -> Iterator[dict]:
+    for (a, b), (color_a, color_b) in product(permutations(KINDS, 2), permutations(COLORS, 2)):
+        include = [{"class": a, "count": 1, "color": color_a}, {"class": b, "count": 1, "color": color_b}]
+        text = f"{with_article(f'{color_a} {a}')} and {with_article(f'{color_b} {b}')}"
+        yield _metadata("color_attr", text, include)
+
+
+_GENERATORS = {
+    "single_object": _single_object,
+    "two_object": _two_object,
+    "counting": _counting,
+    "colors": _colors,
+    "position": _position,
+    "color_attr": _color_attr,
+}
+
+
+def slots(prompt: Prompt) -> dict[str, str]:
+    """The prompt taken apart: first and second kind and colour in reading order, count, relation ('' = absent)."""
+    include = prompt.metadata["include"]
+    relation = ""
+    if prompt.tag == "position":
+        include = include[::-1]  # the metadata names the reference object first, the text names it last
+        relation = include[0]["position"][0]
+    found = {"count": str(include[0]["count"]), "relation": relation}
+    for order, clause in zip(("first", "second"), (*include, {}), strict=False):
+        found[f"{order}_kind"] = clause.get("class", "")
+        found[f"{order}_color"] = clause.get("color", "")
+    return found

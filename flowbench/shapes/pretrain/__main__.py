@@ -1,0 +1,55 @@
+"""`python -m flowbench.shapes.pretrain --out FOLDER`: make the built-in model from nothing.
+
+Seeded and resumable: run the same command again after any interruption. On two CPU cores the whole takes about two
+hours; `--stage decoder` needs only the first two stages and can run beside the transformer.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import torch
+
+from flowbench.shapes.pretrain import export, text, transformer, vae
+from flowbench.shapes.pretrain.loop import StageConfig
+
+STAGES = ("text", "vae", "transformer", "decoder", "export")
+TEXT = StageConfig(steps=1500, lr=2e-3, ema=0.99)
+VAE = StageConfig(steps=5000, lr=2e-3, ema=0.998)
+DECODER = StageConfig(steps=5000, lr=1e-3, ema=0.998)
+TRANSFORMER = StageConfig(steps=24_000, lr=2e-3, ema=0.999, warmup=200, log_every=100, save_every=1000)
+TEXT_SEED, VAE_BATCH, TRANSFORMER_BATCH, CORPUS = 0, 64, 128, 120_000
+
+
+@click.command(help=__doc__)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for states, curves and the pipeline.")
+@click.option("--stage", type=click.Choice(("all", *STAGES)), default="all", help="Run only this stage.")
+@click.option("--seed", default=0, help="Seed of every draw.")
+@click.option("--threads", default=1, help="CPU threads; one is enough for a model this small.")
+@click.option("--steps", default=TRANSFORMER.steps, help="Steps of the transformer stage.")
+def main(out: Path, stage: str, seed: int, threads: int, steps: int) -> None:
+    torch.set_num_threads(threads)
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / "tokenizer" / "vocab.json").is_file():
+        text.build_tokenizer(out / "tokenizer")
+    tokenizer = text.load_tokenizer(out / "tokenizer")
+    encoders = [text.train_text_encoder(out, index, tokenizer, TEXT, seed) for index in (1, 2)]
+    if stage == "text":
+        return
+    autoencoder = vae.train_vae(out, VAE, VAE_BATCH, seed)
+    if stage == "vae":
+        return
+    if stage in ("all", "decoder", "export"):
+        autoencoder = vae.refine_decoder(out, autoencoder, DECODER, VAE_BATCH, seed)
+        if stage == "decoder":
+            return
+    corpus = transformer.build_corpus(out, tokenizer, encoders, autoencoder, CORPUS, seed)
+    config = StageConfig(**{**TRANSFORMER.__dict__, "steps": steps})
+    model = transformer.train_transformer(out, corpus, config, TRANSFORMER_BATCH, seed)
+    export.write_pipeline(out / "pipeline", out / "tokenizer", encoders, autoencoder, model)
+    print(f"pipeline: {out / 'pipeline'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""The last stage: the parts as one Stable Diffusion 3 pipeline folder that plain diffusers loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from flowbench.shapes import world
+from flowbench.shapes.pretrain.text import load_tokenizer
+from flowbench.store import write_json
+
+
+def write_pipeline(folder: Path, tokenizer_folder: Path, encoders: list[Any], vae: Any, transformer: Any) -> None:
+    """Save as `StableDiffusion3Pipeline` without T5, and `flowbench.json` with what flowbench wants to know."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
+
+    pipeline = StableDiffusion3Pipeline(
+        transformer=transformer, vae=vae, scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0),
+        text_encoder=encoders[0], tokenizer=load_tokenizer(tokenizer_folder),
+        text_encoder_2=encoders[1], tokenizer_2=load_tokenizer(tokenizer_folder),
+        text_encoder_3=None, tokenizer_3=None,
+    )  # fmt: skip
+    pipeline.save_pretrained(str(folder), safe_serialization=True)
+    write_json(
+        folder / "flowbench.json",
+        {
+            "name": "shapes",
+            "vocabulary": "shapes",
+            "resolution": world.SIZE,
+            "max_sequence_length": 0,
+            "default_recipe": "shapes-geneval",
+            "fuse_adapter": True,
+        },
+    )

@@ -1,0 +1,53 @@
+"""Tensors in files: safetensors, written atomically, with a small JSON header. Optimizers included; no pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save as to_bytes
+
+from flowbench.errors import MissingFile
+from flowbench.store import write_bytes
+
+
+def save_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor], header: Mapping[str, str] | None = None) -> Path:
+    """Write named tensors and a header of strings as one safetensors file."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return write_bytes(path, to_bytes(plain, metadata=dict(header or {})))
+
+
+def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Read what `save_tensors` wrote: (tensors on the CPU, header). Raises MissingFile."""
+    if not Path(path).is_file():
+        raise MissingFile(f"{path}: there is no such file.")
+    with safe_open(str(path), framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+
+
+def adam_state(optimizer: torch.optim.Optimizer, names: Iterable[str]) -> dict[str, torch.Tensor]:
+    """The state of an Adam-like optimizer as flat tensors `<name>/<entry>`; `names` in the order of its parameters."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    return {
+        f"{name}/{entry}": torch.as_tensor(value)
+        for name, parameter in zip(names, parameters, strict=True)
+        for entry, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def restore_adam_state(
+    optimizer: torch.optim.Optimizer, names: Iterable[str], tensors: Mapping[str, torch.Tensor]
+) -> None:
+    """Inverse of `adam_state`, onto the devices of the parameters."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for name, parameter in zip(names, parameters, strict=True):
+        state: dict[str, Any] = {}
+        for key, value in tensors.items():
+            if key.rpartition("/")[0] == name:
+                entry = key.rpartition("/")[2]
+                state[entry] = value.clone() if entry == "step" else value.to(parameter.device, copy=True)
+        if state:
+            optimizer.state[parameter] = state

@@ -1,0 +1,89 @@
+"""Which pictures a training step makes: a function of (seed, step), not an iterator. Resuming needs no state."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy
+
+from flowbench.config import RolloutConfig
+from flowbench.errors import ConfigError
+from flowbench.registry import did_you_mean
+from flowbench.sampling.schedule import stochastic_steps
+from flowbench.types import Prompt
+
+
+@dataclass(frozen=True)
+class Group:
+    """`size` pictures of one prompt. All members share the stochastic steps, none shares its noise."""
+
+    step: int
+    index: int
+    prompt: Prompt
+    size: int
+    stochastic: tuple[int, ...]
+    seed: int
+
+    def latent_seed(self, member: int) -> int:
+        """Seed of a member's initial latent."""
+        return draw_seed(self.seed, "latent", self.step, self.index, member)
+
+    def noise_seed(self, member: int, denoising_step: int) -> int:
+        """Seed of a member's noise at one stochastic step."""
+        return draw_seed(self.seed, "noise", self.step, self.index, member, denoising_step)
+
+
+def draw_seed(*key: int | str) -> int:
+    """A seed in [0, 2^63) that is a function of its key alone: (run seed, purpose, step, group, member)."""
+    text = "/".join(str(part) for part in key)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+class GroupSampler:
+    """Draws the groups of a training step: first the tag by its weight, then a prompt of that tag, all independent."""
+
+    def __init__(
+        self, prompts: Sequence[Prompt], rollout: RolloutConfig, tag_weights: Mapping[str, float] | None, seed: int
+    ):
+        self._rollout = rollout
+        self._seed = seed
+        self._pools, self._chances = _pools(prompts, tag_weights)
+
+    def at(self, step: int) -> list[Group]:
+        """All groups of a training step (0-based), on every process the same."""
+        rng = numpy.random.default_rng([self._seed, int.from_bytes(b"prompts", "big"), step])
+        return [self._group(step, index, self._draw(rng)) for index in range(self._rollout.groups)]
+
+    def _draw(self, rng: numpy.random.Generator) -> Prompt:
+        pool = self._pools[int(rng.choice(len(self._pools), p=self._chances))]
+        return pool[int(rng.integers(len(pool)))]
+
+    def _group(self, step: int, index: int, prompt: Prompt) -> Group:
+        rollout = self._rollout
+        stochastic = stochastic_steps(
+            rollout.steps, rollout.window, rollout.last_window_step, seed=self._seed, step=step, group=index
+        )
+        return Group(step, index, prompt, rollout.group_size, stochastic, self._seed)
+
+
+def _pools(
+    prompts: Sequence[Prompt], tag_weights: Mapping[str, float] | None
+) -> tuple[list[list[Prompt]], numpy.ndarray]:
+    if not prompts:
+        raise ConfigError("the prompt set has no training prompts. Choose another prompts.name.")
+    if tag_weights is None:
+        return [list(prompts)], numpy.ones(1)
+    by_tag: dict[str, list[Prompt]] = {}
+    for prompt in prompts:
+        by_tag.setdefault(prompt.tag or "", []).append(prompt)
+    for tag in tag_weights:
+        if tag not in by_tag:
+            raise ConfigError(
+                f"prompts.tag_weights names the tag '{tag}', which no prompt has."
+                f"{did_you_mean(tag, by_tag)} Tags: {', '.join(sorted(by_tag))}."
+            )
+    chosen = {tag: weight for tag, weight in tag_weights.items() if weight > 0}
+    weights = numpy.array(list(chosen.values()), dtype=float)
+    return [by_tag[tag] for tag in chosen], weights / weights.sum()

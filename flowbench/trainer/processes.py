@@ -1,0 +1,64 @@
+"""Which process this is, and the few collective operations that training needs. One process: all are no-ops."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+import torch
+
+
+class Processes:
+    """`rank` of `world` processes, as `torchrun` or `accelerate launch` set them up; gloo on the CPU, nccl on CUDA."""
+
+    def __init__(self, device: str = "auto"):
+        from accelerate import PartialState
+
+        state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
+        self.rank = state.process_index
+        self.world = state.num_processes
+        self.device = state.device
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def owns(self, group: int) -> bool:
+        """Groups are dealt out in turn."""
+        return group % self.world == self.rank
+
+    def sum(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Replace each tensor by its sum over the processes, in place; one transfer for all (of one dtype and device)."""
+        tensors = list(tensors)
+        if self.world == 1 or not tensors:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        torch.distributed.all_reduce(flat)
+        for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set on some process: all then act on it at the same step."""
+        total = torch.tensor(float(flag), device=self.device)
+        self.sum([total])
+        return bool(total > 0)
+
+    def union(self, names: set[str]) -> list[str]:
+        """All names that some process has, sorted."""
+        if self.world == 1:
+            return sorted(names)
+        # As JSON bytes in tensors: torch.distributed's own object collectives would pickle them.
+        mine = torch.tensor(list(json.dumps(sorted(names)).encode()), dtype=torch.uint8, device=self.device)
+        lengths = [torch.zeros(1, dtype=torch.int64, device=self.device) for _ in range(self.world)]
+        torch.distributed.all_gather(lengths, torch.tensor([len(mine)], device=self.device))
+        longest = max(int(length) for length in lengths)
+        padded = torch.nn.functional.pad(mine, (0, longest - len(mine)))
+        gathered = [torch.zeros_like(padded) for _ in range(self.world)]
+        torch.distributed.all_gather(gathered, padded)
+        texts = [bytes(row[: int(length)].tolist()).decode() for row, length in zip(gathered, lengths, strict=True)]
+        return sorted({name for text in texts for name in json.loads(text)})
+
+    def wait(self) -> None:
+        """Return when every process has come here."""
+        if self.world > 1:
+            torch.distributed.barrier()

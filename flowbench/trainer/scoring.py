@@ -1,0 +1,101 @@
+"""Rewards of a rollout: scored beside the sampling, gathered over the processes, turned into advantages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+
+from flowbench.config import ObjectiveConfig, RolloutConfig
+from flowbench.rewards.base import Reward
+from flowbench.trainer.advantages import group_advantages
+from flowbench.trainer.processes import Processes
+from flowbench.trainer.rollout import Rollout, Trajectory
+from flowbench.trainer.update import Batch
+from flowbench.types import Sample, Score
+
+
+class Scorer:
+    """Scores groups in the order in which they come, in one thread beside the sampling."""
+
+    def __init__(self, reward: Reward):
+        self._reward = reward
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reward")
+
+    def submit(self, samples: list[Sample]) -> Future[list[Score]]:
+        return self._thread.submit(self._reward, samples)
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._reward.close()
+
+
+@dataclass(frozen=True)
+class Scored:
+    """All rewards of a training step, (groups, group size) float64, NaN = unscored, and this process's own scores."""
+
+    rewards: torch.Tensor
+    scores: list[list[Score]]
+
+
+def gather(rollout: Rollout, config: RolloutConfig, processes: Processes) -> Scored:
+    """Wait for this process's scores, and put the values of all processes together."""
+    scores = [future.result() for future in rollout.scores]
+    values = torch.zeros(config.groups, config.group_size, dtype=torch.float64)
+    unscored = torch.zeros_like(values)
+    for group, of_group in zip(rollout.groups, scores, strict=True):
+        row = torch.tensor([score.value for score in of_group], dtype=torch.float64)
+        unscored[group.index] = row.isnan().double()
+        values[group.index] = row.nan_to_num()
+    values, unscored = values.to(processes.device), unscored.to(processes.device)
+    processes.sum([values, unscored])
+    return Scored(values.masked_fill(unscored > 0, math.nan).cpu(), scores)
+
+
+def to_batches(trajectories: Sequence[Trajectory], rewards: torch.Tensor, objective: ObjectiveConfig) -> list[Batch]:
+    """Each trajectory with the advantages of its members, computed over all groups of the step."""
+    ids = torch.arange(len(rewards)).repeat_interleave(rewards.shape[1])
+    advantages = group_advantages(
+        rewards.flatten(), ids, scale=objective.advantage_scale, clip=objective.advantage_clip
+    ).view_as(rewards)
+    batches = []
+    for trajectory in trajectories:
+        members = slice(trajectory.first, trajectory.first + trajectory.size)
+        row = trajectory.group.index
+        device = trajectory.condition.embeds.device
+        batches.append(
+            Batch(trajectory, advantages[row, members].to(device), ~rewards[row, members].isnan().to(device))
+        )
+    return batches
+
+
+def figures(scored: Scored, processes: Processes) -> dict[str, float]:
+    """What is logged of the rewards: mean, spread within groups, share of groups without any spread, unscored, parts."""
+    rewards = scored.rewards
+    spreads = [float(row[~row.isnan()].std(correction=0)) for row in rewards if (~row.isnan()).any()]
+    line = {
+        "reward/mean": float(rewards.nanmean()),
+        "reward/group_std": sum(spreads) / len(spreads) if spreads else math.nan,
+        "reward/flat_groups": sum(spread == 0 for spread in spreads) / max(1, len(spreads)),
+        "reward/unscored": float(rewards.isnan().double().mean()),
+    }
+    return line | _part_means(scored.scores, processes)
+
+
+def _part_means(scores: Sequence[Sequence[Score]], processes: Processes) -> dict[str, float]:
+    """Mean of every named part over the scored pictures of all processes that have it."""
+    mine = [score.parts for group in scores for score in group if score.is_scored]
+    names = processes.union({name for parts in mine for name in parts})
+    totals = torch.zeros(2, len(names), dtype=torch.float64)
+    for parts in mine:
+        for column, name in enumerate(names):
+            if not math.isnan(parts.get(name, math.nan)):
+                totals[:, column] += torch.tensor([parts[name], 1.0], dtype=torch.float64)
+    totals = totals.to(processes.device)
+    processes.sum([totals])
+    return {
+        f"reward/{name}": float(totals[0, column] / totals[1, column]) for column, name in enumerate(names)
+    }

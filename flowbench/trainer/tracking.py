@@ -1,0 +1,97 @@
+"""Where a run's figures go: log.jsonl (the record), TensorBoard, and the terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flowbench.store import append_jsonl, read_jsonl, to_json, write_text
+
+LOG = "log.jsonl"
+
+
+class Tracker:
+    """Logs one line per training step; wall-clock figures stand under `timing`, so that the rest can be compared."""
+
+    def __init__(self, run: Path, first: int, total: int):
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._run = run
+        self._total = total
+        self._done_here = 0
+        self._started = time.monotonic()
+        _cut_log(run / LOG, first)
+        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=first)
+        self._terminal = _Terminal(first, total)
+
+    def log(self, step: int, figures: Mapping[str, float], timing: Mapping[str, float]) -> None:
+        """Record training step `step` (1-based: the number of steps done)."""
+        append_jsonl(self._run / LOG, {"step": step, **figures, "timing": dict(timing)})
+        for name, value in {**figures, **{f"timing/{name}": value for name, value in timing.items()}}.items():
+            self._board.add_scalar(name, value, step)
+        self._done_here += 1
+        pace = (time.monotonic() - self._started) / self._done_here
+        self._terminal.show(step, figures, timing, pace * (self._total - step))
+
+    def close(self) -> None:
+        self._board.close()
+        self._terminal.close()
+
+
+class NullTracker:
+    """What the other processes log to."""
+
+    def log(self, step: int, figures: Mapping[str, float], timing: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class _Terminal:
+    """A live line on a terminal; one line every tenth of the run, or every 30 seconds, in a file."""
+
+    def __init__(self, first: int, total: int):
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        self._console = Console(file=sys.stderr)
+        self._live = self._console.is_terminal
+        self._last = 0.0
+        columns = (TextColumn("training"), BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("{task.fields[line]}"))
+        self._progress = Progress(*columns, console=self._console, disable=not self._live)
+        self._task = self._progress.add_task("training", total=total, completed=first, line="")
+        self._progress.start()
+
+    def show(self, step: int, figures: Mapping[str, float], timing: Mapping[str, float], left: float) -> None:
+        line = describe(figures, timing, left)
+        self._progress.update(self._task, completed=step, line=line)
+        now = time.monotonic()
+        total = int(self._progress.tasks[0].total or step)
+        if not self._live and (now - self._last > 30 or step == total):
+            self._last = now
+            print(f"step {step}/{total}  {line}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        self._progress.stop()
+
+
+def describe(figures: Mapping[str, float], timing: Mapping[str, float], left: float) -> str:
+    """One terminal line: reward, group spread, ratio, clip fractions low/high, KL, images per second, time left."""
+    return (
+        f"reward {figures['reward/mean']:.3f} spread {figures['reward/group_std']:.3f} "
+        f"ratio {figures['policy/ratio_mean']:.5f} clip {figures['policy/clip_low']:.0%}/{figures['policy/clip_high']:.0%} "
+        f"kl {figures['policy/kl']:.2g} {timing['images_per_second']:.0f} images/s {int(left // 60)}:{int(left % 60):02d} left"
+    )
+
+
+def _cut_log(path: Path, first: int) -> None:
+    """Drop lines of steps that will be taken again: those after the checkpoint that is resumed."""
+    records: list[dict[str, Any]] = read_jsonl(path)
+    kept = [record for record in records if record["step"] <= first]
+    if len(kept) < len(records) or (path.is_file() and not path.read_bytes().endswith(b"\n") and os.path.getsize(path)):
+        write_text(path, "".join(to_json(record) + "\n" for record in kept))

@@ -1,0 +1,168 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flowbench import images, prompts, rewards
+from flowbench.config import TrainConfig
+from flowbench.errors import ConfigError
+from flowbench.models import load_model
+from flowbench.models.base import FlowModel
+from flowbench.trainer import checkpoint, runs, scoring
+from flowbench.trainer.doctor import check_policy
+from flowbench.trainer.groups import GroupSampler, draw_seed
+from flowbench.trainer.interrupt import Interruption
+from flowbench.trainer.learner import Learner, scheduled_lr
+from flowbench.trainer.processes import Processes
+from flowbench.trainer.rollout import collect
+from flowbench.trainer.scoring import Scorer
+from flowbench.trainer.tracking import NullTracker, Tracker
+from flowbench.trainer.update import update
+from flowbench.types import Prompt
+
+Evaluate = Callable[[FlowModel], dict[str, float]]
+
+
+def train(config: TrainConfig, *, evaluate: Evaluate | None = None, resume: bool = False) -> Path:
+    """Run (or, with `resume`, go on with) a training run; returns its folder.
+
+    `evaluate` gives figures of the averaged policy, logged under `eval/` every `eval_every` steps.
+    Raises RunError when the folder holds a run and `resume` is False, PolicyMismatch when the on-policy check fails.
+    """
+    with Interruption().listening() as interruption, _opened(config, resume) as run:
+        for step in range(run.first, config.steps):
+            started = time.monotonic()
+            groups = [group for group in run.sampler.at(step) if run.processes.owns(group.index)]
+            rollout = collect(run.model, groups, config.rollout, run.scorer.submit)
+            sampled = time.monotonic()
+            scored = scoring.gather(rollout, config.rollout, run.processes)
+            waited = time.monotonic()
+            batches = scoring.to_batches(rollout.trajectories, scored.rewards, config.objective)
+            lr = scheduled_lr(config.optimizer, step, config.steps)
+            figures = scoring.figures(scored, run.processes) | update(
+                run.model, run.learner, batches, lr, config.rollout, config.objective, run.processes
+            )
+            done = step + 1
+            if evaluate is not None and config.eval_every and done % config.eval_every == 0:
+                figures |= _evaluated(run, evaluate)
+            ended = time.monotonic()
+            timing = {
+                "rollout": sampled - started, "reward_wait": waited - sampled, "update": ended - waited,
+                "seconds": ended - started, "images_per_second": scored.rewards.numel() / (ended - started),
+            }  # fmt: skip
+            run.tracker.log(done, figures, timing)
+            stop = run.processes.any(bool(interruption.signal))
+            if done % config.sample_every == 0 or done == config.steps:
+                run.draw(done)
+            if done % config.save_every == 0 or done == config.steps or stop:
+                run.save(done)
+            if stop:
+                print(f"stopped after step {done}; go on with: flowbench train --resume {run.folder}", file=sys.stderr)
+                raise SystemExit(128 + (interruption.signal or 15))
+    return run.folder
+
+
+@dataclass
+class _Run:
+    """Everything that a training run holds open."""
+
+    config: TrainConfig
+    folder: Path
+    model: FlowModel
+    learner: Learner
+    sampler: GroupSampler
+    shown: list[Prompt]
+    scorer: Scorer
+    tracker: Tracker | NullTracker
+    processes: Processes
+    first: int
+
+    def save(self, done: int) -> None:
+        """Checkpoint after `done` steps; the main process writes, the others wait."""
+        if self.processes.is_main:
+            checkpoint.save(self.folder, done, self.model, self.learner, keep=self.config.keep)
+        self.processes.wait()
+
+    def draw(self, done: int) -> None:
+        """A grid of pictures by the averaged policy: always the same prompts and seeds, so that grids compare."""
+        if not self.processes.is_main:
+            return
+        rollout = self.config.rollout
+        seeds = [draw_seed(self.config.seed, "grid", row, k) for row in range(len(self.shown)) for k in range(4)]
+        repeated = [prompt for prompt in self.shown for _ in range(4)]
+        with self.learner.averaged():
+            samples = self.model.generate(
+                repeated, seeds, steps=rollout.steps, guidance=rollout.guidance, batch_size=rollout.micro_batch
+            )
+        pictures = [sample.image for sample in samples]
+        rows = [pictures[start : start + 8] for start in range(0, len(pictures), 8)]
+        scale = max(1, 64 // self.model.resolution)
+        sheet = images.png_bytes(images.grid(rows, scale=scale))
+        runs.write_grid(self.folder, done, sheet, [prompt.text for prompt in self.shown])
+
+
+@contextmanager
+def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
+    """Claim the folder, build every part, restore the latest checkpoint, check that the policy replays exactly."""
+    processes = Processes(config.model.device)
+    if config.rollout.groups // config.optimizer.updates % processes.world:
+        raise ConfigError(
+            f"{config.rollout.groups} groups in {config.optimizer.updates} updates cannot be dealt to "
+            f"{processes.world} processes. Make rollout.groups a multiple of {config.optimizer.updates * processes.world}."
+        )
+    folder = Path(config.out)
+    with ExitStack() as stack:
+        if processes.is_main:
+            stack.enter_context(runs.claimed(folder, config, resume=resume))
+        processes.wait()
+        model = _load(config, processes)
+        learner = Learner(model.adapter_parameters(), config.optimizer)
+        newest = checkpoint.latest(folder) if resume else None
+        first = checkpoint.restore(newest, learner) if newest else 0
+        prompt_set = prompts.find(config.prompts.name)
+        training = prompts.load(config.prompts.name, "train")
+        sampler = GroupSampler(training, config.rollout, config.prompts.tag_weights, config.seed)
+        reward = rewards.build(
+            config.reward.name, vocabulary=prompt_set.vocabulary or model.vocabulary,
+            options=config.reward.options, on_error=config.reward.on_error,
+        )  # fmt: skip
+        scorer = Scorer(reward)
+        stack.callback(scorer.close)
+        tracker = Tracker(folder, first, config.steps) if processes.is_main else NullTracker()
+        stack.callback(tracker.close)
+        check_policy(model, sampler.at(first)[0], config.rollout)
+        shown = _one_of_each_tag(prompts.load(config.prompts.name, "dev"))
+        yield _Run(config, folder, model, learner, sampler, shown, scorer, tracker, processes, first)
+
+
+def _load(config: TrainConfig, processes: Processes) -> FlowModel:
+    model = load_model(config.model.name, device=str(processes.device), dtype=config.model.dtype)
+    adapter = config.adapter
+    model.add_adapter(adapter.rank, adapter.alpha, seed=draw_seed(config.seed, "adapter"), targets=adapter.targets)
+    return model
+
+
+def _evaluated(run: _Run, evaluate: Evaluate) -> dict[str, Any]:
+    """Figures of the averaged policy; the main process evaluates, the others wait."""
+    figures: dict[str, Any] = {}
+    if run.processes.is_main:
+        with run.learner.averaged():
+            figures = {f"eval/{name}": value for name, value in evaluate(run.model).items()}
+    run.processes.wait()
+    return figures
+
+
+def _one_of_each_tag(candidates: list[Prompt], count: int = 8) -> list[Prompt]:
+    """Up to `count` prompts, the tags taken in turns."""
+    by_tag: dict[str | None, list[Prompt]] = {}
+    for prompt in candidates:
+        by_tag.setdefault(prompt.tag, []).append(prompt)
+    turns = [prompt for place in range(count) for pool in by_tag.values() for prompt in pool[place : place + 1]]
+    return turns[:count]

@@ -1,0 +1,176 @@
+"""Bootstrap intervals over prompts: hand cases, scipy, published standard errors, invariances, coverage."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy
+import pytest
+import scipy.stats
+
+from flowbench.errors import ConfigError
+from flowbench.evals import interval
+
+NAN = math.nan
+SIZES = {"single": 80, "two": 99, "counting": 80, "colors": 94, "position": 100, "attribute": 100}  # GenEval's tags
+SD35 = {"single": 0.98, "two": 0.78, "counting": 0.50, "colors": 0.81, "position": 0.24, "attribute": 0.52}
+FLOW_GRPO = {"single": 1.0, "two": 0.99, "counting": 0.95, "colors": 0.92, "position": 0.99, "attribute": 0.86}
+PROMPTS = numpy.repeat(numpy.arange(553), 4)
+TAGS = numpy.repeat(list(SIZES), [4 * size for size in SIZES.values()])
+
+
+def geneval_like(rates, correlation, rng):
+    """(2212,) zeros and ones: 4 images of each of 553 prompts, of that pairwise correlation within a prompt.
+
+    An image copies its prompt's shared draw with a probability, else makes its own: correlation = probability^2.
+    """
+    rate = numpy.repeat([rates[tag] for tag in SIZES], list(SIZES.values()))[:, None]
+    shared = rng.random((553, 1)) < rate
+    own = rng.random((553, 4)) < rate
+    return numpy.where(rng.random((553, 4)) < math.sqrt(correlation), shared, own).astype(float).ravel()
+
+
+def test_mean_without_tags_is_over_images():
+    result = interval([1, 1, 1, 0], ["p", "p", "p", "q"])
+    assert result.mean == 0.75  # over prompts it would be .5
+    assert (result.count, result.unscored) == (4, 0)
+
+
+def test_mean_with_tags_is_over_tags():
+    result = interval([1, 0, NAN, 1, 1, 1], list("ppqrst"), list("aaabbb"))
+    assert result.mean == 0.75  # (1/2 + 3/3) / 2; over the five scored images it would be .8
+    assert (result.count, result.unscored) == (5, 1)
+
+
+def test_unscored_is_left_out_never_zero():
+    values = [1.0, 0.0, 1.0, 1.0] * 10
+    ids = list(range(40))
+    holes = interval([*values, NAN, NAN], [*ids, 0, 99])
+    whole = interval(values, ids)
+    assert (holes.mean, holes.low, holes.high, holes.count) == (whole.mean, whole.low, whole.high, 40)
+    assert holes.unscored == 2
+
+
+def test_a_tag_without_any_score_leaves_no_number():
+    result = interval([1.0] * 30 + [NAN] * 10, range(40), ["easy"] * 30 + ["hard"] * 10)
+    assert math.isnan(result.mean) and math.isnan(result.low) and math.isnan(result.high)
+    assert (result.count, result.unscored) == (30, 10)
+
+
+@pytest.mark.parametrize("values", [[], [NAN, NAN]])
+def test_nothing_scored(values):
+    result = interval(values, range(len(values)))
+    assert math.isnan(result.mean) and (result.count, result.unscored) == (0, len(values))
+
+
+def test_fewer_than_twenty_prompts_have_a_mean_but_no_interval():
+    few = interval([0.0, 1.0] * 38, numpy.arange(76) // 4)
+    assert few.mean == 0.5 and math.isnan(few.low) and math.isnan(few.high)
+    enough = interval([0.0, 1.0, 1.0, 1.0] * 20, numpy.arange(80) // 4)
+    assert enough.low == enough.mean == enough.high == 0.75  # all prompts alike: no doubt over prompts
+
+
+def test_prompts_of_unequal_size_are_weighed_by_their_images_in_every_draw():
+    """A mean of equal values is that value, whichever prompts are drawn and however many images they have."""
+    ids = numpy.repeat(range(40), [1, 2, 3, 4] * 10)
+    result = interval([0.5] * 100, ids)
+    assert result.low == result.mean == result.high == 0.5
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_one_image_per_prompt_agrees_with_scipy(confidence):
+    values = numpy.random.default_rng(5).gamma(2.0, size=60)
+    ours = interval(values, range(60), confidence=confidence, draws=20_000)
+    theirs = scipy.stats.bootstrap(
+        (values,), numpy.mean, n_resamples=20_000, confidence_level=confidence, method="percentile", rng=1
+    )
+    tolerance = 0.1 * theirs.standard_error  # Monte Carlo error of the two quantiles is about .03 of it
+    assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=tolerance)
+    assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=tolerance)
+
+
+def test_copies_of_an_image_add_no_certainty():
+    values = numpy.random.default_rng(0).random(50)
+    once = interval(values, range(50))
+    fourfold = interval(numpy.repeat(values, 4), numpy.repeat(range(50), 4))
+    assert (fourfold.mean, fourfold.low, fourfold.high) == pytest.approx((once.mean, once.low, once.high), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("rates", "correlation", "standard_error"),
+    [(SD35, 0.0, 0.0088), (SD35, 0.5, 0.0139), (SD35, 1.0, 0.0175), (FLOW_GRPO, 0.0, 0.0044), (FLOW_GRPO, 0.5, 0.0069)],
+)
+def test_widths_agree_with_the_closed_form(rates, correlation, standard_error):
+    """rewards.md 4.3: Var = (1/36) sum_t p_t (1 - p_t) (1 + (m - 1) rho) / (m n_t), m = 4."""
+    rng = numpy.random.default_rng(1)
+    results = [interval(geneval_like(rates, correlation, rng), PROMPTS, TAGS, draws=500, seed=i) for i in range(40)]
+    widths = numpy.array([result.high - result.low for result in results])
+    assert widths.mean() / (2 * 1.96) == pytest.approx(standard_error, rel=0.05)
+
+
+def test_row_order_does_not_matter_to_the_bit():
+    rng = numpy.random.default_rng(2)
+    values = rng.random(2212)
+    values[rng.random(2212) < 0.1] = NAN
+    expected = interval(values, PROMPTS, TAGS)
+    for _ in range(3):
+        order = rng.permutation(2212)
+        assert interval(values[order], PROMPTS[order], TAGS[order]) == expected
+
+
+def test_same_seed_same_interval_and_no_hidden_state():
+    values = geneval_like(SD35, 0.5, numpy.random.default_rng(3))
+    first = interval(values, PROMPTS, TAGS, seed=4)
+    numpy.random.seed(99)
+    assert interval(values, PROMPTS, TAGS, seed=4) == first
+    assert interval(values, PROMPTS, TAGS, seed=5) != first
+
+
+def test_moving_and_scaling_the_values_moves_and_scales_the_interval():
+    values = numpy.random.default_rng(3).random(2212)
+    plain, moved = interval(values, PROMPTS, TAGS), interval(20 - 10 * values, PROMPTS, TAGS)
+    assert moved.mean == pytest.approx(20 - 10 * plain.mean)
+    assert (moved.low, moved.high) == pytest.approx((20 - 10 * plain.high, 20 - 10 * plain.low))
+
+
+def test_geneval_takes_well_under_a_second():
+    values = geneval_like(SD35, 0.5, numpy.random.default_rng(3))
+    start = time.process_time()
+    interval(values, PROMPTS, TAGS, draws=2000)
+    assert time.process_time() - start < 1  # about .02 s
+
+
+def test_errors():
+    with pytest.raises(ConfigError, match="one of each per image"):
+        interval([1.0, 0.0], ["p"])
+    with pytest.raises(ConfigError, match="one of each per image"):
+        interval([1.0], ["p"], ["a", "b"])
+    with pytest.raises(ConfigError, match="value 1 is infinite"):
+        interval([1.0, math.inf], ["p", "q"])
+    with pytest.raises(ConfigError, match="confidence 95"):
+        interval([1.0], ["p"], confidence=95)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rates", [SD35, FLOW_GRPO])
+def test_coverage_on_geneval(rates):
+    rng = numpy.random.default_rng(7)
+    truth = sum(rates.values()) / 6
+    hits = 0
+    for seed in range(1000):
+        result = interval(geneval_like(rates, 0.5, rng), PROMPTS, TAGS, draws=1000, seed=seed)
+        hits += result.low <= truth <= result.high
+    assert 0.93 <= hits / 1000 <= 0.97
+
+
+@pytest.mark.slow
+def test_treating_images_as_independent_would_cover_too_little():
+    """The reason for the unit: with the image as the unit, '95%' intervals cover about 78%."""
+    rng = numpy.random.default_rng(7)
+    truth = sum(SD35.values()) / 6
+    hits = 0
+    for seed in range(400):
+        result = interval(geneval_like(SD35, 0.5, rng), range(2212), TAGS, draws=500, seed=seed)
+        hits += result.low <= truth <= result.high
+    assert 0.70 <= hits / 400 <= 0.86

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import make_pipeline
+
+from flowbench.errors import ConfigError, ModelError
+from flowbench.models import ModelSettings, load_model
+
+
+@pytest.fixture
+def run(plain: Path, tmp_path: Path) -> Path:
+    """A run folder with two checkpoints that differ in alpha; `latest` names the second."""
+    folder = tmp_path / "run"
+    for step, alpha in ((1, 8.0), (2, 16.0)):
+        model = load_model(plain)
+        model.add_adapter(2, alpha)
+        model.save_adapter(folder / "checkpoints" / f"step-{step:06}")
+    (folder / "checkpoints" / "latest").write_text("step-000002\n")
+    (folder / "config.yaml").write_text(f"model: {plain}\n")
+    return folder
+
+
+def alpha(model: object) -> float:
+    return model.transformer.peft_config["default"].lora_alpha  # type: ignore[attr-defined]
+
+
+def test_diffusers_folder_takes_its_settings(tmp_path: Path) -> None:
+    folder = make_pipeline(tmp_path / "tiny", name="pretty", vocabulary="shapes", default_recipe="r", guidance=3)
+    model = load_model(folder, device="cpu")
+    assert (model.name, model.vocabulary, model.default_recipe) == ("pretty", "shapes", "r")
+    assert (model.guidance, model.resolution, model.latent_shape) == (3, 16, (4, 8, 8))
+    assert (model.source, model.device, model.dtype) == (str(folder), torch.device("cpu"), torch.float32)
+    assert model.max_sequence_length == 256
+
+
+def test_plain_folder_has_sane_defaults(tmp_path: Path) -> None:
+    settings = ModelSettings.read(tmp_path, "some/model")
+    assert settings == ModelSettings("some/model", "coco80", 512, 256, "sd35-geneval", 4.5, False)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"resolutoin": 32}', "unknown key 'resolutoin'. Did you mean 'resolution'?"),
+        ('{"resolution": "32"}', "resolution is '32', but must be of type int"),
+        ('{"resolution": true}', "resolution is True, but must be of type int"),
+        ("[1]", "not a JSON object"),
+    ],
+)
+def test_bad_settings_are_refused(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "flowbench.json").write_text(content)
+    with pytest.raises(ModelError) as caught:
+        ModelSettings.read(tmp_path, "x")
+    assert message in str(caught.value)
+
+
+def test_run_folder_gives_its_latest_checkpoint(run: Path, plain: Path) -> None:
+    model = load_model(run)
+    assert (alpha(model), model.source) == (16.0, str(plain))
+    assert alpha(load_model(run / "checkpoints" / "step-000001")) == 8.0
+    assert alpha(load_model(plain, adapter=run)) == 16.0
+    assert alpha(load_model(run, adapter=run / "checkpoints" / "step-000001")) == 8.0
+
+
+def test_run_without_checkpoint_and_lost_checkpoint(run: Path) -> None:
+    (run / "checkpoints" / "latest").write_text("step-000009")
+    with pytest.raises(ModelError, match=r"step-000009: named by .*latest, but it holds no adapter"):
+        load_model(run)
+    (run / "checkpoints" / "latest").unlink()
+    with pytest.raises(ModelError, match="this run has no checkpoint yet"):
+        load_model(run)
+
+
+def test_adapter_that_names_no_base_or_a_lost_one(run: Path, plain: Path) -> None:
+    folder = run / "checkpoints" / "step-000001"
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"base_model_name_or_path": None}))
+    with pytest.raises(ModelError, match="does not name its base model"):
+        load_model(folder)
+    assert alpha(load_model(plain, adapter=folder)) == 8.0
+    path.write_text(json.dumps(config | {"base_model_name_or_path": str(run)}))
+    with pytest.raises(ModelError, match="is no diffusers model"):
+        load_model(folder)
+
+
+def test_misspelt_paths_and_names(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelError, match=r"no such folder. Did you mean 'plain'\?"):
+        load_model(plain.parent / "plane")
+    with pytest.raises(ModelError, match=r"model 'shaeps': no such folder. Did you mean 'shapes'\?"):
+        load_model("shaeps")
+    (tmp_path / "runs" / "first").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match=r"'runs/frist': no such folder. Did you mean 'first'\?"):
+        load_model("runs/frist")  # looks like a hub id, but 'runs' is a folder here
+    with pytest.raises(ModelError, match=r"first: no model .* no run .* and no adapter"):
+        load_model("runs/first")
+    with pytest.raises(ModelError, match="a file, not a model"):
+        load_model(plain / "model_index.json")
+
+
+def test_hub_id_offline_is_refused_at_once() -> None:
+    """In a process of its own: the hub client reads HF_HUB_OFFLINE once, at import."""
+    code = (
+        "import time, flowbench.models as m, flowbench.models.hub, flowbench.models.load, huggingface_hub\n"
+        "from flowbench.errors import ModelError\n"
+        "start = time.monotonic()\n"
+        "try: m.load_model('nobody/nothing-of-the-kind')\n"
+        "except ModelError as error: print(error, '|', time.monotonic() - start)\n"
+    )
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    answer = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    sentence, _, seconds = answer.stdout.rpartition("|")
+    assert sentence.strip() == (
+        "'nobody/nothing-of-the-kind' cannot be had from the model hub: HF_HUB_OFFLINE is set and it is not in the"
+        " cache. Unset it, or give a local folder."
+    )
+    assert float(seconds) < 2
+
+
+def test_hub_id_comes_through_the_cache(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real hub client on a real cache folder, without a network."""
+    from huggingface_hub import constants
+
+    cached = tmp_path / "models--some--model"
+    shutil.copytree(plain, cached / "snapshots" / "abc")
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("abc")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    model = load_model("some/model")
+    assert (model.name, model.source, model.resolution) == ("some/model", "some/model", 16)
+
+
+def test_components_and_formats_that_are_fetched() -> None:
+    from flowbench.models.hub import component_patterns
+
+    index = {"_class_name": "X", "_diffusers_version": "1", "vae": ["diffusers", "Y"], "text_encoder_3": [None, None]}
+    assert component_patterns(index) == ["model_index.json", "flowbench.json", "vae/*"]
+
+
+def test_other_families_devices_and_dtypes_are_refused(plain: Path, tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text('{"_class_name": "KandinskyPipeline"}')
+    with pytest.raises(ModelError, match=r"'KandinskyPipeline' is not supported. Supported: StableDiffusion3Pipeline"):
+        load_model(tmp_path)
+    with pytest.raises(ConfigError, match=r"dtype 'float23': unknown. Did you mean 'float32'\?"):
+        load_model(plain, dtype="float23")
+    with pytest.raises(ConfigError, match="device 'gpu': not usable here"):
+        load_model(plain, device="gpu")
+
+
+def test_incomplete_folder_is_one_sentence(plain: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(plain, tmp_path / "broken")
+    next((folder / "transformer").glob("*.safetensors")).unlink()
+    started = time.monotonic()
+    with pytest.raises(ModelError, match=r"it does not load .* Check that the folder is whole") as caught:
+        load_model(folder)
+    assert "\n" not in str(caught.value)
+    assert time.monotonic() - started < 10
+
+
+def test_pickled_weights_are_never_read(plain: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(plain, tmp_path / "pickled")
+    (folder / "vae" / "diffusion_pytorch_model.safetensors").rename(folder / "vae" / "diffusion_pytorch_model.bin")
+    with pytest.raises(ModelError, match="it does not load"):
+        load_model(folder)
+
+
+def test_built_in_model_without_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flowbench import shapes
+
+    monkeypatch.setattr(shapes, "WEIGHTS", tmp_path, raising=False)
+    with pytest.raises(ModelError, match="model 'shapes': its weights are not installed"):
+        load_model("shapes")
+
+
+def test_built_in_model_is_known_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flowbench import shapes
+
+    monkeypatch.setattr(shapes, "WEIGHTS", make_pipeline(tmp_path / "weights", name="shapes"), raising=False)
+    model = load_model("shapes")
+    assert (model.name, model.source) == ("shapes", "shapes")
+    model.add_adapter(2, 4.0)
+    assert alpha(load_model(model.save_adapter(tmp_path / "tuned"))) == 4.0  # finds its base on any machine
+
+
+def test_package_import_is_light() -> None:
+    code = "import sys, flowbench.models; print([n for n in ('torch', 'diffusers', 'peft') if n in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"

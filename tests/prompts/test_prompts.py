@@ -1,0 +1,112 @@
+"""Prompt sets by name and from files."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from flowbench import prompts
+from flowbench.errors import ConfigError, MissingFile, UnknownName
+from flowbench.types import Prompt
+
+GENEVAL_LINE = {
+    "tag": "counting",
+    "include": [{"class": "ring", "count": 2}],
+    "exclude": [{"class": "ring", "count": 3}],
+    "prompt": "a photo of two rings",
+}
+
+
+def _file(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8"))
+    return path
+
+
+def test_shapes_is_a_prompt_set_with_three_splits():
+    found = prompts.find("shapes")
+    assert (found.name, found.vocabulary) == ("shapes", "shapes")
+    counts = {split: len(prompts.load("shapes", split)) for split in ("train", "dev", "test")}
+    assert counts["test"] == 8 + 56 + 40 + 30 + 40 + 40
+    assert counts["train"] > counts["test"] > counts["dev"] > 0
+    with pytest.raises(ConfigError, match="no split 'validation'"):
+        prompts.load("shapes", "validation")
+
+
+def test_every_registered_set_loads_with_unique_ids():
+    names = prompts.prompt_sets.names()
+    assert names
+    for name in names:
+        loaded = prompts.load(name, "test")
+        assert len({prompt.id for prompt in loaded}) == len(loaded)
+
+
+def test_txt_is_one_prompt_a_line(tmp_path):
+    path = _file(tmp_path, "mine.txt", "a red cat\r\n\n  two dogs \n")
+    assert [prompt.text for prompt in prompts.load(path, "test")] == ["a red cat", "two dogs"]
+    assert prompts.load(path, "train") == prompts.load(path, "test")
+
+
+def test_csv_takes_its_prompt_column(tmp_path):
+    path = _file(tmp_path, "mine.csv", '\ufeffid,prompt,tag\nx1,"a cat, asleep",pets\n,a dog,\n')
+    first, second = prompts.load(path, "test")
+    assert (first.id, first.text, first.tag) == ("x1", "a cat, asleep", "pets")
+    assert (second.text, second.tag) == ("a dog", None)
+
+
+def test_jsonl_reads_genevals_lines_as_they_are(tmp_path):
+    lines = [GENEVAL_LINE, {"text": "a cat", "id": 7}]
+    path = _file(tmp_path, "mine.jsonl", "\n".join(map(json.dumps, lines)))
+    first, second = prompts.load(path, "test")
+    assert (first.text, first.tag) == ("a photo of two rings", "counting")
+    assert first.metadata == GENEVAL_LINE
+    assert (second.id, second.text) == ("7", "a cat")
+
+
+def test_an_id_from_the_text_survives_lines_that_come_and_go(tmp_path):
+    before = prompts.load(_file(tmp_path, "a.txt", "a cat\na dog\n"), "test")
+    after = prompts.load(_file(tmp_path, "b.txt", "a cow\na dog\na cat\na dog\n"), "test")
+    assert {prompt.text: prompt.id for prompt in before}.items() <= {p.text: p.id for p in after[:3]}.items()
+    assert after[3].id == after[1].id + "-2"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.txt", "\n \n", "holds no prompts"),
+        ("a.csv", "", "holds no prompts"),
+        ("a.csv", "caption,tag\na cat,x\n", r"no column 'prompt' \(there are: caption, tag\)"),
+        ("a.jsonl", '{"prompt": "a"}\n{"prompt": \n', "line 2: not valid JSON"),
+        ("a.jsonl", '{"caption": "a"}\n', "line 1: no text under 'prompt' or 'text'"),
+        ("a.jsonl", '["a cat"]\n', "line 1: no text"),
+        ("a.jsonl", '{"prompt": "a", "id": 1}\n{"prompt": "b", "id": "1"}\n', "the id '1' twice"),
+        ("a.txt", b"caf\xe9\n", "not UTF-8"),
+        ("a.yaml", "a cat\n", "cannot read '.yaml'"),
+    ],
+)
+def test_a_bad_file_is_answered_with_what_and_where(tmp_path, name, text, message):
+    with pytest.raises(ConfigError, match=message):
+        prompts.load(_file(tmp_path, name, text), "test")
+
+
+def test_a_missing_file_and_a_misspelt_name_are_different_errors(tmp_path):
+    with pytest.raises(MissingFile, match=r"nothing\.txt"):
+        prompts.load(tmp_path / "nothing.txt", "test")
+    with pytest.raises(UnknownName, match="Did you mean 'shapes'"):
+        prompts.load("shaeps", "test")
+
+
+def test_digest_sees_ids_texts_tags_metadata_and_order():
+    base = [Prompt("1", "a", "t", {"include": [1]}), Prompt("2", "b")]
+    variants = [
+        base,
+        base[::-1],
+        base[:1],
+        [Prompt("x", "a", "t", {"include": [1]}), base[1]],
+        [Prompt("1", "A", "t", {"include": [1]}), base[1]],
+        [Prompt("1", "a", "u", {"include": [1]}), base[1]],
+        [Prompt("1", "a", "t", {"include": [2]}), base[1]],
+    ]
+    assert len({prompts.prompts_digest(variant) for variant in variants}) == len(variants)
+    assert prompts.prompts_digest(base) == prompts.prompts_digest([Prompt("1", "a", "t", {"include": [1]}), base[1]])
