@@ -1,10 +1,12 @@
 """Every setting of a training run: YAML (a file or a shipped recipe) + `a.b=c` overrides -> one frozen tree.
 
-Unknown keys are refused with the closest known one. Library functions get plain values or one sub-config, never the tree.
+Unknown keys are refused with the closest known one. Library functions get plain values or one sub-config, never the
+whole tree.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -85,7 +87,7 @@ class RolloutConfig(_Frozen):
     """Classifier-free guidance; the guided velocity is the policy. 1: none."""
     kind: Literal["flow", "cps", "dance"] = "flow"
     """The stochastic step."""
-    noise_level: float = Field(0.7, ge=0)
+    noise_level: float = Field(0.7, gt=0)
     """`a` in the step's equations."""
     window: int | None = Field(None, ge=1)
     """Number of consecutive stochastic steps (fast recipe); null: all but the last step."""
@@ -94,6 +96,8 @@ class RolloutConfig(_Frozen):
 
     @model_validator(mode="after")
     def _fits(self) -> RolloutConfig:
+        if self.kind == "cps" and self.noise_level > 1:
+            raise ValueError(f"noise_level {self.noise_level} is above 1, where kind cps has no more noise to give")
         if self.group_size % self.micro_batch:
             raise ValueError(f"group_size {self.group_size} is not a multiple of micro_batch {self.micro_batch}")
         if self.window is not None and self.window > self.last_window_step:
@@ -167,7 +171,9 @@ class TrainConfig(_Frozen):
     @model_validator(mode="after")
     def _divides(self) -> TrainConfig:
         if self.rollout.groups % self.optimizer.updates:
-            raise ValueError(f"rollout.groups {self.rollout.groups} is not a multiple of optimizer.updates {self.optimizer.updates}")
+            raise ValueError(
+                f"rollout.groups {self.rollout.groups} is not a multiple of optimizer.updates {self.optimizer.updates}"
+            )
         if self.objective.kl == "path_no_dt" and self.rollout.kind != "flow":
             raise ValueError(f"objective.kl path_no_dt exists for rollout.kind flow only, not for {self.rollout.kind}")
         return self
@@ -185,7 +191,10 @@ def read_yaml(name: str | Path) -> dict[str, Any]:
         path = RECIPES / f"{name}.yaml"
         if not path.is_file():
             known = recipe_names()
-            raise ConfigError(f"unknown recipe '{name}'.{did_you_mean(str(name), known)} Known: {', '.join(known)}; or give a .yaml file.")
+            raise ConfigError(
+                f"unknown recipe '{name}'.{did_you_mean(str(name), known)} "
+                f"Known: {', '.join(known)}; or give a .yaml file."
+            )
     if not path.is_file():
         raise MissingFile(f"{path}: there is no such configuration file.")
     try:
@@ -247,7 +256,8 @@ def _number(value: Any) -> Any:
     """YAML 1.1 reads 1e-4 as text; people mean the number."""
     if isinstance(value, str):
         try:
-            return float(value)
+            number = float(value)
+            return number if math.isfinite(number) else value
         except ValueError:
             return value
     return value
@@ -257,7 +267,9 @@ def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"]) or "configuration"
     if first["type"] == "extra_forbidden":
-        return f"unknown setting '{key}'.{did_you_mean(key, setting_names())} See docs/configuration.md for all settings."
+        return (
+            f"unknown setting '{key}'.{did_you_mean(key, setting_names())} See docs/configuration.md for all settings."
+        )
     message = first["msg"].removeprefix("Value error, ")
     shown = "" if isinstance(first.get("input"), Mapping) else f" (it is {first.get('input')!r})"
     return f"setting '{key}'{shown}: {message[:1].lower()}{message[1:]}."

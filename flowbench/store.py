@@ -34,7 +34,9 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise RunError(f"cannot write {path}: {error.strerror or error}. Free some disk or choose another --out.") from error
+        raise RunError(
+            f"cannot write {path}: {error.strerror or error}. Free some disk or choose another --out."
+        ) from error
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,17 @@ from flowbench.errors import MissingFile
 from flowbench.store import write_bytes
 
 
-def save_tensors(path: str | Path, tensors: Mapping[str, torch.Tensor], header: Mapping[str, str] | None = None) -> Path:
-    """Write named tensors and a header of strings as one safetensors file."""
+def save_tensors(
+    path: str | Path, tensors: Mapping[str, torch.Tensor], header: Mapping[str, str] | None = None
+) -> Path:
+    """Write named tensors and a header of strings as one safetensors file: equal content gives equal bytes."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return write_bytes(path, to_bytes(plain, metadata=dict(header or {})))
+    return write_bytes(path, _sorted_header(to_bytes(plain, metadata=dict(header or {}))))
+
+
+def sort_header(path: str | Path) -> Path:
+    """Rewrite a safetensors file so that equal content gives equal bytes: the library orders its metadata at random."""
+    return write_bytes(path, _sorted_header(Path(path).read_bytes()))
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -51,3 +59,11 @@ def restore_adam_state(
                 state[entry] = value.clone() if entry == "step" else value.to(parameter.device, copy=True)
         if state:
             optimizer.state[parameter] = state
+
+
+def _sorted_header(data: bytes) -> bytes:
+    """safetensors: 8 bytes of little-endian header length, the header (JSON, padded with spaces to 8), the data."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[8 + size :]

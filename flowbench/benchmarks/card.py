@@ -30,7 +30,12 @@ def build_card(
 ) -> dict[str, dict[str, Any]]:
     """The card of one evaluation of `model` on these prompts."""
     return {
-        "subject": {"model": model.name, "source": model.source, "adapter": adapter_digest(model.adapter_parameters())},
+        "subject": {
+            "model": model.name,
+            "source": model.source,
+            "weights": model.base_digest,
+            "adapter": adapter_digest(model.adapter_parameters()),
+        },
         "must_agree": {
             "suite": suite.name,
             "suite_version": suite.version,
@@ -70,7 +75,7 @@ def card_key(card: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def adapter_digest(parameters: Mapping[str, Any]) -> str:
-    """"none", or twelve hex digits of the SHA-256 over the adapter's names, shapes and float32 values."""
+    """ "none", or twelve hex digits of the SHA-256 over the adapter's names, shapes and float32 values."""
     if not parameters:
         return "none"
     total = hashlib.sha256()

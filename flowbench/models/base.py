@@ -6,6 +6,7 @@ and the velocity is v = noise - x0. Latents and velocities are float32 whatever 
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -59,6 +60,7 @@ class FlowModel(ABC):
 
     name, resolution, vocabulary, default_recipe, guidance, fuse_adapter: see ModelSettings.
     source: what `load_model` was given for the base weights ("shapes", a hub id or an absolute folder).
+    base_digest: twelve hex digits that change when the base weights do.
     latent_shape: (C, h, w) of one latent. Weights are frozen; only adapter parameters are ever trained.
     """
 
@@ -80,6 +82,7 @@ class FlowModel(ABC):
         self.source = source
         self.device = device
         self.dtype = dtype
+        self.base_digest = ""
 
     # -- what a family provides --------------------------------------------------------------------------------------
 
@@ -215,6 +218,17 @@ class FlowModel(ABC):
             if not any(_matches(linear, target)):
                 raise ConfigError(f"adapter target '{target}': {self.name} has no linear layer whose name ends so.")
         return list(targets)
+
+
+def weights_digest(modules: Sequence[torch.nn.Module], *, head: int = 4096) -> str:
+    """Twelve hex digits of the SHA-256 over the first `head` values of every tensor: training moves them all, and a
+    large model is digested at once."""
+    total = hashlib.sha256()
+    for module in modules:
+        for name, tensor in sorted(module.state_dict().items()):
+            total.update(f"{name}{tuple(tensor.shape)}".encode())
+            total.update(tensor.flatten()[:head].float().cpu().numpy().tobytes())
+    return total.hexdigest()[:12]
 
 
 def _matches(names: Sequence[str], ending: str) -> Iterator[bool]:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from flowbench.errors import ConfigError, ModelError
-from flowbench.models.base import Condition, FlowModel
+from flowbench.models.base import Condition, FlowModel, weights_digest
 from flowbench.models.settings import ModelSettings
 from flowbench.store import read_json
 
@@ -55,6 +55,7 @@ class SD3Model(FlowModel):
         self.latent_shape = self._latent_shape()
         # The last block keeps only its image half, so what its text queries attend to is never read.
         self.idle_layers = (f"transformer_blocks.{self.transformer.config.num_layers - 1}.attn.add_q_proj",)
+        self.base_digest = weights_digest([self.transformer, self.vae, *self.text_encoders])
         self._empty: Condition | None = None
 
     @classmethod

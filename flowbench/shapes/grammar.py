@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from itertools import permutations, product
 from typing import Any
 
@@ -49,7 +49,7 @@ def with_article(words: str) -> str:
     return ("an " if words[0] in "aeiou" else "a ") + words
 
 
-@lru_cache(maxsize=None)
+@cache
 def prompts(split: str) -> tuple[Prompt, ...]:
     """All prompts of one split, grouped by tag in the order of TAGS. Raises ConfigError for an unknown split."""
     if split not in SPLITS:

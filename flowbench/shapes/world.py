@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy
@@ -40,7 +40,12 @@ def _polygon_heart() -> list[tuple[float, float]]:
     return [(float(x) / 16.5, float(y + 2.5) / 15.5) for x, y in zip(xs, ys, strict=True)]
 
 
-@lru_cache(maxsize=None)
+def _polygon_star() -> list[tuple[float, float]]:
+    radii = [1.1 if k % 2 == 0 else 0.44 for k in range(10)]
+    return [(r * math.sin(k * math.pi / 5), -r * math.cos(k * math.pi / 5)) for k, r in enumerate(radii)]
+
+
+@cache
 def outline(kind: str) -> tuple[tuple[float, float], ...]:
     """Corners of the shape of radius 1 around (0, 0), y pointing down. Kinds with curves are polygons of many sides."""
     circle = [(math.cos(k * math.pi / 24), math.sin(k * math.pi / 24)) for k in range(48)]
@@ -55,10 +60,7 @@ def outline(kind: str) -> tuple[tuple[float, float], ...]:
             (-arm, -1), (arm, -1), (arm, -arm), (1, -arm), (1, arm), (arm, arm),
             (arm, 1), (-arm, 1), (-arm, arm), (-1, arm), (-1, -arm), (-arm, -arm),
         ],
-        "star": [
-            ((1.1 if k % 2 == 0 else 0.44) * math.sin(k * math.pi / 5), -(1.1 if k % 2 == 0 else 0.44) * math.cos(k * math.pi / 5))
-            for k in range(10)
-        ],
+        "star": _polygon_star(),
         "heart": _polygon_heart(),
     }  # fmt: skip
     return tuple(corners[kind])
@@ -74,11 +76,18 @@ def render(scene: list[Shape], size: int = SIZE) -> Image.Image:
     sheet = Image.new("RGB", (size * scale, size * scale), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     for shape in scene:
-        corners = [((shape.x + shape.radius * x) * scale, (shape.y + shape.radius * y) * scale) for x, y in outline(shape.kind)]
+        corners = [
+            ((shape.x + shape.radius * x) * scale, (shape.y + shape.radius * y) * scale) for x, y in outline(shape.kind)
+        ]
         draw.polygon(corners, fill=COLORS[shape.color])
         if shape.kind == "ring":
             hole = shape.radius * RING_HOLE
-            box = [(shape.x - hole) * scale, (shape.y - hole) * scale, (shape.x + hole) * scale, (shape.y + hole) * scale]
+            box = [
+                (shape.x - hole) * scale,
+                (shape.y - hole) * scale,
+                (shape.x + hole) * scale,
+                (shape.y + hole) * scale,
+            ]
             draw.ellipse(box, fill=BACKGROUND)
     return sheet.resize((size, size), Image.Resampling.BOX)
 

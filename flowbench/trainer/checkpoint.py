@@ -1,7 +1,7 @@
 """Checkpoints of a run: what is exported (the averaged adapter) and what resuming needs (everything else).
 
-    checkpoints/step-000200/    adapter files (diffusers and PEFT read them), trainer.safetensors, trainer.json
-    checkpoints/latest          the name of the newest whole checkpoint, written last
+checkpoints/step-000200/    adapter files (diffusers and PEFT read them), trainer.safetensors, trainer.json
+checkpoints/latest          the name of the newest whole checkpoint, written last
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from flowbench.errors import RunError
 from flowbench.models.base import FlowModel
 from flowbench.store import read_json, write_json, write_text
-from flowbench.tensors import load_tensors, save_tensors
+from flowbench.tensors import load_tensors, save_tensors, sort_header
 from flowbench.trainer.learner import Learner
 
 STATE = "trainer.safetensors"
@@ -28,6 +28,8 @@ def save(run: Path, step: int, model: FlowModel, learner: Learner, *, keep: int)
     temporary.mkdir(parents=True)
     with learner.averaged():
         model.save_adapter(temporary)
+    for path in temporary.glob("*.safetensors"):
+        sort_header(path)
     save_tensors(temporary / STATE, learner.state())
     write_json(temporary / HEADER, {"step": step, "updates": learner.updates})
     shutil.rmtree(folder, ignore_errors=True)  # the same step saved twice holds the same numbers
@@ -46,7 +48,7 @@ def latest(run: Path) -> Path | None:
         return None
     folder = pointer.parent / pointer.read_text(encoding="utf-8").strip()
     if not (folder / HEADER).is_file():
-        raise RunError(f"{pointer} names {folder.name}, which is not there. Write the name of a whole checkpoint into it.")
+        raise RunError(f"{pointer} names {folder.name}, which is not there. Write a whole checkpoint's name into it.")
     return folder
 
 

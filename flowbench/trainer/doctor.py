@@ -11,7 +11,7 @@ from flowbench.errors import PolicyMismatch
 from flowbench.models.base import FlowModel
 from flowbench.trainer.groups import Group
 from flowbench.trainer.rollout import sample_slice
-from flowbench.trainer.update import replay
+from flowbench.trainer.update import gradient_scale, replay
 
 WAY_OUT = "Report this with your device, dtype and versions; training on it would follow noise."
 
@@ -39,16 +39,16 @@ def check_policy(model: FlowModel, group: Group, config: RolloutConfig) -> Polic
     condition = model.encode([group.prompt.text])
     with torch.no_grad(), model.adapter_frozen():
         trajectory, _ = sample_slice(model, group, 0, condition, model.sigmas(config.steps).tolist(), config)
-    ratio_error, reference_error = 0.0, 0.0
+    ratio_errors, reference_errors = [], []
     for transition in trajectory.transitions:
         now = replay(model, trajectory, transition, config)
-        ratio = torch.exp(now.step.log_prob.detach() - transition.log_prob)
-        ratio_error = max(ratio_error, float((ratio - 1).abs().max()))
-        now.step.log_prob.sum().backward()
+        ratio_errors.append((torch.exp(now.step.log_prob.detach() - transition.log_prob) - 1).abs().max())
+        (now.step.log_prob.sum() * gradient_scale(model)).backward()
         with torch.no_grad(), model.adapter_disabled():
             reference = replay(model, trajectory, transition, config)
-        reference_error = max(reference_error, float((now.velocity.detach() - reference.velocity).abs().max()))
-    reached = {name for name, p in parameters.items() if p.grad is not None and bool(p.grad.any())}
+        reference_errors.append((now.velocity.detach() - reference.velocity).abs().max())
+    ratio_error, reference_error = (float(torch.stack(errors).max()) for errors in (ratio_errors, reference_errors))
+    reached = {name for name, p in parameters.items() if p.grad is not None and _moves(p.grad)}
     for parameter in parameters.values():
         parameter.grad = None
     expected = {name for name in parameters if "lora_B" in name or not fresh}
@@ -59,14 +59,20 @@ def check_policy(model: FlowModel, group: Group, config: RolloutConfig) -> Polic
     )
 
 
+def _moves(gradient: torch.Tensor) -> bool:
+    return bool(gradient.any()) and bool(gradient.isfinite().all())
+
+
 def _judge(ratio_error: float, reference_error: float, unreached: set[str]) -> None:
     if ratio_error != 0:
-        raise PolicyMismatch(f"on-policy check: rollout and replay differ, |ratio - 1| is up to {ratio_error:.2e}. {WAY_OUT}")
+        raise PolicyMismatch(
+            f"on-policy check: rollout and replay differ, |ratio - 1| is up to {ratio_error:.2e}. {WAY_OUT}"
+        )
     if reference_error != 0:
         raise PolicyMismatch(
-            f"on-policy check: a fresh adapter changes the velocity by up to {reference_error:.2e} against the reference. {WAY_OUT}"
+            f"on-policy check: a fresh adapter changes the velocity by up to {reference_error:.2e}. {WAY_OUT}"
         )
     if len(unreached) > 0:
         raise PolicyMismatch(
-            f"on-policy check: no gradient reaches {len(unreached)} adapter tensors, {sorted(unreached)[0]} among them. {WAY_OUT}"
+            f"on-policy check: no finite gradient reaches {len(unreached)} tensors, such as {min(unreached)}. {WAY_OUT}"
         )

@@ -19,7 +19,7 @@ class Interruption:
         """Catch the signals inside; outside the main thread (where that is impossible) do nothing."""
         before: dict[int, Any] = {}
         try:
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in (int(signal.SIGTERM), int(signal.SIGINT)):
                 before[number] = signal.signal(number, self._note)
         except ValueError:
             before.clear()

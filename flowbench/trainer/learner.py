@@ -35,20 +35,25 @@ class Learner:
         self.ema = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
 
     def apply(self, lr: float) -> float:
-        """One optimizer step on the gradients at hand, then clear them; returns the gradient norm before clipping."""
+        """One optimizer step on the gradients at hand, then clear them; returns the gradient norm before clipping.
+
+        A norm that is not finite (float16 can overflow) is returned as it is, and the step is not taken.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        norm = torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), self.config.max_grad_norm)
-        self.optimizer.step()
+        norm = float(torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), self.config.max_grad_norm))
+        if math.isfinite(norm):
+            self.optimizer.step()
+            self.updates += 1
+            if self.updates % self.config.ema_every == 0:
+                self._average()
         self.optimizer.zero_grad(set_to_none=True)
-        self.updates += 1
-        if self.updates % self.config.ema_every == 0:
-            self._average(self.updates // self.config.ema_every)
-        return float(norm)
+        return norm
 
     @torch.no_grad()
-    def _average(self, count: int) -> None:
-        decay = min((1 + count) / (10 + count), self.config.ema_decay)
+    def _average(self) -> None:
+        """The decay grows with the number of optimizer steps taken (Flow-GRPO's code), not with that of averages."""
+        decay = min((1 + self.updates) / (10 + self.updates), self.config.ema_decay)
         for name, parameter in self.parameters.items():
             self.ema[name].lerp_(parameter, 1 - decay)
 

@@ -17,7 +17,8 @@ class Processes:
         state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
         self.rank = state.process_index
         self.world = state.num_processes
-        self.device = state.device
+        chosen = self.world == 1 and device != "auto"  # otherwise each process has the device of its local rank
+        self.device = torch.device(device) if chosen else state.device
 
     @property
     def is_main(self) -> bool:
@@ -28,18 +29,18 @@ class Processes:
         return group % self.world == self.rank
 
     def sum(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Replace each tensor by its sum over the processes, in place; one transfer for all (of one dtype and device)."""
+        """Replace each tensor by its sum over the processes, in place; one transfer for all (tensors of one dtype)."""
         tensors = list(tensors)
         if self.world == 1 or not tensors:
             return
-        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors]).to(self.device)
         torch.distributed.all_reduce(flat)
         for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(part.view_as(tensor))
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on some process: all then act on it at the same step."""
-        total = torch.tensor(float(flag), device=self.device)
+        total = torch.tensor(float(flag))
         self.sum([total])
         return bool(total > 0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
@@ -79,7 +80,7 @@ def sample_slice(
     repeated = condition.repeat(len(members))
     x = model.noise([group.latent_seed(member) for member in members])
     transitions = []
-    for index, (sigma, sigma_next) in enumerate(zip(sigmas[:-1], sigmas[1:], strict=True)):
+    for index, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
         velocity = model.velocity(x, sigma, repeated, guidance=config.guidance)
         if index in group.stochastic:
             noise = model.noise([group.noise_seed(member, index) for member in members])

@@ -20,12 +20,16 @@ def claimed(folder: Path, config: TrainConfig, *, resume: bool) -> Iterator[Path
     Raises RunError for a folder that holds a run already, another run's settings, or somebody else's files.
     """
     path = folder / CONFIG
-    if not path.is_file() and folder.is_dir() and any(item.name != ".lock" for item in folder.iterdir()):
+    # Hidden files are our own: the lock, and what a kill in the middle of a write leaves behind.
+    if not path.is_file() and folder.is_dir() and any(not item.name.startswith(".") for item in folder.iterdir()):
         raise RunError(f"{folder} holds files but no training run. Give another --out.")
     with locked(folder):
-        if path.is_file() and not resume:
-            raise RunError(f"{folder} already holds a run. Go on with it: flowbench train --resume {folder}; or give another --out.")
-        if path.is_file():
+        begun = path.is_file() and ((folder / "log.jsonl").is_file() or (folder / "checkpoints").is_dir())
+        if begun and not resume:
+            raise RunError(
+                f"{folder} already holds a run. Go on: flowbench train --resume {folder}; or give another --out."
+            )
+        if begun:  # a run that failed before its first step holds nothing worth keeping
             _check_same(path, config)
         write_text(path, to_yaml(config))
         yield folder
@@ -36,7 +40,7 @@ def stored_config(folder: str | Path) -> TrainConfig:
     path = Path(folder) / CONFIG
     if not path.is_file():
         raise RunError(f"{folder} holds no training run (there is no {CONFIG}). Give the folder of a run.")
-    return load_config(path, [f"out={folder}"])
+    return load_config(path).model_copy(update={"out": str(folder)})
 
 
 def write_grid(folder: Path, step: int, sheet: bytes, texts: Sequence[str]) -> None:

@@ -50,9 +50,8 @@ def gather(rollout: Rollout, config: RolloutConfig, processes: Processes) -> Sco
         row = torch.tensor([score.value for score in of_group], dtype=torch.float64)
         unscored[group.index] = row.isnan().double()
         values[group.index] = row.nan_to_num()
-    values, unscored = values.to(processes.device), unscored.to(processes.device)
     processes.sum([values, unscored])
-    return Scored(values.masked_fill(unscored > 0, math.nan).cpu(), scores)
+    return Scored(values.masked_fill(unscored > 0, math.nan), scores)
 
 
 def to_batches(trajectories: Sequence[Trajectory], rewards: torch.Tensor, objective: ObjectiveConfig) -> list[Batch]:
@@ -65,24 +64,23 @@ def to_batches(trajectories: Sequence[Trajectory], rewards: torch.Tensor, object
     for trajectory in trajectories:
         members = slice(trajectory.first, trajectory.first + trajectory.size)
         row = trajectory.group.index
-        device = trajectory.condition.embeds.device
-        batches.append(
-            Batch(trajectory, advantages[row, members].to(device), ~rewards[row, members].isnan().to(device))
-        )
+        batches.append(Batch(trajectory, advantages[row, members], ~rewards[row, members].isnan()))
     return batches
 
 
 def figures(scored: Scored, processes: Processes) -> dict[str, float]:
-    """What is logged of the rewards: mean, spread within groups, share of groups without any spread, unscored, parts."""
+    """What is logged of the rewards: mean, spread within groups, share of flat groups, share unscored, parts."""
     rewards = scored.rewards
-    spreads = [float(row[~row.isnan()].std(correction=0)) for row in rewards if (~row.isnan()).any()]
+    groups = [row[~row.isnan()] for row in rewards if not row.isnan().all()]
+    spreads = [float(group.std(correction=0)) for group in groups]
+    flat = sum(bool(group.max() == group.min()) for group in groups)
     line = {
         "reward/mean": float(rewards.nanmean()),
         "reward/group_std": sum(spreads) / len(spreads) if spreads else math.nan,
-        "reward/flat_groups": sum(spread == 0 for spread in spreads) / max(1, len(spreads)),
+        "reward/flat_groups": flat / max(1, len(groups)),
         "reward/unscored": float(rewards.isnan().double().mean()),
     }
-    return line | _part_means(scored.scores, processes)
+    return _part_means(scored.scores, processes) | line  # a part called "mean" must not hide the reward's mean
 
 
 def _part_means(scores: Sequence[Sequence[Score]], processes: Processes) -> dict[str, float]:
@@ -94,8 +92,6 @@ def _part_means(scores: Sequence[Sequence[Score]], processes: Processes) -> dict
         for column, name in enumerate(names):
             if not math.isnan(parts.get(name, math.nan)):
                 totals[:, column] += torch.tensor([parts[name], 1.0], dtype=torch.float64)
-    totals = totals.to(processes.device)
-    processes.sum([totals])
-    return {
-        f"reward/{name}": float(totals[0, column] / totals[1, column]) for column, name in enumerate(names)
-    }
+    if names:
+        processes.sum([totals])
+    return {f"reward/{name}": float(totals[0, column] / totals[1, column]) for column, name in enumerate(names)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -25,14 +26,15 @@ class Tracker:
         self._done_here = 0
         self._started = time.monotonic()
         _cut_log(run / LOG, first)
-        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=first)
+        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=first + 1)  # steps are counted from 1
         self._terminal = _Terminal(first, total)
 
     def log(self, step: int, figures: Mapping[str, float], timing: Mapping[str, float]) -> None:
         """Record training step `step` (1-based: the number of steps done)."""
         append_jsonl(self._run / LOG, {"step": step, **figures, "timing": dict(timing)})
         for name, value in {**figures, **{f"timing/{name}": value for name, value in timing.items()}}.items():
-            self._board.add_scalar(name, value, step)
+            if math.isfinite(value):
+                self._board.add_scalar(name, value, step)
         self._done_here += 1
         pace = (time.monotonic() - self._started) / self._done_here
         self._terminal.show(step, figures, timing, pace * (self._total - step))
@@ -62,7 +64,12 @@ class _Terminal:
         self._console = Console(file=sys.stderr)
         self._live = self._console.is_terminal
         self._last = 0.0
-        columns = (TextColumn("training"), BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("{task.fields[line]}"))
+        columns = (
+            TextColumn("training"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[line]}"),
+        )
         self._progress = Progress(*columns, console=self._console, disable=not self._live)
         self._task = self._progress.add_task("training", total=total, completed=first, line="")
         self._progress.start()
@@ -82,10 +89,12 @@ class _Terminal:
 
 def describe(figures: Mapping[str, float], timing: Mapping[str, float], left: float) -> str:
     """One terminal line: reward, group spread, ratio, clip fractions low/high, KL, images per second, time left."""
+    kl = f"kl {figures['policy/kl']:.2g} " if math.isfinite(figures["policy/kl"]) else ""
     return (
         f"reward {figures['reward/mean']:.3f} spread {figures['reward/group_std']:.3f} "
-        f"ratio {figures['policy/ratio_mean']:.5f} clip {figures['policy/clip_low']:.0%}/{figures['policy/clip_high']:.0%} "
-        f"kl {figures['policy/kl']:.2g} {timing['images_per_second']:.0f} images/s {int(left // 60)}:{int(left % 60):02d} left"
+        f"ratio {figures['policy/ratio_mean']:.5f} "
+        f"clip {figures['policy/clip_low']:.0%}/{figures['policy/clip_high']:.0%} "
+        f"{kl}{timing['images_per_second']:.0f} images/s {int(left // 60)}:{int(left % 60):02d} left"
     )
 
 

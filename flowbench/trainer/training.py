@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -38,25 +39,10 @@ def train(config: TrainConfig, *, evaluate: Evaluate | None = None, resume: bool
     """
     with Interruption().listening() as interruption, _opened(config, resume) as run:
         for step in range(run.first, config.steps):
-            started = time.monotonic()
-            groups = [group for group in run.sampler.at(step) if run.processes.owns(group.index)]
-            rollout = collect(run.model, groups, config.rollout, run.scorer.submit)
-            sampled = time.monotonic()
-            scored = scoring.gather(rollout, config.rollout, run.processes)
-            waited = time.monotonic()
-            batches = scoring.to_batches(rollout.trajectories, scored.rewards, config.objective)
-            lr = scheduled_lr(config.optimizer, step, config.steps)
-            figures = scoring.figures(scored, run.processes) | update(
-                run.model, run.learner, batches, lr, config.rollout, config.objective, run.processes
-            )
+            figures, timing = _take(run, step)
             done = step + 1
             if evaluate is not None and config.eval_every and done % config.eval_every == 0:
                 figures |= _evaluated(run, evaluate)
-            ended = time.monotonic()
-            timing = {
-                "rollout": sampled - started, "reward_wait": waited - sampled, "update": ended - waited,
-                "seconds": ended - started, "images_per_second": scored.rewards.numel() / (ended - started),
-            }  # fmt: skip
             run.tracker.log(done, figures, timing)
             stop = run.processes.any(bool(interruption.signal))
             if done % config.sample_every == 0 or done == config.steps:
@@ -64,9 +50,35 @@ def train(config: TrainConfig, *, evaluate: Evaluate | None = None, resume: bool
             if done % config.save_every == 0 or done == config.steps or stop:
                 run.save(done)
             if stop:
-                print(f"stopped after step {done}; go on with: flowbench train --resume {run.folder}", file=sys.stderr)
-                raise SystemExit(128 + (interruption.signal or 15))
+                if run.processes.is_main:
+                    way = f"go on with: flowbench train --resume {run.folder}"
+                    print(f"stopped after step {done}; {way}", file=sys.stderr)
+                raise SystemExit(128 + (interruption.signal or signal.SIGTERM))
     return run.folder
+
+
+def _take(run: _Run, step: int) -> tuple[dict[str, float], dict[str, float]]:
+    """One training step (0-based): its figures, and what took how many seconds."""
+    config = run.config
+    started = time.monotonic()
+    groups = [group for group in run.sampler.at(step) if run.processes.owns(group.index)]
+    rollout = collect(run.model, groups, config.rollout, run.scorer.submit)
+    sampled = time.monotonic()
+    scored = scoring.gather(rollout, config.rollout, run.processes)
+    waited = time.monotonic()
+    batches = scoring.to_batches(rollout.trajectories, scored.rewards, config.objective)
+    lr = scheduled_lr(config.optimizer, step, config.steps)
+    figures = scoring.figures(scored, run.processes) | update(
+        run.model, run.learner, batches, lr, config.rollout, config.objective, run.processes
+    )
+    ended = time.monotonic()
+    return figures, {
+        "rollout": sampled - started,
+        "reward_wait": waited - sampled,
+        "update": ended - waited,
+        "seconds": ended - started,
+        "images_per_second": scored.rewards.numel() / (ended - started),
+    }
 
 
 @dataclass
@@ -92,7 +104,7 @@ class _Run:
 
     def draw(self, done: int) -> None:
         """A grid of pictures by the averaged policy: always the same prompts and seeds, so that grids compare."""
-        if not self.processes.is_main:
+        if not self.processes.is_main or not self.shown:
             return
         rollout = self.config.rollout
         seeds = [draw_seed(self.config.seed, "grid", row, k) for row in range(len(self.shown)) for k in range(4)]
@@ -114,8 +126,8 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
     processes = Processes(config.model.device)
     if config.rollout.groups // config.optimizer.updates % processes.world:
         raise ConfigError(
-            f"{config.rollout.groups} groups in {config.optimizer.updates} updates cannot be dealt to "
-            f"{processes.world} processes. Make rollout.groups a multiple of {config.optimizer.updates * processes.world}."
+            f"rollout.groups {config.rollout.groups} cannot be dealt to {processes.world} processes in "
+            f"{config.optimizer.updates} updates. Make it a multiple of {config.optimizer.updates * processes.world}."
         )
     folder = Path(config.out)
     with ExitStack() as stack:
@@ -126,11 +138,11 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
         learner = Learner(model.adapter_parameters(), config.optimizer)
         newest = checkpoint.latest(folder) if resume else None
         first = checkpoint.restore(newest, learner) if newest else 0
-        prompt_set = prompts.find(config.prompts.name)
+        vocabulary = _vocabulary(config, model)
         training = prompts.load(config.prompts.name, "train")
         sampler = GroupSampler(training, config.rollout, config.prompts.tag_weights, config.seed)
         reward = rewards.build(
-            config.reward.name, vocabulary=prompt_set.vocabulary or model.vocabulary,
+            config.reward.name, vocabulary=vocabulary,
             options=config.reward.options, on_error=config.reward.on_error,
         )  # fmt: skip
         scorer = Scorer(reward)
@@ -140,6 +152,17 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
         check_policy(model, sampler.at(first)[0], config.rollout)
         shown = _one_of_each_tag(prompts.load(config.prompts.name, "dev"))
         yield _Run(config, folder, model, learner, sampler, shown, scorer, tracker, processes, first)
+
+
+def _vocabulary(config: TrainConfig, model: FlowModel) -> str:
+    """The object names that prompts, reward and model share. Raises ConfigError when the prompts' are not the model's."""
+    vocabulary = prompts.find(config.prompts.name).vocabulary or model.vocabulary
+    if vocabulary != model.vocabulary:
+        raise ConfigError(
+            f"prompts.name {config.prompts.name} speaks of {vocabulary}, the model {model.name} knows "
+            f"{model.vocabulary}. Choose prompts that fit, for example a file of your own: --prompts FILE."
+        )
+    return vocabulary
 
 
 def _load(config: TrainConfig, processes: Processes) -> FlowModel:

@@ -29,7 +29,7 @@ class Replay:
 
 @dataclass(frozen=True)
 class Batch:
-    """A trajectory with the advantages of its members, (B,), and which of them were scored, (B,) bool."""
+    """A trajectory with, on the CPU, its members' advantages (B,) and which of them were scored, (B,) bool."""
 
     trajectory: Trajectory
     advantages: torch.Tensor
@@ -48,59 +48,78 @@ def replay(model: FlowModel, trajectory: Trajectory, transition: Transition, con
 
 
 class Sums:
-    """Running sums of a training step's figures over all replayed sample-steps; means are taken once, over all processes."""
+    """Running sums of a training step's figures over sample-steps, kept on the device: reading each would stall it.
 
-    NAMES = ("loss", "ratio", "ratio_square", "below", "above", "kl", "count")
+    Ratios are summed as ratio - 1, whose square would drown in rounding otherwise. `replayed` counts the scored
+    sample-steps that were replayed, `scored` all of them.
+    """
+
+    NAMES = ("loss", "excess", "excess_square", "below", "above", "kl", "replayed", "scored")
 
     def __init__(self) -> None:
-        self.totals = torch.zeros(len(self.NAMES), dtype=torch.float64)
+        self.totals: dict[str, float | torch.Tensor] = dict.fromkeys(self.NAMES, 0.0)
 
     def add(self, **values: float | torch.Tensor) -> None:
         for name, value in values.items():
-            self.totals[self.NAMES.index(name)] += float(value)
+            self.totals[name] = self.totals[name] + value
 
     def means(self, processes: Processes) -> dict[str, float]:
-        totals = self.totals.to(processes.device)
+        """Over all processes; NaN where nothing was replayed, or (KL) nothing was measured."""
+        totals = torch.tensor([float(value) for value in self.totals.values()], dtype=torch.float64)
         processes.sum([totals])
         sums = dict(zip(self.NAMES, totals.tolist(), strict=True))
-        count = sums.pop("count")
-        mean = {name: value / count if count else math.nan for name, value in sums.items()}
+        replayed = sums["replayed"] or math.nan
+        excess = sums["excess"] / replayed
         return {
-            "policy/loss": mean["loss"],
-            "policy/ratio_mean": mean["ratio"],
-            "policy/ratio_std": abs(mean["ratio_square"] - mean["ratio"] ** 2) ** 0.5,
-            "policy/clip_low": mean["below"],
-            "policy/clip_high": mean["above"],
-            "policy/kl": mean["kl"],
+            "policy/loss": sums["loss"] / (sums["scored"] or math.nan),
+            "policy/ratio_mean": 1 + excess,
+            "policy/ratio_std": max(0.0, sums["excess_square"] / replayed - excess**2) ** 0.5,
+            "policy/clip_low": sums["below"] / replayed,
+            "policy/clip_high": sums["above"] / replayed,
+            "policy/kl": sums["kl"] / replayed,
         }
 
 
-def accumulate(
-    model: FlowModel, batch: Batch, divisor: float, rollout: RolloutConfig, objective: ObjectiveConfig, sums: Sums
-) -> None:
-    """Add one micro-batch's gradient: its summed loss over `divisor`, the scored sample-steps of the whole update."""
-    if not batch.scored.any() or (objective.kl_weight == 0 and not batch.advantages.any()):
+def accumulate(model: FlowModel, batch: Batch, rollout: RolloutConfig, objective: ObjectiveConfig, sums: Sums) -> None:
+    """Add the gradient of one micro-batch's loss, summed over scored sample-steps, times `gradient_scale(model)`."""
+    count = int(batch.scored.sum())
+    sums.add(scored=count * len(batch.trajectory.transitions))
+    if count == 0 or (objective.kl_weight == 0 and not batch.advantages.any()):
         return  # no gradient to be had: skipping the replay changes nothing but the time it takes
     for transition in batch.trajectory.transitions:
         now = replay(model, batch.trajectory, transition, rollout)
-        policy = policy_loss(now.step.log_prob, transition.log_prob, batch.advantages, clip=objective.clip_range)
+        device = now.step.log_prob.device
+        scored = batch.scored.to(device)
+        policy = policy_loss(
+            now.step.log_prob, transition.log_prob, batch.advantages.to(device), clip=objective.clip_range
+        )
         kl = _kl(model, batch.trajectory, transition, now, rollout, objective)
-        loss = torch.where(batch.scored, policy.loss + objective.kl_weight * kl, 0.0).sum() / divisor
-        loss.backward()
-        ratio = policy.ratio[batch.scored]
+        penalty = 0.0 if kl is None else objective.kl_weight * kl
+        loss = torch.where(scored, policy.loss + penalty, 0.0).sum()
+        (loss * gradient_scale(model)).backward()
+        excess = torch.where(scored, policy.ratio - 1, 0.0)
         sums.add(
-            loss=loss.detach() * divisor, ratio=ratio.sum(), ratio_square=ratio.square().sum(),
-            below=policy.below[batch.scored].sum(), above=policy.above[batch.scored].sum(),
-            kl=kl.detach()[batch.scored].sum(), count=len(ratio),
+            loss=loss.detach(), excess=excess.sum(), excess_square=excess.square().sum(),
+            below=(policy.below & scored).sum(), above=(policy.above & scored).sum(),
+            kl=math.nan if kl is None else torch.where(scored, kl.detach(), 0.0).sum(), replayed=count,
         )  # fmt: skip
+
+
+def gradient_scale(model: FlowModel) -> int:
+    """Elements of a latent: what the loss is multiplied by on its way back.
+
+    A log-prob is a mean over them, so its gradient at each is around 1e-5 in a large latent, and near the smallest
+    float16 number after the division by the samples of an update. Scaled, it is around 1 in every dtype.
+    """
+    return math.prod(model.latent_shape)
 
 
 def _kl(
     model: FlowModel, trajectory: Trajectory, transition: Transition, now: Replay,
     rollout: RolloutConfig, objective: ObjectiveConfig,
-) -> torch.Tensor:  # fmt: skip
+) -> torch.Tensor | None:  # fmt: skip
     if objective.kl_weight == 0:
-        return torch.zeros(trajectory.size, dtype=torch.float64, device=now.velocity.device)
+        return None
     with torch.no_grad(), model.adapter_disabled():
         reference = replay(model, trajectory, transition, rollout)
     return kl_penalty(
@@ -113,25 +132,39 @@ def update(
     model: FlowModel, learner: Learner, batches: Sequence[Batch], lr: float,
     rollout: RolloutConfig, objective: ObjectiveConfig, processes: Processes,
 ) -> dict[str, float]:  # fmt: skip
-    """`learner.config.updates` optimizer steps, each on an equal share of the groups; returns the logged figures."""
+    """`learner.config.updates` optimizer steps, each on an equal share of the groups; returns the logged figures.
+
+    The loss of each is divided by all scored sample-steps of its share, on all processes, flat groups included.
+    """
     sums, norms = Sums(), []
-    num_updates = learner.config.updates
-    share = rollout.groups // num_updates
-    for part in range(num_updates):
+    share = rollout.groups // learner.config.updates
+    for part in range(learner.config.updates):
         mine = [batch for batch in batches if batch.trajectory.group.index // share == part]
-        divisor = _scored_steps(mine, processes)
         for batch in mine:
-            accumulate(model, batch, divisor, rollout, objective, sums)
-        for parameter in learner.parameters.values():
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        processes.sum(parameter.grad for parameter in learner.parameters.values() if parameter.grad is not None)
+            accumulate(model, batch, rollout, objective, sums)
+        _finish_gradients(learner, _scored_steps(mine, processes) * gradient_scale(model), processes)
         norms.append(learner.apply(lr))
-    return {**sums.means(processes), "optimizer/grad_norm": sum(norms) / len(norms), "optimizer/lr": lr}
+    taken = [norm for norm in norms if math.isfinite(norm)]
+    return sums.means(processes) | {
+        "optimizer/grad_norm": sum(taken) / len(taken) if taken else math.nan,
+        "optimizer/skipped": len(norms) - len(taken),
+        "optimizer/lr": lr,
+    }
+
+
+def _finish_gradients(learner: Learner, divisor: float, processes: Processes) -> None:
+    """Sum the gradients over the processes and divide them."""
+    for parameter in learner.parameters.values():
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    gradients = [parameter.grad for parameter in learner.parameters.values() if parameter.grad is not None]
+    processes.sum(gradients)
+    for gradient in gradients:
+        gradient.div_(divisor)
 
 
 def _scored_steps(batches: Sequence[Batch], processes: Processes) -> float:
     counts = [float(batch.scored.sum()) * len(batch.trajectory.transitions) for batch in batches]
-    total = torch.tensor(sum(counts), dtype=torch.float64, device=processes.device)
+    total = torch.tensor(sum(counts), dtype=torch.float64)
     processes.sum([total])
     return max(1.0, float(total))

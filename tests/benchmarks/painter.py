@@ -20,6 +20,7 @@ class Painter:
 
     name, source, vocabulary, resolution = "painter", "painter", "", 8
     device, dtype = torch.device("cpu"), torch.float32
+    base_digest = "0123456789ab"
 
     def __init__(self, diary: Path, *, pause: float = 0.0, shift: int = 0, adapter: dict | None = None):
         self.diary, self.pause, self.shift = diary, pause, shift

@@ -1,1 +1,1 @@
-"""Makes the built-in model: `python -m flowbench.shapes.pretrain`. Three stages: text encoders, autoencoder, transformer."""
+"""Makes the built-in model: `python -m flowbench.shapes.pretrain`. Text encoders, autoencoder, transformer."""

@@ -18,12 +18,14 @@ STAGES = ("text", "vae", "transformer", "decoder", "export")
 TEXT = StageConfig(steps=1500, lr=2e-3, ema=0.99)
 VAE = StageConfig(steps=5000, lr=2e-3, ema=0.998)
 DECODER = StageConfig(steps=5000, lr=1e-3, ema=0.998)
-TRANSFORMER = StageConfig(steps=24_000, lr=2e-3, ema=0.999, warmup=200, log_every=100, save_every=1000)
+TRANSFORMER = StageConfig(steps=15_000, lr=2e-3, ema=0.999, warmup=200, log_every=100, save_every=1000)
 TEXT_SEED, VAE_BATCH, TRANSFORMER_BATCH, CORPUS = 0, 64, 128, 120_000
 
 
 @click.command(help=__doc__)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for states, curves and the pipeline.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder for states, curves and the pipeline."
+)
 @click.option("--stage", type=click.Choice(("all", *STAGES)), default="all", help="Run only this stage.")
 @click.option("--seed", default=0, help="Seed of every draw.")
 @click.option("--threads", default=1, help="CPU threads; one is enough for a model this small.")

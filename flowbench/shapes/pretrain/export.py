@@ -14,8 +14,10 @@ def write_pipeline(folder: Path, tokenizer_folder: Path, encoders: list[Any], va
     """Save as `StableDiffusion3Pipeline` without T5, and `flowbench.json` with what flowbench wants to know."""
     from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
 
-    pipeline = StableDiffusion3Pipeline(
-        transformer=transformer, vae=vae, scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0),
+    # Left alone, the schedule ends .001, 0: a step that moves nothing and costs as much as the others.
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=1.0, shift_terminal=0.1)
+    pipeline: Any = StableDiffusion3Pipeline(
+        transformer=transformer, vae=vae, scheduler=scheduler,
         text_encoder=encoders[0], tokenizer=load_tokenizer(tokenizer_folder),
         text_encoder_2=encoders[1], tokenizer_2=load_tokenizer(tokenizer_folder),
         text_encoder_3=None, tokenizer_3=None,
@@ -28,6 +30,7 @@ def write_pipeline(folder: Path, tokenizer_folder: Path, encoders: list[Any], va
             "vocabulary": "shapes",
             "resolution": world.SIZE,
             "max_sequence_length": 0,
+            "guidance": 3.0,
             "default_recipe": "shapes-geneval",
             "fuse_adapter": True,
         },

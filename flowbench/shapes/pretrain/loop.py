@@ -57,7 +57,8 @@ def run_stage(
     ema = {key: value.detach().clone() for key, value in parameters.items()}
     state_path = folder / f"{name}.state.safetensors"
     first = _resume(state_path, parameters, ema, optimizer) if state_path.is_file() else 0
-    started, sums = time.monotonic(), {}
+    started = time.monotonic()
+    sums: dict[str, float] = {}
     for step in range(first, config.steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, config)

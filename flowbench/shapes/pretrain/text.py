@@ -38,7 +38,9 @@ def build_tokenizer(folder: Path) -> None:
     """Write a CLIP tokenizer in which every word of the grammar is one token; other words fall apart into letters."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-    words = sorted({word for split in grammar.SPLITS for prompt in grammar.prompts(split) for word in prompt.text.split()})
+    words = sorted(
+        {word for split in grammar.SPLITS for prompt in grammar.prompts(split) for word in prompt.text.split()}
+    )
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
@@ -53,7 +55,12 @@ def build_tokenizer(folder: Path) -> None:
     (folder / "vocab.json").write_text(json.dumps(tokenizer.get_vocab(), indent=0, sort_keys=True))
     lines = [pair if isinstance(pair, str) else " ".join(pair) for pair in merges]
     (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(lines) + "\n")
-    special = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
+    special = {
+        "bos_token": "<|startoftext|>",
+        "eos_token": "<|endoftext|>",
+        "unk_token": "<|endoftext|>",
+        "pad_token": "<|endoftext|>",
+    }
     config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": LENGTH, **special}
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2))
     (folder / "special_tokens_map.json").write_text(json.dumps(special, indent=2))
@@ -66,7 +73,7 @@ def load_tokenizer(folder: Path) -> Any:
     return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
 
 
-def build_encoder(tokenizer: Any, seed: int) -> torch.nn.Module:
+def build_encoder(tokenizer: Any, seed: int) -> Any:
     """A fresh text encoder: 2 layers, 48 wide."""
     from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
@@ -86,7 +93,11 @@ class Probe(torch.nn.Module):
         super().__init__()
         self.pooled = torch.nn.ModuleDict({slot: torch.nn.Linear(WIDTH, len(v)) for slot, v in SLOT_VALUES.items()})
         self.nouns = torch.nn.ModuleDict(
-            {f"{noun}/{slot}".replace("/", "-"): torch.nn.Linear(WIDTH, len(SLOT_VALUES[slot])) for noun, slots in NOUN_SLOTS.items() for slot in slots}
+            {
+                f"{noun}/{slot}".replace("/", "-"): torch.nn.Linear(WIDTH, len(SLOT_VALUES[slot]))
+                for noun, slots in NOUN_SLOTS.items()
+                for slot in slots
+            }
         )
 
     def forward(self, output: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -111,7 +122,11 @@ class Probe(torch.nn.Module):
 
 def encode_batch(tokenizer: Any, prompts: list[Prompt]) -> dict[str, torch.Tensor]:
     """Token ids, slot labels and noun positions (-1 = absent) of some prompts."""
-    batch = {"ids": tokenizer([p.text for p in prompts], padding="max_length", max_length=LENGTH, return_tensors="pt").input_ids}
+    batch = {
+        "ids": tokenizer(
+            [p.text for p in prompts], padding="max_length", max_length=LENGTH, return_tensors="pt"
+        ).input_ids
+    }
     slots = [grammar.slots(prompt) for prompt in prompts]
     for slot, values in SLOT_VALUES.items():
         batch[slot] = torch.tensor([values.index(found[slot]) for found in slots])
@@ -122,12 +137,14 @@ def encode_batch(tokenizer: Any, prompts: list[Prompt]) -> dict[str, torch.Tenso
     return batch
 
 
-def train_text_encoder(folder: Path, index: int, tokenizer: Any, config: StageConfig, seed: int) -> torch.nn.Module:
+def train_text_encoder(folder: Path, index: int, tokenizer: Any, config: StageConfig, seed: int) -> Any:
     """Train encoder 1 or 2, freeze it, rescale its pooled output to unit standard deviation."""
     encoder, probe = build_encoder(tokenizer, seed + index), Probe()
     by_tag = {tag: [p for p in grammar.prompts("train") if p.tag == tag] for tag in grammar.TAGS}
     batches = {tag: encode_batch(tokenizer, prompts) for tag, prompts in by_tag.items()}
-    parameters = {f"{part}.{k}": p for part, m in (("encoder", encoder), ("probe", probe)) for k, p in m.named_parameters()}
+    parameters = {
+        f"{part}.{k}": p for part, m in (("encoder", encoder), ("probe", probe)) for k, p in m.named_parameters()
+    }
 
     def loss_at(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         rng = numpy.random.default_rng([seed, 1, index, step])
@@ -137,7 +154,9 @@ def train_text_encoder(folder: Path, index: int, tokenizer: Any, config: StageCo
         return loss, {"right": float(right)}
 
     ema = run_stage(folder, f"text{index}", parameters, loss_at, config)
-    encoder.load_state_dict({k.removeprefix("encoder."): v for k, v in ema.items() if k.startswith("encoder.")}, strict=False)
+    encoder.load_state_dict(
+        {k.removeprefix("encoder."): v for k, v in ema.items() if k.startswith("encoder.")}, strict=False
+    )
     probe.load_state_dict({k.removeprefix("probe."): v for k, v in ema.items() if k.startswith("probe.")})
     with torch.no_grad():
         held_out = encode_batch(tokenizer, list(grammar.prompts("test")))

@@ -43,7 +43,9 @@ class PaddedAttention:
         value = torch.cat([heads(attn.to_v(image)), heads(attn.add_v_proj(text))], dim=2)
         bias = torch.zeros(key.shape[2])
         bias[-1] = math.log(PADDING_TOKENS)
-        mixed = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=bias.expand(query.shape[2], -1))
+        mixed = torch.nn.functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=bias.expand(query.shape[2], -1)
+        )
         mixed = mixed.transpose(1, 2).flatten(2)
         image_out, text_out = mixed[:, : image.shape[1]], mixed[:, image.shape[1] :]
         if not attn.context_pre_only:
@@ -70,7 +72,7 @@ def build_transformer(seed: int) -> Any:
     from diffusers import SD3Transformer2DModel
 
     torch.manual_seed(seed)
-    transformer = SD3Transformer2DModel(
+    transformer: Any = SD3Transformer2DModel(
         sample_size=8, patch_size=2, in_channels=4, out_channels=4, num_layers=4, attention_head_dim=32,
         num_attention_heads=3, joint_attention_dim=96, caption_projection_dim=96, pooled_projection_dim=96,
         pos_embed_max_size=8,
@@ -116,7 +118,9 @@ def build_corpus(folder: Path, tokenizer: Any, encoders: list[Any], vae: Any, co
     return Corpus(stored["latents"], stored["rows"], embeds, pooled, rows_by_tag)
 
 
-def draw_batch(corpus: Corpus, step: int, batch: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+def draw_batch(
+    corpus: Corpus, step: int, batch: int, seed: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """(clean latents, noise, sigma of shape (B,), prompt rows) of one step, a function of (seed, step)."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
     picked = torch.randint(len(corpus.latents), (batch,), generator=generator)

@@ -1,0 +1,52 @@
+# Everything installs itself into .venv on first use. Linux is tested; without make, see docs/getting_started.md.
+PYTHON ?= python3
+PIP_ARGS ?=
+BIN := .venv/bin
+FLOWBENCH := $(BIN)/flowbench
+
+# make demo QUICK=1: two minutes of training, a visible result; without it, the default recipe as it stands.
+QUICK_STEPS ?= 90
+DEMO := runs/demo$(if $(QUICK),-quick)
+BASE := runs/demo-base
+STEPS := $(if $(QUICK),--steps $(QUICK_STEPS))
+
+.PHONY: help demo test check clean
+help:
+	@echo "make demo          install, train the built-in model, evaluate it and its base, print the table (about 20 minutes)"
+	@echo "make demo QUICK=1  the same with two minutes of training"
+	@echo "make test          install what the tests need, and run them"
+	@echo "make check         ruff with the limits, mypy"
+	@echo "make clean         delete the environment (.venv); runs/ is kept"
+	@echo "PYTHON=python3.12 chooses the interpreter, PIP_ARGS=... is handed to pip, on the first call."
+
+# Interrupted at any point, the same command goes on from there.
+demo: .venv/.installed
+	if [ -f $(DEMO)/log.jsonl ]; then $(FLOWBENCH) train --resume $(DEMO); \
+	else rm -rf $(DEMO); $(FLOWBENCH) train --reward geneval --out $(DEMO) $(STEPS); fi
+	$(FLOWBENCH) eval --ckpt shapes --suite shapes --guidance 1 --out $(BASE)
+	$(FLOWBENCH) eval --ckpt shapes --suite shapes --out $(BASE)
+	$(FLOWBENCH) eval --ckpt $(DEMO) --suite shapes
+	$(FLOWBENCH) leaderboard $(DEMO) --base $(BASE) --suite shapes
+	@echo "report:"
+	@$(FLOWBENCH) report $(DEMO) --base $(BASE)
+
+test: .venv/.installed-dev
+	$(BIN)/python -m pytest
+
+check: .venv/.installed-dev
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m mypy
+
+clean:
+	rm -rf .venv
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -e .
+	touch $@
+
+.venv/.installed-dev: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) -e ".[dev]"
+	touch $@ .venv/.installed

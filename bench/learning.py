@@ -1,0 +1,108 @@
+"""Does training help? `python bench/learning.py --seeds 0,1,2 --out runs/learning`.
+
+Trains the recipe once per seed, evaluates every run and the base (without guidance and at its best guidance, chosen on
+the dev split) on the same test prompts and seeds, and writes the table of paired gains over the better base. May be
+killed and started again: runs and evaluations go on where they stood.
+"""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import platform
+from pathlib import Path
+
+import click
+import torch
+
+from flowbench import store
+from flowbench.benchmarks import evaluate
+from flowbench.config import TrainConfig, load_config
+from flowbench.evals import Results, build_leaderboard, compare_results, load_results
+from flowbench.evals.tables import leaderboard_table, to_markdown
+from flowbench.models import load_model
+from flowbench.trainer import train
+
+SUITE = "shapes"
+METRICS = ("official", "exclusive")
+
+
+def base_results(name: str, out: Path) -> list[Results]:
+    """The base without guidance and at its best guidance."""
+    model = load_model(name)
+    rows = {1.0: f"{model.name}, no guidance", model.guidance: f"{model.name}, guidance {model.guidance:g}"}
+    return [
+        load_results(evaluate(model, SUITE, out=out, guidance=guidance, batch_size=32, label=label))
+        for guidance, label in rows.items()
+    ]
+
+
+def trained_results(config: TrainConfig) -> Results:
+    """Train (or go on), then evaluate the averaged policy with the guidance that it was trained with."""
+    folder = train(config, resume=(Path(config.out) / "config.yaml").is_file())
+    guidance = config.rollout.guidance
+    label = f"Flow-GRPO, seed {config.seed}" + ("" if guidance == 1 else f", guidance {guidance:g}")
+    return load_results(evaluate(load_model(folder), SUITE, out=folder, guidance=guidance, batch_size=32, label=label))
+
+
+def minutes(folder: Path) -> float:
+    """Training time of a run, evaluations not counted."""
+    return sum(line["timing"]["seconds"] for line in store.read_jsonl(folder / "log.jsonl")) / 60
+
+
+def curve(folder: Path, points: int = 8) -> str:
+    """Mean rollout reward (official / exclusive) over equal parts of the run."""
+    log = store.read_jsonl(folder / "log.jsonl")
+    cuts = [len(log) * k // points for k in range(points + 1)]
+    parts = [log[a:b] for a, b in itertools.pairwise(cuts) if b > a]
+    means = [[sum(line[f"reward/{m}"] for line in part) / len(part) for m in METRICS] for part in parts]
+    return " ".join(f"{official:.2f}/{exclusive:.2f}" for official, exclusive in means)
+
+
+def gains(rows: list[Results], bases: list[Results]) -> list[str]:
+    lines = ["| run | metric | gain over the better base | 95 % interval | p |", "|---|---|---:|---|---:|"]
+    for metric in METRICS:
+        best = max(bases, key=lambda base, metric=metric: base.mean(metric))
+        for row in rows:
+            paired = compare_results(row, best, metric, allow_mismatch=True)
+            interval = f"[{paired.low:+.3f}, {paired.high:+.3f}]"
+            lines.append(f"| {row.label} | {metric} | {paired.difference:+.3f} | {interval} | {paired.p:.4f} |")
+    return lines
+
+
+@click.command(help=__doc__)
+@click.option("--recipe", default="shapes-geneval")
+@click.option("--model", default="shapes")
+@click.option("--seeds", default="0,1,2")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/learning"))
+@click.option("--report", type=click.Path(path_type=Path), default=Path("docs/results/learning.md"))
+@click.argument("overrides", nargs=-1)
+def main(recipe: str, model: str, seeds: str, out: Path, report: Path, overrides: tuple[str, ...]) -> None:
+    bases = base_results(model, out / "base")
+    configs = [
+        load_config(recipe, [*overrides, f"model.name={model}", f"seed={seed}", f"out={out / f'{recipe}-seed{seed}'}"])
+        for seed in seeds.split(",")
+    ]
+    rows = [trained_results(config) for config in configs]
+    command = f"python bench/learning.py --recipe {recipe} --seeds {seeds} {' '.join(overrides)}".strip()
+    lines = [
+        f"# Learning: recipe {recipe}",
+        "",
+        f"`{command}`, {datetime.date.today()}, {platform.machine()}, {torch.get_num_threads()} threads, "
+        f"torch {torch.__version__}.",
+        "",
+        *gains(rows, bases),
+        "",
+        to_markdown(leaderboard_table(build_leaderboard(rows, bases))),
+        "",
+        "Rollout reward on training prompts (official/exclusive) in eight equal parts of each run; training time:",
+        "",
+        *(f"- {config.out}: {curve(Path(config.out))} ({minutes(Path(config.out)):.1f} min)" for config in configs),
+        "",
+    ]
+    store.write_text(report, "\n".join(lines))
+    click.echo("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

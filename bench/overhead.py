@@ -1,0 +1,176 @@
+"""What the trainer costs on top of the model calls that it cannot avoid.
+
+    python bench/overhead.py --model shapes
+
+Two ratios, each of medians over rounds in which the trainer and the bare calls take turns:
+rollout  `collect` (without rewards, which run beside it) / text encoding, velocity forwards, VAE decoding
+update   `update` / velocity forward and backward per replayed step, reference forwards if there is KL, optimizer steps
+The bare calls have the same batch shapes, on random inputs.
+"""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import click
+import torch
+
+from flowbench import prompts
+from flowbench.config import TrainConfig, load_config
+from flowbench.models import load_model
+from flowbench.models.base import FlowModel
+from flowbench.store import write_text
+from flowbench.trainer import scoring
+from flowbench.trainer.groups import Group, GroupSampler
+from flowbench.trainer.learner import Learner
+from flowbench.trainer.processes import Processes
+from flowbench.trainer.rollout import Trajectory, collect
+from flowbench.trainer.update import Batch, update
+
+TARGETS = {"rollout": 1.05, "update": 1.25}
+
+
+@dataclass
+class Subject:
+    """A model, its optimizer and one training step's groups."""
+
+    config: TrainConfig
+    model: FlowModel
+    learner: Learner
+    groups: list[Group]
+    processes: Processes
+
+    def collect(self) -> list[Trajectory]:
+        """The trainer's rollout."""
+        return collect(self.model, self.groups, self.config.rollout, lambda samples: Future()).trajectories
+
+    def bare_rollout(self) -> None:
+        """The model calls of a rollout."""
+        rollout, size = self.config.rollout, self.config.rollout.micro_batch
+        x = self.model.noise(range(size))
+        with torch.no_grad(), self.model.adapter_frozen():
+            conditions = self.model.encode([group.prompt.text for group in self.groups])
+            condition = conditions[:1].repeat(size)
+            for _ in range(len(self.groups) * rollout.group_size // size):
+                for sigma in self.model.sigmas(rollout.steps).tolist()[:-1]:
+                    self.model.velocity(x, sigma, condition, guidance=rollout.guidance)
+                self.model.decode_pixels(x)
+
+    def batches(self, trajectories: list[Trajectory]) -> list[Batch]:
+        """With random rewards: no group is flat, so every one is replayed."""
+        rewards = torch.rand(len(self.groups), self.config.rollout.group_size, dtype=torch.float64)
+        return scoring.to_batches(trajectories, rewards, self.config.objective)
+
+    def update(self, batches: list[Batch]) -> None:
+        """The trainer's update."""
+        config = self.config
+        update(self.model, self.learner, batches, 1e-6, config.rollout, config.objective, self.processes)
+
+    def bare_update(self, batches: list[Batch]) -> None:
+        """The model calls of an update, and its optimizer steps."""
+        rollout, size = self.config.rollout, self.config.rollout.micro_batch
+        x, slope = self.model.noise(range(size)), self.model.noise(range(size))
+        condition = batches[0].trajectory.condition.repeat(size)
+        share = len(batches) // self.config.optimizer.updates
+        for start in range(0, len(batches), share):
+            for batch in batches[start : start + share]:
+                for moment in batch.trajectory.transitions:
+                    self.model.velocity(x, moment.sigma, condition, guidance=rollout.guidance).backward(slope)
+                    if self.config.objective.kl_weight:
+                        with torch.no_grad(), self.model.adapter_disabled():
+                            self.model.velocity(x, moment.sigma, condition, guidance=rollout.guidance)
+            self.learner.optimizer.step()
+            self.learner.optimizer.zero_grad(set_to_none=True)
+
+
+def prepare(model_name: str, config: TrainConfig, device: str) -> Subject:
+    """Load the model with a fresh adapter and draw the first step's groups."""
+    model = load_model(model_name, device=device, dtype=config.model.dtype)
+    model.add_adapter(config.adapter.rank, config.adapter.alpha, targets=config.adapter.targets)
+    learner = Learner(model.adapter_parameters(), config.optimizer)
+    training = prompts.load(config.prompts.name, "train")
+    sampler = GroupSampler(training, config.rollout, config.prompts.tag_weights, config.seed)
+    for group in learner.optimizer.param_groups:
+        group["lr"] = 1e-6
+    return Subject(config, model, learner, sampler.at(0), Processes(str(model.device)))
+
+
+def measure(subject: Subject, rounds: int) -> dict[str, tuple[float, float]]:
+    """Name -> median seconds of (the trainer, the bare calls); the two alternate, and so does which comes first."""
+    batches = subject.batches(subject.collect())
+    pairs: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
+        "rollout": (subject.collect, subject.bare_rollout),
+        "update": (lambda: subject.update(batches), lambda: subject.bare_update(batches)),
+    }
+    seconds: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in pairs}
+    for turn in range(rounds + 1):
+        for name, pair in pairs.items():
+            for which in (0, 1) if turn % 2 else (1, 0):
+                taken = clock(pair[which], subject.model.device)
+                if turn:  # the first round only warms up
+                    seconds[name][which].append(taken)
+    return {name: (statistics.median(a), statistics.median(b)) for name, (a, b) in seconds.items()}
+
+
+def clock(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds that `work` takes, the GPU's included."""
+    started = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started
+
+
+def report(medians: dict[str, tuple[float, float]], subject: Subject, rounds: int) -> str:
+    """The table, with what it takes to repeat it."""
+    rollout = subject.config.rollout
+    device = torch.cuda.get_device_name() if subject.model.device.type == "cuda" else "CPU"
+    rows = [
+        f"| {name} | {ours:.3f} | {bare:.3f} | {ours / bare:.3f} | {TARGETS[name]} |"
+        for name, (ours, bare) in medians.items()
+    ]
+    lines = [
+        "# What the trainer costs beside the model",
+        "",
+        "Medians in seconds; how they are taken: bench/overhead.py.",
+        "",
+        "| part | trainer | unavoidable calls | ratio | target at most |",
+        "|---|---|---|---|---|",
+        *rows,
+        "",
+        f"- Command: `python {' '.join(sys.argv)}`",
+        f"- Model {subject.model.name}: {rollout.groups} groups of {rollout.group_size} in micro-batches of "
+        f"{rollout.micro_batch}, {rollout.steps} steps, guidance {rollout.guidance:g}, {rollout.kind}, "
+        f"{len(subject.groups[0].stochastic)} trained steps; {rounds} rounds",
+        f"- Machine: {platform.machine()} {device}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"Python {platform.python_version()}",
+        f"- Date: {date.today().isoformat()}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+@click.command()
+@click.option("--model", "model_name", default="shapes", show_default=True, help="Model name or folder.")
+@click.option("--recipe", default="shapes-geneval", show_default=True, help="Whose batch shapes are measured.")
+@click.option("--rounds", default=9, show_default=True, help="Measured rounds; one more warms up.")
+@click.option("--device", default="auto", show_default=True)
+@click.option("--out", default="docs/results/overhead.md", show_default=True, help="Where the table goes.")
+@click.argument("overrides", nargs=-1)
+def main(model_name: str, recipe: str, rounds: int, device: str, out: str, overrides: tuple[str, ...]) -> None:
+    """Print and write the two ratios. OVERRIDES: settings of the recipe, such as rollout.groups=2."""
+    subject = prepare(model_name, load_config(recipe, overrides), device)
+    text = report(measure(subject, rounds), subject, rounds)
+    write_text(Path(out), text)
+    click.echo(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""The `flowbench` command: one file per command, imported when it is called or when its own help is shown."""
+
+from __future__ import annotations
+
+import click
+
+from flowbench import __version__
+from flowbench.cli.group import CommandGroup
+
+COMMANDS = {
+    "train": ("flowbench.cli.train:train", "Train a model on a reward."),
+    "eval": ("flowbench.cli.evaluate:evaluate", "Evaluate a model on a suite."),
+    "compare": ("flowbench.cli.compare:compare", "Compare two evaluations on the same prompts and seeds."),
+    "leaderboard": ("flowbench.cli.leaderboard:leaderboard", "Rank evaluations and their gains over the base model."),
+    "report": ("flowbench.cli.report:report", "Write a run's report.html."),
+    "doctor": ("flowbench.cli.doctor:doctor", "Check that a setup is sound."),
+    "list": ("flowbench.cli.catalog:list_names", "List rewards, suites, prompts, recipes or models."),
+    "show": ("flowbench.cli.catalog:show", "Show what stands behind a name."),
+    "version": ("flowbench.cli.version:version", "Print the versions of flowbench and of what it stands on."),
+}
+__all__ = ["COMMANDS", "main"]
+
+
+@click.group(cls=CommandGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="flowbench")
+@click.option("--debug", is_flag=True, help="Show the traceback of every error, and the warnings of the libraries.")
+def main(debug: bool) -> None:
+    """Train, evaluate and rank text-to-image flow models with reward plugins.
+
+    Begin with `flowbench train --reward geneval`: it trains the built-in model in minutes, without a GPU.
+    """
+    if not debug:
+        from flowbench.cli.quiet import quiet_libraries
+
+        quiet_libraries()

@@ -1,0 +1,146 @@
+"""`flowbench list` and `flowbench show`."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from flowbench.cli.options import plugin_option
+from flowbench.errors import UnknownName
+
+KINDS = ("rewards", "suites", "prompts", "recipes", "models")
+
+
+@click.command(name="list")
+@click.argument("kind", type=click.Choice(KINDS), metavar="KIND")
+@plugin_option
+def list_names(kind: str, plugins: tuple[str, ...]) -> None:
+    """List rewards, suites, prompts, recipes or models.
+
+    KIND is one of these five words.
+    """
+    lines = {"rewards": _rewards, "suites": _suites, "prompts": _prompts, "recipes": _recipes, "models": _models}
+    entries = lines[kind]()
+    width = max(map(len, entries), default=0)
+    for name, line in entries.items():
+        click.echo(f"{name:<{width}}  {line}".rstrip())
+
+
+@click.command()
+@click.argument("name")
+@plugin_option
+def show(name: str, plugins: tuple[str, ...]) -> None:
+    """Show what stands behind a name.
+
+    NAME is a reward, a suite, a prompt set or a recipe; where several have the name, all are shown.
+    """
+    from flowbench.registry import did_you_mean
+
+    tables = _tables()
+    found = {kind: details(name) for kind, (names, details) in tables.items() if name in names()}
+    if not found:
+        known = sorted({each for names, _ in tables.values() for each in names()})
+        raise UnknownName(f"nothing is called '{name}'.{did_you_mean(name, known)} `flowbench list` shows the names.")
+    click.echo("\n\n".join(f"{kind} {name}\n{text}" for kind, text in found.items()))
+
+
+def _rewards() -> dict[str, str]:
+    from flowbench.rewards import registry
+
+    return {name: _reward_card(name).get("summary", "") for name in registry.names()}
+
+
+def _suites() -> dict[str, str]:
+    from flowbench import benchmarks
+
+    found = [benchmarks.find(name) for name in benchmarks.suites.names()]
+    return {suite.name: f"{suite.split} split of {suite.prompt_set}, headline {suite.headline}" for suite in found}
+
+
+def _prompts() -> dict[str, str]:
+    from flowbench import prompts
+
+    found = {name: prompts.find(name) for name in prompts.prompt_sets.names()}
+    return {name: f"version {each.version}, vocabulary {each.vocabulary}" for name, each in found.items()}
+
+
+def _recipes() -> dict[str, str]:
+    """Each recipe with the first line of its file, a comment that says what it is for."""
+    from flowbench.config import RECIPES, recipe_names
+
+    firsts = {name: (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").split("\n")[0] for name in recipe_names()}
+    return {name: first.lstrip("# ") if first.startswith("#") else "" for name, first in firsts.items()}
+
+
+def _models() -> dict[str, str]:
+    return {
+        "shapes": "the built-in model: 32 px pictures of flat shapes, made for laptops",
+        "OWNER/NAME": "a Stable Diffusion 3 pipeline on the hub, such as stabilityai/stable-diffusion-3.5-medium",
+        "FOLDER": "a diffusers folder, a run, or a checkpoint of a run",
+    }
+
+
+def _tables() -> dict[str, tuple[Callable[[], Any], Callable[[str], str]]]:
+    """Kind -> (its names, the text about one of them)."""
+    from flowbench import benchmarks, prompts
+    from flowbench.config import recipe_names
+    from flowbench.rewards import registry
+
+    return {
+        "reward": (registry.names, _reward_text),
+        "suite": (benchmarks.suites.names, lambda name: _fields(dataclasses.asdict(benchmarks.find(name)))),
+        "prompt set": (prompts.prompt_sets.names, _prompt_set_text),
+        "recipe": (recipe_names, _recipe_text),
+    }
+
+
+def _reward_card(name: str) -> dict[str, Any]:
+    """The card's filled fields; without a card, the first line of the factory's docstring."""
+    from flowbench.rewards import registry
+
+    card = registry.card(name)
+    if card is None:
+        return {"summary": (inspect.getdoc(registry.get(name)) or "").partition("\n")[0]}
+    return {
+        key: value for key, value in dataclasses.asdict(card).items() if value not in (None, "", ()) and key != "name"
+    }
+
+
+def _reward_text(name: str) -> str:
+    from flowbench.rewards import registry
+
+    parameters = inspect.signature(registry.get(name)).parameters.values()
+    options = [str(each.replace(annotation=each.empty)) for each in parameters if each.name != "vocabulary"]
+    return _fields({**_reward_card(name), "options": ", ".join(options) or "none"})
+
+
+def _prompt_set_text(name: str) -> str:
+    from collections import Counter
+
+    from flowbench import prompts
+
+    found = prompts.find(name)
+    lines = {"version": found.version, "vocabulary": found.vocabulary}
+    for split in ("train", "dev", "test"):
+        loaded = prompts.load(name, split)
+        tags = Counter(prompt.tag for prompt in loaded if prompt.tag)
+        lines[split] = f"{len(loaded)} prompts" + "".join(f", {tag} {count}" for tag, count in tags.items())
+    return _fields(lines)
+
+
+def _recipe_text(name: str) -> str:
+    from flowbench.config import RECIPES
+
+    return (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").rstrip()
+
+
+def _fields(values: dict[str, Any]) -> str:
+    return "\n".join(f"  {key}: {_plain(value)}" for key, value in values.items())
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

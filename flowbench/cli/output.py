@@ -1,0 +1,56 @@
+"""Tables to the terminal or into a file, in the format asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from flowbench.evals.tables import Table
+
+WIDTH = 160
+"""Of a table that goes into a pipe or a file, where no terminal sets a limit."""
+FORMATS = ("terminal", "markdown", "json", "csv")
+
+
+def format_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--format`; None where it is not given."""
+    return click.option("--format", "style", type=click.Choice(FORMATS), help="How the table is written.")(command)
+
+
+def show_tables(tables: Sequence[Table], data: Any, *, style: str | None, out: str | None = None) -> None:
+    """Print the tables (for JSON: `data`), or write them to the file `out`, where Markdown is the default."""
+    from flowbench import store
+
+    text = _as_text(tables, data, style or ("markdown" if out else "terminal"))
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        store.write_text(out, text)
+        click.echo(f"wrote {out}")
+
+
+def _as_text(tables: Sequence[Table], data: Any, style: str) -> str:
+    from flowbench import store
+    from flowbench.evals import tables as render
+
+    if style == "json":
+        return store.to_json(data, indent=2) + "\n"
+    write = {"markdown": render.to_markdown, "csv": render.to_csv, "terminal": _for_terminal}[style]
+    return "\n".join(write(table) for table in tables)
+
+
+def _for_terminal(table: Table) -> str:
+    from rich.console import Console
+
+    from flowbench.evals.tables import to_rich
+
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(width=WIDTH)
+    with console.capture() as capture:
+        console.print(to_rich(table, console.width))
+    return capture.get()

@@ -1,0 +1,124 @@
+"""From what a command line says to one resolved training configuration. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowbench.errors import ConfigError, UnknownName
+
+if TYPE_CHECKING:
+    from flowbench.config import TrainConfig
+
+BUILT_IN = "shapes"
+BUILT_IN_RECIPE = "shapes-geneval"
+
+FLAGS = {
+    "model": "model.name",
+    "device": "model.device",
+    "dtype": "model.dtype",
+    "prompts": "prompts.name",
+    "steps": "steps",
+    "seed": "seed",
+    "out": "out",
+}
+"""Command-line flag -> the setting that it stands for."""
+
+
+def split_arguments(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The recipe (or YAML file), if one is named, and the `key=value` overrides. Two recipes: ConfigError."""
+    names = [argument for argument in arguments if "=" not in argument]
+    overrides = [argument for argument in arguments if "=" in argument]
+    if len(names) > 1:
+        raise ConfigError(f"two recipes, '{names[0]}' and '{names[1]}': name one, and write settings as key=value.")
+    return (names[0] if names else None), overrides
+
+
+def resolve(
+    recipe: str | None, overrides: Sequence[str], *, rewards: Sequence[str], flags: Mapping[str, Any]
+) -> TrainConfig:
+    """The recipe (the model's own when none is named), then the flags that are not None, then the overrides."""
+    from flowbench.config import load_config, read_yaml
+
+    tree = read_yaml(recipe or default_recipe(flags.get("model") or BUILT_IN))
+    if flags.get("prompts") is not None:
+        _section(tree, "prompts").pop("tag_weights", None)  # they name the tags of the recipe's own prompts
+    for flag, key in FLAGS.items():
+        if flags.get(flag) is not None:
+            *parents, last = key.split(".")
+            section = _section(tree, parents[0]) if parents else tree
+            section[last] = flags[flag]
+    if rewards:
+        _use_rewards(_section(tree, "reward"), parse_rewards(rewards))
+    config = load_config(tree, overrides)
+    check_names(config)
+    return config
+
+
+def resume_config(folder: str, overrides: Sequence[str]) -> TrainConfig:
+    """The configuration of the run in `folder`, changed by `overrides`. Raises RunError when no run is there."""
+    from flowbench.config import load_config
+    from flowbench.trainer.runs import stored_config
+
+    config = load_config(stored_config(folder).model_dump(mode="json"), overrides)
+    check_names(config)
+    return config
+
+
+def default_recipe(model: str) -> str:
+    """The recipe that a model asks for. A hub id is not looked up: it gets the family's default."""
+    from flowbench.models.settings import ModelSettings
+
+    if model == BUILT_IN:
+        return BUILT_IN_RECIPE
+    return ModelSettings.read(Path(model).expanduser(), model).default_recipe
+
+
+def parse_rewards(words: Sequence[str]) -> str | dict[str, float]:
+    """`["geneval"]` -> "geneval"; `["geneval=1,jpeg=0.1"]`, or the parts one by one, -> a mapping to weights."""
+    parts = [part.strip() for word in words for part in word.split(",") if part.strip()]
+    if len(parts) == 1 and "=" not in parts[0]:
+        return parts[0]
+    weights: dict[str, float] = {}
+    for part in parts:
+        name, separator, weight = (piece.strip() for piece in part.partition("="))
+        if name in weights:
+            raise ConfigError(f"--reward names '{name}' twice. Name each reward once.")
+        try:
+            weights[name] = float(weight) if separator else 1.0
+        except ValueError:
+            raise ConfigError(f"--reward {part}: '{weight}' is no number. Write name=weight, as in jpeg=0.1.") from None
+    if not weights:
+        raise ConfigError("--reward names no reward. `flowbench list rewards` shows them.")
+    return weights
+
+
+def check_names(config: TrainConfig) -> None:
+    """Refuse rewards and prompt sets that do not exist, before anything heavy is imported."""
+    from flowbench import prompts
+    from flowbench.rewards.catalog import registry
+
+    name = config.reward.name
+    for reward in [name] if isinstance(name, str) else name:
+        if reward not in registry:
+            registry.get(reward)
+    try:
+        prompts.find(config.prompts.name)
+    except UnknownName as error:
+        raise UnknownName(f"{error} Or give a file of prompts: --prompts FILE.") from None
+
+
+def _use_rewards(section: dict[str, Any], spec: str | dict[str, float]) -> None:
+    """Set the rewards; keep the recipe's options of those that are still in use."""
+    used = {spec} if isinstance(spec, str) else set(spec)
+    section["name"] = spec
+    section["options"] = {name: value for name, value in (section.get("options") or {}).items() if name in used}
+
+
+def _section(tree: dict[str, Any], name: str) -> dict[str, Any]:
+    """The section of that name, made where there is none; anything but a mapping is left for pydantic to refuse."""
+    if not isinstance(tree.get(name), dict):
+        tree[name] = {}
+    section: dict[str, Any] = tree[name]
+    return section

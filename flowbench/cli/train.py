@@ -1,0 +1,84 @@
+"""`flowbench train`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flowbench.cli.launch import assert_world, is_main, launch, launched
+from flowbench.cli.options import device_options, plugin_option
+from flowbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from flowbench.config import TrainConfig
+
+
+@click.command()
+@click.argument("arguments", nargs=-1, metavar="[RECIPE|FILE.yaml] [KEY=VALUE]...")
+@click.option("--model", metavar="NAME", help="shapes, a hub id or a diffusers folder. Its own recipe is the default.")
+@click.option(
+    "--reward", "rewards", multiple=True, metavar="NAME[=WEIGHT]", help="What to maximise. Can be repeated, or a,b=0.1."
+)
+@click.option("--prompts", metavar="NAME", help="A prompt set, or a .txt, .csv or .jsonl file.")
+@click.option("--steps", type=click.IntRange(1), help="Training steps.")
+@click.option("--seed", type=click.IntRange(0), help="Seed of every random draw.")
+@click.option("--out", metavar="FOLDER", help="The run folder.")
+@click.option("--resume", metavar="FOLDER", help="Go on with the run in this folder, with its own settings.")
+@click.option("--processes", type=click.IntRange(1), metavar="N", help="Train on N processes of this machine.")
+@click.option("--print-config", is_flag=True, help="Print the resolved configuration and do nothing else.")
+@device_options
+@plugin_option
+def train(
+    arguments: tuple[str, ...],
+    rewards: tuple[str, ...],
+    resume: str | None,
+    processes: int | None,
+    print_config: bool,
+    plugins: tuple[str, ...],
+    **flags: Any,
+) -> None:
+    """Train a model on a reward.
+
+    Without a recipe, the model's own is taken: `flowbench train --reward geneval` trains the built-in model.
+    Any setting can follow as KEY=VALUE, for example optimizer.lr=1e-4 (docs/configuration.md lists them).
+    """
+    config = _config(arguments, rewards, resume, flags)
+    if print_config:
+        from flowbench.config import to_yaml
+
+        click.echo(to_yaml(config), nl=False)
+    elif processes and not launched():
+        launch(click.get_current_context().obj, processes)
+    else:
+        _run(config, resume is not None, processes)
+
+
+def _config(
+    arguments: Sequence[str], rewards: Sequence[str], resume: str | None, flags: Mapping[str, Any]
+) -> TrainConfig:
+    from flowbench.cli.recipes import resolve, resume_config, split_arguments
+
+    recipe, overrides = split_arguments(arguments)
+    if resume is None:
+        return resolve(recipe, overrides, rewards=rewards, flags=flags)
+    settings = {"--reward": rewards or None} | {f"--{name}": value for name, value in flags.items() if name != "steps"}
+    refused = ([recipe] if recipe else []) + [name for name, value in settings.items() if value is not None]
+    if refused:
+        raise ConfigError(f"--resume goes on with the run's own settings: leave out {refused[0]}.")
+    steps = flags["steps"]
+    return resume_config(resume, overrides if steps is None else [f"steps={steps}", *overrides])
+
+
+def _run(config: TrainConfig, resume: bool, processes: int | None) -> None:
+    from flowbench.cli.next_steps import after_training, dev_evaluation
+    from flowbench.evals import training_report
+    from flowbench.trainer import train as run_training
+
+    if processes:
+        assert_world(config.model.device, processes)
+    folder = run_training(config, evaluate=dev_evaluation(config), resume=resume)
+    if is_main():
+        training_report(folder)
+        click.echo(after_training(folder, config))

@@ -1,0 +1,189 @@
+"""A newcomer's mistakes: each is one clear sentence with the way out, and exit code 2."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small import SMALL
+
+Command = Callable[..., Any]
+
+BEFORE_ANY_MODEL = [
+    ("train --reward genevl", "unknown reward 'genevl'. Did you mean 'geneval'?"),
+    ("train --reward geneval=1,jpge=2", "unknown reward 'jpge'. Did you mean 'jpeg'?"),
+    ("train shapes-genevl", "unknown recipe 'shapes-genevl'. Did you mean 'shapes-geneval'?"),
+    ("train optimizer.lrr=1", "unknown setting 'optimizer.lrr'. Did you mean 'optimizer.lr'?"),
+    ("train optimzer.lr=1", "unknown setting 'optimzer'. Did you mean 'optimizer"),
+    ("train optimizer.lr=fast", "setting 'optimizer.lr' (it is 'fast')"),
+    ("train rollout.groups=3 optimizer.updates=2", "is not a multiple of"),
+    ("train --prompts missing.txt", "missing.txt: there is no such file"),
+    ("train --prompts shaeps", "unknown prompt set 'shaeps'. Did you mean 'shapes'?"),
+    ("train missing.yaml", "missing.yaml: there is no such configuration file"),
+    ("train --plugin missing.py", "there is no such file"),
+    ("train --stesp 3", "no such option '--stesp'. Did you mean '--steps'?"),
+    ("train --steps 0", "0 is not in the range"),
+    ("train --resume missing", "missing holds no training run"),
+    ("trian", "no command 'trian'"),
+    ("eval --ckpt shapes --suite shpaes", "unknown suite 'shpaes'. Did you mean 'shapes'?"),
+    ("eval --suite shapes", "missing option '--ckpt'"),
+    ("compare missing missing", "no finished evaluation is here"),
+    ("leaderboard missing", "no finished evaluation is here"),
+    ("report missing", "missing holds no training run"),
+    ("show shpaes", "nothing is called 'shpaes'. Did you mean 'shapes'?"),
+    ("list nothing", "'nothing' is not one of"),
+    ("doctor policy shapes-genevl", "Did you mean 'shapes-geneval'?"),
+]
+
+
+def assert_one_sentence(result: Any, needle: str) -> None:
+    assert result.exit_code == 2, result.output
+    assert needle in result.stderr
+    lines = [line for line in result.stderr.splitlines() if line]
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert lines[0].endswith((".", "?"))
+
+
+@pytest.mark.parametrize(("line", "needle"), BEFORE_ANY_MODEL, ids=[line for line, _ in BEFORE_ANY_MODEL])
+def test_mistakes_found_at_once(line: str, needle: str, flowbench: Command, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert_one_sentence(flowbench(*line.split()), needle)
+    assert not list(tmp_path.iterdir())  # a mistake leaves nothing behind
+
+
+def test_mistakes_are_found_before_heavy_imports() -> None:
+    """All of them in one fresh interpreter, which must not have imported torch afterwards."""
+    lines = [line.split() for line, _ in BEFORE_ANY_MODEL]
+    program = (
+        "import sys\nfrom flowbench.cli import main\n"
+        f"for words in {lines!r}:\n"
+        "    try: main(words)\n"
+        "    except SystemExit as end: assert end.code == 2, words\n"
+        "    heavy = {'torch', 'pandas', 'diffusers', 'transformers'} & set(sys.modules)\n"
+        "    if heavy: sys.exit(f'{words} imported {heavy}')\n"
+        "sys.exit(0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_a_model_that_is_nowhere(flowbench: Command, tmp_path: Path) -> None:
+    result = flowbench("eval", "--ckpt", tmp_path / "modle", "--suite", "shapes")
+    assert_one_sentence(result, "no such folder")
+
+
+def test_a_hub_model_without_a_network(flowbench: Command, tmp_path: Path, monkeypatch: Any) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    result = flowbench("eval", "--ckpt", "someone/some-model", "--suite", "shapes", "--out", tmp_path)
+    assert_one_sentence(result, "'someone/some-model' cannot be had from the model hub")
+
+
+def test_a_folder_that_is_no_model(flowbench: Command, tmp_path: Path) -> None:
+    result = flowbench("eval", "--ckpt", tmp_path, "--suite", "shapes")
+    assert_one_sentence(result, "no model (model_index.json), no run (config.yaml) and no adapter")
+
+
+def test_a_run_that_exists(world: Any, flowbench: Command) -> None:
+    result = flowbench("train", "--model", world.model, "--out", world.run, *SMALL)
+    assert_one_sentence(result, f"flowbench train --resume {world.run}")
+
+
+def test_a_folder_of_somebody_else(world: Any, flowbench: Command, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+    result = flowbench("train", "--model", world.model, "--out", tmp_path, *SMALL)
+    assert_one_sentence(result, "Give another --out")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_report_writes_into_runs_only(flowbench: Command, tmp_path: Path) -> None:
+    assert_one_sentence(flowbench("report", tmp_path), "holds no training run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_where_the_run_folder_should_be(world: Any, flowbench: Command, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "run"):
+        assert_one_sentence(flowbench("train", "--model", world.model, "--out", out, *SMALL), "choose another path")
+
+
+def test_a_full_disk(world: Any, flowbench: Command, tmp_path: Path, monkeypatch: Any) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    train = flowbench("train", "--model", world.model, "--out", tmp_path / "run", *SMALL)
+    assert_one_sentence(train, "No space left on device")
+    words = ("--suite", "shapes", "--limit", "1", "--steps", "1", "--out", tmp_path / "evaluation")
+    assert_one_sentence(flowbench("eval", "--ckpt", world.model, *words), "No space left on device")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is a Linux device")
+def test_a_full_disk_behind_stdout() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "flowbench", "show", "geneval"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert "No space left on device. Free some disk" in done.stderr
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    """`flowbench ... | head`: no traceback."""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "flowbench", "show", "geneval"],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(write)
+    assert done.returncode == 1
+    assert done.stderr == ""
+
+
+def test_ctrl_c_ends_with_130(flowbench: Command, monkeypatch: Any) -> None:
+    from flowbench import config
+
+    def interrupted(name: str) -> dict[str, Any]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(config, "read_yaml", interrupted)
+    result = flowbench("train", "shapes-geneval")
+    assert result.exit_code == 130
+    assert result.stderr.strip() == "interrupted"
+
+
+def test_an_unforeseen_error_keeps_its_traceback(flowbench: Command, monkeypatch: Any) -> None:
+    from flowbench import config
+
+    def broken(name: str) -> dict[str, Any]:
+        raise ZeroDivisionError("a defect of ours")
+
+    monkeypatch.setattr(config, "read_yaml", broken)
+    result = flowbench("train", "shapes-geneval")
+    assert result.exit_code == 1
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+def test_debug_shows_where_a_mistake_was_found(flowbench: Command) -> None:
+    plain, debug = flowbench("train", "nothing"), flowbench("--debug", "train", "nothing")
+    assert "Traceback" not in plain.stderr
+    assert "Traceback" in debug.stderr
+    assert debug.stderr.endswith(plain.stderr)
+    assert debug.exit_code == 2

@@ -1,0 +1,68 @@
+"""`--processes 2`: really two, one mistake told once, a signal saved once. Real processes over gloo."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small import SMALL
+
+from flowbench import store
+
+pytestmark = pytest.mark.slow
+
+
+def start(*words: str | Path) -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if name not in ("WORLD_SIZE", "RANK")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "flowbench", *map(str, words)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**environment, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def test_two_processes_train_one_run(tiny_model: Path, tmp_path: Path) -> None:
+    """The first step, drawn and scored by two processes, is that of one process; a second run is refused in a word."""
+    logs = []
+    for processes in (1, 2):
+        out = tmp_path / str(processes)
+        words = ("--model", tiny_model, "--steps", "1", "--out", out, "--processes", str(processes))
+        done = start("train", *words, *SMALL)
+        stdout, stderr = done.communicate(timeout=300)
+        assert done.returncode == 0, stderr
+        assert stdout.count("run: ") == 1
+        logs.append({k: v for k, v in store.read_jsonl(out / "log.jsonl")[0].items() if k.startswith("reward/")})
+    assert logs[0] == pytest.approx(logs[1], abs=1e-12)
+    again = start("train", *words, *SMALL)
+    _, stderr = again.communicate(timeout=300)
+    assert again.returncode == 2
+    assert stderr.count(f"error: {tmp_path / '2'} already holds a run") == 1
+    assert "Traceback" not in stderr
+
+
+def test_a_signal_reaches_all_and_saves(tiny_model: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = ("--model", tiny_model, "--steps", "100000", "--out", run, "--processes", "2")
+    training = start("train", *words, *SMALL, "save_every=100000")
+    deadline = time.monotonic() + 300
+    while not (run / "log.jsonl").is_file() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    training.send_signal(signal.SIGTERM)
+    _, stderr = training.communicate(timeout=300)
+    assert training.returncode == 143, stderr
+    assert "stopped after step" in stderr
+    step = len(store.read_jsonl(run / "log.jsonl"))
+    assert (run / "checkpoints" / "latest").read_text() == f"step-{step:06d}\n"
+
+
+def test_a_process_alone_is_not_two(tiny_model: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    from flowbench.cli.launch import assert_world
+    from flowbench.errors import RunError
+
+    with pytest.raises(RunError, match="--processes 2, but 1 of them found each other"):
+        assert_world("cpu", 2)

@@ -1,0 +1,79 @@
+"""Settings: overrides, refusals that name the key, shipped recipes."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from flowbench.config import TrainConfig, load_config, recipe_names, setting_names, to_yaml
+from flowbench.errors import ConfigError, MissingFile
+
+
+def test_overrides_go_deep_and_keep_their_neighbours():
+    config = load_config(
+        {"rollout": {"groups": 6, "steps": 8}},
+        ["optimizer.lr=1e-4", "rollout.steps=5", "reward.name={geneval: 1, jpeg: 0.1}", "prompts.tag_weights.a=2"],
+    )
+    assert (config.optimizer.lr, config.rollout.steps, config.rollout.groups) == (1e-4, 5, 6)
+    assert config.reward.name == {"geneval": 1.0, "jpeg": 0.1} and config.prompts.tag_weights == {"a": 2.0}
+
+
+def test_overriding_does_not_change_the_mapping_it_was_given():
+    tree = {"rollout": {"steps": 8}}
+    load_config(tree, ["rollout.steps=5"])
+    assert tree == {"rollout": {"steps": 8}}
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("optimizer.lrr=1", r"unknown setting 'optimizer\.lrr'\. Did you mean 'optimizer\.lr'\?"),
+        ("optimizer.lr=-1", r"setting 'optimizer\.lr' \(it is -1\): input should be greater than 0\."),
+        ("rollout.group_size=10", "group_size 10 is not a multiple of micro_batch 8"),
+        ("rollout.window=6", "a window of 6 does not fit into the first 5 steps"),
+        ("optimizer.updates=5", r"rollout\.groups 48 is not a multiple of optimizer\.updates 5"),
+        ("prompts.tag_weights={a: 0}", "must not all be 0"),
+        ("rollout.kind=fast", r"setting 'rollout\.kind' \(it is 'fast'\): input should be 'flow', 'cps' or 'dance'"),
+        ("steps", "write key=value"),
+        ("steps=[", "is not a YAML value"),
+    ],
+)
+def test_a_mistake_is_one_sentence_that_names_the_key(override, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        load_config({}, [override])
+
+
+def test_path_no_dt_needs_the_flow_kind():
+    load_config({"objective": {"kl": "path_no_dt"}})
+    with pytest.raises(ConfigError, match=r"path_no_dt exists for rollout\.kind flow only, not for cps"):
+        load_config({"objective": {"kl": "path_no_dt"}}, ["rollout.kind=cps"])
+
+
+def test_the_resolved_yaml_is_complete_and_reads_back(tmp_path):
+    config = load_config("shapes-geneval", ["seed=3"])
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(config))
+    assert load_config(path) == config
+
+    def flat(tree, prefix=""):
+        for key, value in tree.items():
+            if isinstance(value, dict) and f"{prefix}{key}" not in setting_names():
+                yield from flat(value, f"{prefix}{key}.")
+            else:
+                yield f"{prefix}{key}"
+
+    assert sorted(flat(yaml.safe_load(path.read_text()))) == sorted(setting_names())
+
+
+def test_shipped_recipes_load_and_a_misspelt_one_is_named():
+    assert "shapes-geneval" in recipe_names()
+    assert all(isinstance(load_config(name), TrainConfig) for name in recipe_names())
+    with pytest.raises(ConfigError, match="Did you mean 'shapes-geneval'"):
+        load_config("shapes-genval")
+    with pytest.raises(MissingFile, match="no such configuration file"):
+        load_config("none.yaml")
+
+
+def test_a_configuration_is_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        load_config({}).steps = 3  # type: ignore[misc]

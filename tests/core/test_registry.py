@@ -1,0 +1,72 @@
+"""Names to factories: lazily, uniquely, with a hint for the misspelt."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from flowbench.errors import ConfigError, MissingFile, NameTaken, UnknownName
+from flowbench.registry import Registry, did_you_mean, load_plugin_file
+
+
+def test_decorator_add_and_card():
+    table = Registry("colour")
+
+    @table.register("red", card={"rgb": 1})
+    def red():
+        return "red"
+
+    table.add("blue", dict)
+    assert (table.get("red"), table.get("blue")) == (red, dict)
+    assert (table.card("red"), table.card("blue")) == ({"rgb": 1}, None)
+    assert table.names() == list(table) == ["blue", "red"] and "red" in table and "green" not in table
+
+
+def test_a_text_target_is_imported_when_it_is_asked_for():
+    table = Registry("module")
+    table.add("late", "this_module_is_not_there:thing")
+    table.add("decimal", "decimal:Decimal")
+    import decimal
+
+    assert table.names() == ["decimal", "late"]
+    assert table.get("decimal") is decimal.Decimal
+    with pytest.raises(ModuleNotFoundError):
+        table.get("late")
+
+
+def test_an_unknown_name_gets_the_close_and_the_known_ones():
+    table = Registry("reward")
+    table.add("geneval", dict)
+    table.add("jpeg", list)
+    with pytest.raises(UnknownName) as error:
+        table.get("genevla")
+    assert str(error.value) == "unknown reward 'genevla'. Did you mean 'geneval'? Known: geneval, jpeg."
+    assert did_you_mean("zzz", ["geneval"]) == ""
+
+
+def test_a_name_is_taken_once_but_the_same_thing_may_come_again():
+    table = Registry("reward")
+    table.add("one", "decimal:Decimal")
+    table.add("one", "decimal:Decimal")
+    import decimal
+
+    table.add("one", decimal.Decimal)  # the same object by another way
+    with pytest.raises(NameTaken, match="reward 'one' is registered twice: by decimal:Decimal and by builtins:dict"):
+        table.add("one", dict)
+
+
+def test_a_plugin_file_is_run_once_and_its_mistakes_are_named(tmp_path):
+    path = tmp_path / "tests_plugin.py"
+    path.write_text("import sys\nsys.tests_plugin_runs = getattr(sys, 'tests_plugin_runs', 0) + 1\n")
+    try:
+        load_plugin_file(path)
+        load_plugin_file(str(path))
+        assert sys.tests_plugin_runs == 1
+    finally:
+        del sys.tests_plugin_runs
+    with pytest.raises(MissingFile, match=r"none\.py: there is no such file"):
+        load_plugin_file(tmp_path / "none.py")
+    (tmp_path / "bad.py").write_text("1 / 0")
+    with pytest.raises(ConfigError, match="ZeroDivisionError"):
+        load_plugin_file(tmp_path / "bad.py")

@@ -1,0 +1,111 @@
+"""Atomic writes, logs that survive a kill, locks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import subprocess
+import sys
+
+import pytest
+
+from flowbench import store
+from flowbench.errors import MissingFile, RunError
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [("a b/c", "a-b-c"), ("../../etc/passwd", "etc-passwd"), ("..", "unnamed"), ("", "unnamed"), ("é-1.png", "1.png")],
+)
+def test_slug_never_leaves_its_folder(name, safe):
+    assert store.slug(name) == safe
+
+
+def test_write_replaces_the_whole_file_or_nothing(tmp_path, monkeypatch):
+    path = store.write_text(tmp_path / "deep" / "file.txt", "old")
+
+    def no_space(file):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store.os, "fsync", no_space)
+    with pytest.raises(RunError, match=r"cannot write .*file\.txt: No space left on device"):
+        store.write_text(path, "new and longer")
+    assert path.read_text() == "old"
+    assert os.listdir(path.parent) == ["file.txt"]
+
+
+def test_json_has_null_for_what_is_no_number(tmp_path):
+    value = {"b": math.nan, "a": [math.inf, 1.5, {"x": -math.inf}], "text": "ä"}
+    assert store.to_json(value) == '{"a": [null, 1.5, {"x": null}], "b": null, "text": "ä"}'
+    assert store.read_json(store.write_json(tmp_path / "x.json", value))["a"] == [None, 1.5, {"x": None}]
+
+
+def test_json_errors_name_the_file(tmp_path):
+    with pytest.raises(MissingFile, match=r"x\.json: there is no such file"):
+        store.read_json(tmp_path / "x.json")
+    (tmp_path / "x.json").write_text("{")
+    with pytest.raises(RunError, match=r"x\.json: not valid JSON"):
+        store.read_json(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("torn", ['{"step": 3, "rew', "x"])
+def test_a_torn_last_line_is_dropped_and_then_cut(tmp_path, torn):
+    path = tmp_path / "log.jsonl"
+    for step in (1, 2):
+        store.append_jsonl(path, {"step": step})
+    with open(path, "a") as file:
+        file.write(torn)
+    assert [record["step"] for record in store.read_jsonl(path)] == [1, 2]
+    store.append_jsonl(path, {"step": 3})
+    assert path.read_text() == '{"step": 1}\n{"step": 2}\n{"step": 3}\n'
+
+
+def test_a_log_that_is_nothing_but_a_torn_line(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"st')
+    assert store.read_jsonl(path) == []
+    store.append_jsonl(path, {"step": 1})
+    assert store.read_jsonl(path) == [{"step": 1}]
+    assert store.read_jsonl(tmp_path / "none.jsonl") == []
+
+
+def test_a_damaged_line_inside_a_log_is_named(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"step": 1}\noops\n{"step": 3}\n')
+    with pytest.raises(RunError, match="line 2: not valid JSON"):
+        store.read_jsonl(path)
+
+
+def test_digests_do_not_depend_on_order_and_equal_hashlib(tmp_path):
+    assert store.digest({"a": 1, "b": 2}) == store.digest({"b": 2, "a": 1}) != store.digest({"a": 1, "b": 3})
+    path = store.write_bytes(tmp_path / "x", b"abc" * 1_000_000)
+    assert store.file_digest(path) == hashlib.sha256(b"abc" * 1_000_000).hexdigest()
+
+
+def test_a_lock_is_exclusive_and_free_again_afterwards(tmp_path):
+    refused = pytest.raises(RunError, match=f"in use by process {os.getpid()}")
+    with store.locked(tmp_path), refused, store.locked(tmp_path):
+        pass
+    with store.locked(tmp_path):
+        assert (tmp_path / ".lock").read_text() == str(os.getpid())
+
+
+def test_a_lock_vanishes_with_its_process(tmp_path):
+    """Another process holds it, is refused nothing, and is killed: then the folder is free, whatever the file says."""
+    script = (
+        "import sys, time; from flowbench import store\n"
+        f"with store.locked({str(tmp_path)!r}):\n    print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(RunError, match=f"in use by process {holder.pid}"), store.locked(tmp_path):
+            pass
+    finally:
+        holder.kill()
+        holder.wait()
+        holder.stdout.close()
+    with store.locked(tmp_path):
+        assert json.loads((tmp_path / ".lock").read_text()) == os.getpid()

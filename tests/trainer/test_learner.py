@@ -1,0 +1,105 @@
+"""AdamW, its schedule, the moving average, and their state."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from flowbench.config import OptimizerConfig
+from flowbench.trainer.learner import Learner, scheduled_lr
+
+
+def learner(**changes):
+    parameters = {"a": torch.nn.Parameter(torch.tensor([1.0, -2.0])), "b": torch.nn.Parameter(torch.zeros(1))}
+    return Learner(parameters, OptimizerConfig(**{"lr": 0.1, "weight_decay": 0, "ema_every": 1, **changes}))
+
+
+def push(one, gradient):
+    for parameter in one.parameters.values():
+        parameter.grad = torch.full_like(parameter, gradient)
+    return one.apply(0.1)
+
+
+def test_learning_rate_by_hand():
+    constant = OptimizerConfig(lr=2.0, warmup=4)
+    assert [scheduled_lr(constant, step, 10) for step in (0, 1, 3, 4, 9)] == [0.5, 1.0, 2.0, 2.0, 2.0]
+    linear = OptimizerConfig(lr=2.0, warmup=2, schedule="linear")
+    assert [scheduled_lr(linear, step, 10) for step in (0, 1, 2, 6, 9)] == pytest.approx([1.0, 2.0, 2.0, 1.0, 0.25])
+    cosine = OptimizerConfig(lr=2.0, schedule="cosine")
+    assert [scheduled_lr(cosine, step, 8) for step in (0, 2, 4)] == pytest.approx([2.0, 1 + math.sqrt(0.5), 1.0])
+    assert scheduled_lr(OptimizerConfig(lr=1.0, warmup=5), 4, 5) == 1.0  # a warm-up as long as the run
+
+
+def test_average_by_hand():
+    """decay after n updates: min((1 + n) / (10 + n), ema_decay); here 2/11, 3/12, then .26."""
+    one = learner(ema_decay=0.26)
+    average = torch.tensor([1.0, -2.0])
+    for decay in (2 / 11, 3 / 12, 0.26):
+        push(one, 0.5)
+        average = decay * average + (1 - decay) * one.parameters["a"].detach()
+        torch.testing.assert_close(one.ema["a"], average)
+    assert not torch.equal(one.ema["a"], one.parameters["a"])
+
+
+def test_average_every_few_updates_decays_by_the_number_of_updates():
+    one = learner(ema_every=3)
+    for _ in range(2):
+        push(one, 1.0)
+    assert one.ema["a"].tolist() == [1.0, -2.0]
+    push(one, 1.0)
+    decay = 4 / 13
+    torch.testing.assert_close(
+        one.ema["a"], decay * torch.tensor([1.0, -2.0]) + (1 - decay) * one.parameters["a"].detach()
+    )
+
+
+def test_the_live_weights_come_back_after_the_average_was_shown():
+    """Even when the evaluation fails, and to the bit."""
+    one = learner()
+    push(one, 1.0)
+    live = one.parameters["a"].detach().clone()
+    with pytest.raises(RuntimeError), one.averaged():
+        assert torch.equal(one.parameters["a"], one.ema["a"]) and not torch.equal(one.ema["a"], live)
+        raise RuntimeError("evaluation failed")
+    assert torch.equal(one.parameters["a"], live)
+
+
+def test_first_adam_step_moves_by_the_learning_rate_even_for_tiny_gradients():
+    """eps 1e-15: a gradient of 5e-9 moves a weight by lr; with the usual 1e-8 it would by a third of it."""
+    tiny, usual = learner(), learner(eps=1e-8)
+    for one in (tiny, usual):
+        push(one, 5e-9)
+    assert 1 - tiny.parameters["a"][0].item() == pytest.approx(0.1, rel=1e-4)
+    assert 1 - usual.parameters["a"][0].item() == pytest.approx(0.1 / 3, rel=1e-3)
+
+
+def test_gradients_are_clipped_by_their_norm():
+    one = learner(max_grad_norm=1.0)
+    assert push(one, 100.0) == pytest.approx(100 * math.sqrt(3))
+    first_moment = one.optimizer.state[one.parameters["a"]]["exp_avg"]
+    assert first_moment.tolist() == pytest.approx([0.1 / math.sqrt(3)] * 2, rel=1e-4)  # (1 - beta1) * clipped
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_gradient_that_is_not_finite_takes_no_step(bad):
+    one = learner()
+    push(one, 1.0)
+    before = {name: value.clone() for name, value in one.state().items()}
+    assert not math.isfinite(push(one, bad))
+    assert one.updates == 1
+    assert all(torch.equal(value, before[name]) for name, value in one.state().items())
+    assert math.isfinite(push(one, 1.0))
+
+
+def test_state_restores_everything():
+    one, two = learner(), learner()
+    for gradient in (1.0, -0.3, 0.2):
+        push(one, gradient)
+    two.restore({name: value.clone() for name, value in one.state().items()}, one.updates)
+    for gradient in (0.4, 0.1):
+        push(one, gradient)
+        push(two, gradient)
+    assert one.state().keys() == two.state().keys() and one.updates == two.updates == 5
+    assert all(torch.equal(value, two.state()[name]) for name, value in one.state().items())

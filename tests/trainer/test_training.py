@@ -1,0 +1,198 @@
+"""Whole short runs: learning, rewards beside the sampling, failures, low precision, what is exported."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+
+import numpy
+import pytest
+import tiny_runs
+import torch
+
+from flowbench import Score, rewards
+from flowbench.errors import RewardError
+from flowbench.models import load_model
+from flowbench.models.sd3 import SD3Model
+from flowbench.trainer import train
+from flowbench.types import Prompt
+
+
+def means(run):
+    return [record["reward/mean"] for record in tiny_runs.log_without_timing(run)]
+
+
+@rewards.register("tests_darkness")
+def darkness():
+    bright = tiny_runs.brightness()
+    return lambda samples: [Score(-score.value) for score in bright(samples)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_brightness_is_learned_and_so_is_its_opposite(pipeline, tmp_path, seed):
+    """Within a group brightness spreads by .0025. A wrong sign anywhere would swap the two."""
+    gained = {}
+    for name in ("tests_brightness", "tests_darkness"):
+        settings = tiny_runs.config(
+            pipeline, tmp_path / name, reward__name=name, steps=24, seed=seed, optimizer__lr=1e-2,
+            objective__advantage_scale="group", rollout__group_size=8, rollout__micro_batch=8,
+        )  # fmt: skip
+        curve = means(train(settings))
+        gained[name] = numpy.mean(curve[-4:]) - curve[0]
+    assert gained["tests_brightness"] > 0.006
+    assert gained["tests_darkness"] > 0.006
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("kind", ["flow", "cps"])
+def test_low_precision_trains_finite_float32_adapters(pipeline, tmp_path, dtype, kind):
+    settings = tiny_runs.config(pipeline, tmp_path / "run", model__dtype=dtype, rollout__kind=kind,
+                            rollout__guidance=3.0, objective__kl_weight=0.01)  # fmt: skip
+    run = train(settings)
+    for record in tiny_runs.log_without_timing(run):
+        assert record["optimizer/skipped"] == 0
+        assert all(value is not None and math.isfinite(value) for value in record.values())
+    parameters = load_model(run, device="cpu", dtype=dtype).adapter_parameters()
+    tensors = {name: parameter.detach() for name, parameter in parameters.items()}
+    assert all(tensor.dtype == torch.float32 and bool(tensor.isfinite().all()) for tensor in tensors.values())
+    assert max(float(tensor.abs().max()) for name, tensor in tensors.items() if "lora_B" in name) > 1e-3
+
+
+def test_rewards_are_computed_while_the_next_pictures_are_sampled(pipeline, tmp_path, monkeypatch):
+    """The first group's reward waits until the second group's sampling has begun: a serial trainer would time out."""
+    second_began, overlapped, threads = threading.Event(), [], set()
+
+    @rewards.register("tests_waits")
+    def waits():
+        def score(samples):
+            threads.add(threading.current_thread())
+            if not overlapped:
+                overlapped.append(second_began.wait(timeout=20))
+            return [Score(float(place)) for place, _ in enumerate(samples)]
+
+        return score
+
+    from flowbench.trainer import rollout
+
+    original, calls = rollout.sample_slice, []
+
+    def watched(*args):
+        calls.append(time.monotonic())
+        if len(calls) == 2:
+            second_began.set()
+        return original(*args)
+
+    monkeypatch.setattr(rollout, "sample_slice", watched)
+    train(tiny_runs.config(pipeline, tmp_path / "run", reward__name="tests_waits", steps=1))
+    assert overlapped == [True]
+    assert len(threads) == 1 and threading.main_thread() not in threads
+    assert not next(iter(threads)).is_alive()  # closed with the run
+
+
+def fails_on_stars():
+    bright = tiny_runs.brightness()
+
+    def score(samples):
+        if samples[0].prompt.id == "star":
+            raise ConnectionError("no answer")
+        return bright(samples)
+
+    return score
+
+
+rewards.register("tests_fails_on_stars")(fails_on_stars)
+
+
+@pytest.fixture
+def two_prompts(tmp_path):
+    lines = [{"id": "star", "prompt": "a star", "tag": "s"}, {"id": "heart", "prompt": "a heart", "tag": "h"}]
+    path = tmp_path / "two.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return str(path)
+
+
+def test_a_failing_reward_ends_the_run_or_is_skipped(pipeline, tmp_path, two_prompts):
+    common = {"reward__name": "tests_fails_on_stars", "prompts__name": two_prompts, "steps": 2}
+    with pytest.raises(RewardError, match=r"ConnectionError: no answer.*on_error: skip"):
+        train(tiny_runs.config(pipeline, tmp_path / "raise", **common))
+    run = train(tiny_runs.config(pipeline, tmp_path / "skip", reward__on_error="skip", **common))
+    records = tiny_runs.log_without_timing(run)
+    assert 0 < sum(record["reward/unscored"] for record in records) < 2
+    assert all(0.4 < record["reward/mean"] < 0.6 for record in records)  # failures are not zeros in the mean
+    everything = tiny_runs.config(pipeline, tmp_path / "all", reward__on_error="skip",
+                              prompts__tag_weights={"s": 1}, **common)  # fmt: skip
+    for record in tiny_runs.log_without_timing(train(everything)):
+        assert (record["reward/unscored"], record["reward/mean"], record["policy/loss"]) == (1.0, None, None)
+        assert record["optimizer/grad_norm"] == 0
+
+
+def test_a_text_is_encoded_once_per_rollout_and_a_part_cannot_hide_the_mean(pipeline, tmp_path, monkeypatch):
+    encoded = []
+    original = SD3Model._encode
+
+    def watched(model, texts):
+        encoded.append(list(texts))
+        return original(model, texts)
+
+    monkeypatch.setattr(SD3Model, "_encode", watched)
+
+    @rewards.register("tests_parts")
+    def parts():
+        return lambda samples: [Score(0.25, {"mean": 9.0, "other": 2.0 * place}) for place, _ in enumerate(samples)]
+
+    run = train(tiny_runs.config(pipeline, tmp_path / "run", reward__name="tests_parts", steps=1, sample_every=9))
+    step = encoded[1]  # after the on-policy check's
+    assert len(step) == len(set(step)) > 1
+    record = tiny_runs.log_without_timing(run)[0]
+    assert (record["reward/mean"], record["reward/other"], record["reward/flat_groups"]) == (0.25, 3.0, 1.0)
+
+
+def test_the_checkpoint_is_the_averaged_policy_and_diffusers_draws_it(pipeline, tmp_path):
+    """pipe.load_lora_weights(checkpoint) gives the pictures of the moving average, which the run itself showed."""
+    from diffusers import StableDiffusion3Pipeline
+
+    shown = {}
+
+    def evaluate(model):
+        samples = model.generate([Prompt("p", "a photo of a star")], [17], steps=4, guidance=3.0)
+        shown["picture"] = numpy.asarray(samples[0].image, dtype=float)
+        return {"overall": 0.5}
+
+    settings = tiny_runs.config(pipeline, tmp_path / "run", eval_every=3, optimizer__lr=2e-2, optimizer__ema_decay=0.5)
+    run = train(settings, evaluate=evaluate)
+    records = tiny_runs.log_without_timing(run)
+    assert [record.get("eval/overall") for record in records] == [None, None, 0.5]
+    pipe = StableDiffusion3Pipeline.from_pretrained(pipeline, text_encoder_3=None, tokenizer_3=None)
+    pipe.set_progress_bar_config(disable=True)
+
+    def draw():
+        generator = torch.Generator().manual_seed(17)
+        options = {"num_inference_steps": 4, "guidance_scale": 3.0, "max_sequence_length": 0, "output_type": "np"}
+        return pipe("a photo of a star", height=16, width=16, generator=generator, **options).images[0] * 255
+
+    base = draw()
+    pipe.load_lora_weights(run / "checkpoints" / "step-000003")
+    assert numpy.abs(draw() - shown["picture"]).max() < 0.51  # the rounding to 256 levels
+    assert numpy.abs(base - shown["picture"]).max() > 3
+    ours = load_model(run, device="cpu").generate([Prompt("p", "a photo of a star")], [17], steps=4, guidance=3.0)
+    assert numpy.array_equal(numpy.asarray(ours[0].image, dtype=float), shown["picture"])
+
+
+def test_the_built_in_world_end_to_end(pipeline, tmp_path):
+    """GenEval and jpeg on shapes prompts, window, two updates: every figure is there, and the grid is."""
+    settings = tiny_runs.config(
+        pipeline, tmp_path / "run", reward__name={"geneval": 1.0, "jpeg": 0.1}, rollout__kind="cps",
+        rollout__steps=6, rollout__window=2, sample_every=1, objective__kl_weight=0.01, objective__kl="velocity",
+    )  # fmt: skip
+    run = train(settings)
+    record = tiny_runs.log_without_timing(run)[-1]
+    assert record["reward/geneval"] >= 0 and "reward/jpeg" in record
+    assert record["policy/kl"] > 0
+    assert sorted(path.name for path in (run / "samples").glob("*.png")) == [
+        "step-000001.png", "step-000002.png", "step-000003.png",
+    ]  # fmt: skip
+    assert len((run / "samples" / "prompts.txt").read_text().splitlines()) == 8
+    assert list((run / "tensorboard").iterdir())

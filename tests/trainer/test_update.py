@@ -1,0 +1,220 @@
+"""What an update does, and what it must not depend on."""
+
+from __future__ import annotations
+
+import copy
+import math
+import sys
+
+import pytest
+import tiny_runs
+import torch
+
+from flowbench.sampling import step as take_step
+from flowbench.trainer import scoring
+from flowbench.trainer.learner import Learner
+from flowbench.trainer.processes import Processes
+from flowbench.trainer.rollout import collect, sample_slice
+from flowbench.trainer.update import Sums, accumulate, gradient_scale, update
+
+REWARDS = torch.tensor(
+    [[0.1, 0.9, 0.4, 0.2], [0.5, 0.5, 0.5, 0.5], [1.0, 0.0, 0.0, 0.0], [0.3, 0.6, 0.2, 0.8]], dtype=torch.float64
+)
+
+
+def rollout_of(settings, model):
+    return collect(model, tiny_runs.groups(settings), settings.rollout, lambda samples: None)
+
+
+def gradients(settings, model, trajectories, rewards=REWARDS):
+    """The accumulated gradient over the divisor, as `update` hands it to the optimizer, and the sums."""
+    sums = Sums()
+    batches = scoring.to_batches(trajectories, rewards, settings.objective)
+    for batch in batches:
+        accumulate(model, batch, settings.rollout, settings.objective, sums)
+    divisor = sum(int(batch.scored.sum()) * len(batch.trajectory.transitions) for batch in batches)
+    found = {}
+    for name, parameter in model.adapter_parameters().items():
+        gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        found[name] = gradient.double() / divisor / gradient_scale(model)
+        parameter.grad = None
+    return found, sums
+
+
+def assert_equal_gradients(left, right, tolerance=1e-4):
+    largest = max(float(gradient.abs().max()) for gradient in left.values())
+    assert largest > 1e-6
+    for name, gradient in left.items():
+        torch.testing.assert_close(right[name], gradient, rtol=0, atol=tolerance * largest)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_pictures_and_update_do_not_depend_on_the_micro_batch(pipeline, guidance):
+    """1 x 4 and 4 x 1 (and 2 x 2): the same pictures up to rounding, and so the same gradients."""
+    found, latents = {}, {}
+    for size in (4, 1, 2):
+        settings = tiny_runs.config(pipeline, rollout__micro_batch=size, rollout__guidance=guidance)
+        model = tiny_runs.model(settings, moved=0.02)
+        group = tiny_runs.groups(settings)[0]
+        condition, sigmas = model.encode([group.prompt.text]), model.sigmas(4).tolist()
+        parts = [sample_slice(model, group, k, condition, sigmas, settings.rollout)[1] for k in range(0, 4, size)]
+        latents[size] = torch.cat(parts)
+        found[size], _ = gradients(settings, model, rollout_of(settings, model).trajectories)
+    for size in (1, 2):
+        torch.testing.assert_close(latents[size], latents[4], rtol=0, atol=1e-4)
+        assert_equal_gradients(found[4], found[size])
+    assert float((latents[4][0] - latents[4][1]).abs().max()) > 0.1  # members do differ
+
+
+def test_the_gradient_is_that_of_the_whole_loss_written_out(pipeline):
+    """Reference: one loss over all groups, members and steps at once, log-probs by torch.distributions."""
+    settings = tiny_runs.config(pipeline, objective__kl_weight=0.3, objective__kl="path", objective__clip_range=1.0)
+    model = tiny_runs.model(settings, moved=0.02)
+    trajectories = rollout_of(settings, model).trajectories
+    found, sums = gradients(settings, model, trajectories)
+
+    centred = REWARDS - REWARDS.mean(1, keepdim=True)
+    advantages = centred / (REWARDS.std(correction=0) + 1e-4)
+    terms = []
+    for trajectory in trajectories:
+        for moment in trajectory.transitions:
+            condition = trajectory.condition.repeat(4)
+            velocity = model.velocity(moment.x, moment.sigma, condition)
+            with model.adapter_disabled(), torch.no_grad():
+                reference = model.velocity(moment.x, moment.sigma, condition)
+            settled = {"sigma": moment.sigma, "sigma_next": moment.sigma_next, "noise_level": 0.7}
+            now = take_step(moment.x, velocity, prev=moment.prev, **settled)
+            base = take_step(moment.x, reference, prev=moment.prev, **settled)
+            density = torch.distributions.Normal(now.mean.double(), now.std.double()).log_prob(moment.prev.double())
+            ratio = torch.exp(density.flatten(1).mean(1) - moment.log_prob)
+            kl = (((now.mean - base.mean) / now.std).double() ** 2).flatten(1).mean(1) / 2
+            terms.append(-advantages[trajectory.group.index] * ratio + 0.3 * kl)
+    loss = torch.cat(terms).mean()
+    loss.backward()
+    expected = {name: parameter.grad.double() for name, parameter in model.adapter_parameters().items()
+                if parameter.grad is not None}  # fmt: skip
+    assert_equal_gradients(expected, found)
+    assert sums.means(Processes("cpu"))["policy/loss"] == pytest.approx(float(loss.detach()), rel=1e-5)
+
+
+def test_two_halves_accumulated_equal_one_batch(pipeline):
+    settings = tiny_runs.config(pipeline)
+    model = tiny_runs.model(settings, moved=0.02)
+    trajectories = rollout_of(settings, model).trajectories
+    whole, _ = gradients(settings, model, trajectories)
+    batches = scoring.to_batches(trajectories, REWARDS, settings.objective)
+    for half in (batches[:2], batches[2:]):
+        for batch in half:
+            accumulate(model, batch, settings.rollout, settings.objective, Sums())
+    divisor = 4 * 4 * 3 * gradient_scale(model)
+    halves = {name: p.grad.double() / divisor for name, p in model.adapter_parameters().items() if p.grad is not None}
+    assert_equal_gradients(halves, whole)
+
+
+def test_unscored_members_take_no_part(pipeline):
+    """Leaving a member unscored is the same as its never having been there: micro-batches of one, then drop it."""
+    settings = tiny_runs.config(pipeline, rollout__micro_batch=1, objective__kl_weight=0.1, objective__kl="velocity")
+    model = tiny_runs.model(settings, moved=0.02)
+    trajectories = rollout_of(settings, model).trajectories
+    rewards = REWARDS.clone()
+    rewards[0, 1] = math.nan
+    found, _ = gradients(settings, model, trajectories, rewards)
+    without = [one for one in trajectories if (one.group.index, one.first) != (0, 1)]
+    expected, _ = gradients(settings, model, without, rewards)
+    assert_equal_gradients(expected, found, tolerance=1e-7)
+    scored, _ = gradients(settings, model, trajectories)
+    assert any(float((scored[name] - found[name]).abs().max()) > 1e-6 for name in found)
+    # and beside scored members in one micro-batch
+    wide = tiny_runs.config(pipeline, objective__kl_weight=0.1, objective__kl="velocity")
+    together, _ = gradients(wide, model, rollout_of(wide, model).trajectories, rewards)
+    assert_equal_gradients(found, together)
+
+
+def test_a_flat_group_has_no_policy_term_but_keeps_its_kl(pipeline):
+    flat = torch.full((4, 4), 0.1, dtype=torch.float64)  # 0.1: its mean is not exact
+    settings = tiny_runs.config(pipeline)
+    model = tiny_runs.model(settings, moved=0.02)
+    trajectories = rollout_of(settings, model).trajectories
+    found, sums = gradients(settings, model, trajectories, flat)
+    assert all(not gradient.any() for gradient in found.values())
+    figures = sums.means(Processes("cpu"))
+    assert figures["policy/loss"] == 0 and math.isnan(figures["policy/ratio_mean"])
+    for form in ("path", "path_no_dt", "velocity"):
+        with_kl = tiny_runs.config(pipeline, objective__kl_weight=0.1, objective__kl=form)
+        found, sums = gradients(with_kl, model, trajectories, flat)
+        assert any(gradient.any() for gradient in found.values())
+        figures = sums.means(Processes("cpu"))
+        assert figures["policy/kl"] > 0
+        assert figures["policy/loss"] == pytest.approx(0.1 * figures["policy/kl"])
+
+
+def test_flat_groups_stay_in_the_divisor(pipeline):
+    settings = tiny_runs.config(pipeline, optimizer__updates=1, optimizer__max_grad_norm=1e9)
+    model = tiny_runs.model(settings, moved=0.02)
+    trajectories = rollout_of(settings, model).trajectories
+    norms = []
+    for rows in ([0, 1, 2, 3], [0, 2, 3]):  # row 1 is flat
+        held = copy.deepcopy(model)
+        learner = Learner(held.adapter_parameters(), settings.optimizer)
+        batches = scoring.to_batches(trajectories, REWARDS, settings.objective)
+        mine = [batch for batch in batches if batch.trajectory.group.index in rows]
+        figures = update(held, learner, mine, 1e-3, settings.rollout, settings.objective, Processes("cpu"))
+        norms.append(figures["optimizer/grad_norm"])
+    assert norms[1] / norms[0] == pytest.approx(4 / 3, rel=1e-5)
+
+
+def test_kl_pulls_back_to_the_reference(pipeline):
+    """With KL only, updates shrink the distance to the base model, in each of the three forms."""
+    flat = torch.zeros(4, 4, dtype=torch.float64)
+    for form in ("path", "path_no_dt", "velocity"):
+        settings = tiny_runs.config(pipeline, objective__kl_weight=1.0, objective__kl=form, optimizer__lr=3e-3)
+        model = tiny_runs.model(settings, moved=0.05)
+        learner = Learner(model.adapter_parameters(), settings.optimizer)
+        kls = []
+        for _ in range(6):
+            batches = scoring.to_batches(rollout_of(settings, model).trajectories, flat, settings.objective)
+            figures = update(model, learner, batches, 3e-3, settings.rollout, settings.objective, Processes("cpu"))
+            kls.append(figures["policy/kl"])
+        assert kls[-1] < 0.8 * kls[0]
+
+
+def test_the_first_update_is_on_policy_the_second_is_not(pipeline):
+    """Updates take disjoint shares of the groups, so each is measured alone."""
+    processes = Processes("cpu")
+    for updates, exact in ((1, True), (2, False)):
+        settings = tiny_runs.config(pipeline, optimizer__updates=updates, optimizer__lr=1e-2)
+        model = tiny_runs.model(settings)
+        learner = Learner(model.adapter_parameters(), settings.optimizer)
+        batches = scoring.to_batches(rollout_of(settings, model).trajectories, REWARDS, settings.objective)
+        figures = update(model, learner, batches, 1e-2, settings.rollout, settings.objective, processes)
+        assert learner.updates == updates
+        assert (figures["policy/ratio_mean"] == 1 and figures["policy/ratio_std"] == 0) == exact
+
+
+def test_sums_by_hand():
+    sums = Sums()
+    sums.add(scored=6, loss=torch.tensor(3.0), excess=0.3, excess_square=0.05, below=1, above=2, kl=0.5, replayed=2)
+    sums.add(scored=4, loss=-1.0, excess=0.1, excess_square=0.03, below=0, above=1, kl=0.5, replayed=2)
+    assert sums.means(Processes("cpu")) == pytest.approx({
+        "policy/loss": 0.2, "policy/ratio_mean": 1.1, "policy/ratio_std": 0.1,
+        "policy/clip_low": 0.25, "policy/clip_high": 0.75, "policy/kl": 0.25,
+    })  # fmt: skip
+
+
+def test_float16_gradients_do_not_underflow(pipeline, monkeypatch):
+    """They go back through a float16 network, where 1e-8 is 0: without the scale a large latent would lose them."""
+    exact, half = tiny_runs.config(pipeline), tiny_runs.config(pipeline, model__dtype="float16")
+    reference, model = tiny_runs.model(exact, moved=0.02), tiny_runs.model(half, moved=0.02)
+    expected, _ = gradients(exact, reference, rollout_of(exact, reference).trajectories)
+    trajectories = rollout_of(half, model).trajectories
+    found, _ = gradients(half, model, trajectories)
+    assert _cosine(expected, found) > 0.99
+    for module in (sys.modules[__name__], sys.modules[accumulate.__module__]):
+        monkeypatch.setattr(module, "gradient_scale", lambda model: 1e-6)  # about 1 / (65,536 elements x 48 steps)
+    lost, _ = gradients(half, model, trajectories)
+    assert _cosine(expected, lost) < 0.9
+
+
+def _cosine(left, right):
+    flat = [torch.cat([side[name].flatten() for name in left]) for side in (left, right)]
+    return float(torch.nn.functional.cosine_similarity(*flat, dim=0))
