@@ -155,7 +155,7 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
 
 
 def _vocabulary(config: TrainConfig, model: FlowModel) -> str:
-    """The object names that prompts, reward and model share. Raises ConfigError when the prompts' are not the model's."""
+    """The object names that prompts, reward and model share. Raises ConfigError when prompts and model differ."""
     vocabulary = prompts.find(config.prompts.name).vocabulary or model.vocabulary
     if vocabulary != model.vocabulary:
         raise ConfigError(
