@@ -20,7 +20,8 @@ class Overlap:
 
 
 def leakage(training: Sequence[Prompt], evaluation: Sequence[Prompt]) -> list[Overlap]:
-    """Overlap by tag and slot, from GenEval metadata. Slots: the whole text; class; colour; count; relation; and the
+    """Overlap by tag and slot, from GenEval metadata. Slots: the whole text; the content (the same picture asked for,
+    whichever object is named first: "a left of b" is "b right of a"); class; colour; count; relation; and the
     combinations that composition is about: class with colour, class with count, and the pair of classes."""
     rows = []
     for tag in dict.fromkeys(prompt.tag or "" for prompt in evaluation):
@@ -69,8 +70,25 @@ def _class_pair(prompt: Prompt) -> Iterator[Any]:
         yield tuple(sorted(clause["class"] for clause in _clauses(prompt)))
 
 
+_MIRRORED = {"right of": "left of", "below": "above"}
+
+
+def _content(prompt: Prompt) -> Iterator[Any]:
+    clauses = _clauses(prompt)
+    objects = sorted((clause["class"], clause.get("color", ""), clause.get("count", 1)) for clause in clauses)
+    yield tuple(objects), tuple(_arrangement(clauses, clause) for clause in clauses if "position" in clause)
+
+
+def _arrangement(clauses: list[dict[str, Any]], clause: dict[str, Any]) -> tuple[str, str, str]:
+    """(left of or above, the one, the other)."""
+    relation, other = clause["position"]
+    one, another = clause["class"], clauses[other]["class"]
+    return (_MIRRORED[relation], another, one) if relation in _MIRRORED else (relation, one, another)
+
+
 SLOTS: dict[str, Callable[[Prompt], Iterator[Any]]] = {
     "text": _text,
+    "content": _content,
     "class": _class,
     "color": _color,
     "count": _count,

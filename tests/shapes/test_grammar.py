@@ -73,3 +73,16 @@ def test_slots_follow_the_order_of_the_text():
 def test_unknown_split():
     with pytest.raises(ConfigError, match="no split 'validation'"):
         grammar.prompts("validation")
+
+
+def test_leakage_sees_through_mirrored_wording():
+    by_text = {prompt.text: prompt for split in grammar.SPLITS for prompt in grammar.prompts(split)}
+
+    def shared(a, b):
+        (row,) = [row for row in leakage([by_text[a]], [by_text[b]]) if row.slot == "content"]
+        return row.shared
+
+    assert shared("a photo of a heart left of a cross", "a photo of a cross right of a heart") == 1
+    assert shared("a photo of a heart left of a cross", "a photo of a heart right of a cross") == 0
+    assert shared("a photo of a red ring and a blue star", "a photo of a blue star and a red ring") == 1
+    assert shared("a photo of a red ring and a blue star", "a photo of a blue ring and a red star") == 0

@@ -1,0 +1,6 @@
+"""One thread per process: models this small gain nothing from a second, and processes that share two cores lose much."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
