@@ -1,4 +1,4 @@
-"""One thread per process: models this small gain nothing from a second, and processes that share two cores lose much."""
+"""One thread per process: models this small gain little from a second, and processes that share cores lose much."""
 
 import os
 

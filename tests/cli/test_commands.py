@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -178,8 +180,12 @@ def test_doctor_policy_says_what_it_checked(world: Any, flowbench: Command) -> N
         ("models", "shapes"),
     ],
 )
-def test_list_names_what_there_is(kind: str, name: str, flowbench: Command) -> None:
-    lines = flowbench("list", kind).stdout.splitlines()
+def test_list_names_what_there_is(kind: str, name: str) -> None:
+    # In a process of its own: other tests register rewards and suites in this one.
+    listed = subprocess.run(
+        [sys.executable, "-m", "flowbench", "list", kind], capture_output=True, text=True, check=True
+    )
+    lines = listed.stdout.splitlines()
     assert name in [line.split("  ")[0] for line in lines]
     assert all(len(line.split("  ", 1)) == 2 for line in lines)  # each with a word about it
 
