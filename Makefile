@@ -6,7 +6,7 @@ FLOWBENCH := $(BIN)/flowbench
 
 # make demo QUICK=1: two minutes of training, a visible result; without it, the default recipe as it stands.
 QUICK_STEPS ?= 100
-# Two processes of one thread each: on two cores nearly three times as quick as one process of two threads.
+# Two processes of one thread each: on two cores 2.8 times as quick as one process of two threads.
 TRAIN := train --device cpu --processes 2
 DEMO := runs/demo$(if $(QUICK),-quick)
 BASE := runs/demo-base
