@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ def write_pipeline(folder: Path, tokenizer_folder: Path, encoders: list[Any], va
         text_encoder_3=None, tokenizer_3=None,
     )  # fmt: skip
     pipeline.save_pretrained(str(folder), safe_serialization=True)
+    for part, file in itertools.product(("tokenizer", "tokenizer_2"), ("vocab.json", "merges.txt")):
+        shutil.copyfile(tokenizer_folder / file, folder / part / file)  # what transformers before 5 reads
     write_json(
         folder / "flowbench.json",
         {
