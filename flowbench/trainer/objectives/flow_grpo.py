@@ -23,25 +23,6 @@ class PolicyLoss:
     below: Tensor
     above: Tensor
 
-    @property
-    def ratio_mean(self) -> float:
-        return self.ratio.mean().item()
-
-    @property
-    def ratio_std(self) -> float:
-        """Population standard deviation."""
-        return self.ratio.std(correction=0).item()
-
-    @property
-    def clip_fraction_low(self) -> float:
-        """Share of samples whose ratio left the clip range downwards, whatever the sign of the advantage."""
-        return self.below.double().mean().item()
-
-    @property
-    def clip_fraction_high(self) -> float:
-        """Share of samples whose ratio left the clip range upwards, whatever the sign of the advantage."""
-        return self.above.double().mean().item()
-
 
 def policy_loss(log_prob: Tensor, log_prob_old: Tensor, advantages: Tensor, *, clip: float) -> PolicyLoss:
     """loss = max(-A * ratio, -A * clip(ratio, 1 - clip, 1 + clip)), ratio = exp(log_prob - log_prob_old), per sample.
