@@ -6,8 +6,6 @@ FLOWBENCH := $(BIN)/flowbench
 
 # make demo QUICK=1: two minutes of training, a visible result; without it, the default recipe as it stands.
 QUICK_STEPS ?= 100
-# Two processes of one thread each: on two cores 2.8 times as quick as one process of two threads.
-TRAIN := train --device cpu --processes 2
 DEMO := runs/demo$(if $(QUICK),-quick)
 BASE := runs/demo-base
 # The best on the dev split for all three seeds of the default recipe (docs/results/learning.md); the base's is 3.
@@ -25,8 +23,8 @@ help:
 
 # Interrupted at any point, the same command goes on from there.
 demo: .venv/.installed
-	if [ -f $(DEMO)/log.jsonl ]; then $(FLOWBENCH) train --processes 2 --resume $(DEMO); \
-	else rm -rf $(DEMO); $(FLOWBENCH) $(TRAIN) --reward geneval --out $(DEMO) $(STEPS); fi
+	if [ -f $(DEMO)/log.jsonl ]; then $(FLOWBENCH) train --resume $(DEMO); \
+	else rm -rf $(DEMO); $(FLOWBENCH) train --reward geneval --out $(DEMO) $(STEPS); fi
 	$(FLOWBENCH) eval --ckpt shapes --suite shapes --guidance 1 --out $(BASE)
 	$(FLOWBENCH) eval --ckpt shapes --suite shapes --out $(BASE)
 	$(FLOWBENCH) eval --ckpt $(DEMO) --suite shapes

@@ -1,15 +1,18 @@
 """Does training help? `python bench/learning.py --seeds 0,1,2 --out runs/learning`.
 
-Trains the recipe once per seed, evaluates every run and the base on the same test prompts and seeds, without guidance
-and at the guidance that is best on the dev split, and writes the table of paired gains over the better base. May be
-killed and started again: runs and evaluations go on where they stood.
+Trains the recipe once per seed, one after the other, by the `flowbench train` command; evaluates every run and the base
+on the same test prompts and seeds, without guidance and at the guidance that is best on the dev split; writes the table
+of paired gains over the better base. May be killed and started again: runs and evaluations go on where they stood.
 """
 
 from __future__ import annotations
 
 import datetime
 import itertools
+import os
 import platform
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,12 +21,11 @@ import torch
 
 from flowbench import store
 from flowbench.benchmarks import evaluate
-from flowbench.config import TrainConfig, load_config
+from flowbench.config import TrainConfig, load_config, to_yaml
 from flowbench.evals import Results, build_leaderboard, compare_results, load_results
 from flowbench.evals.tables import leaderboard_table, to_markdown
 from flowbench.models import load_model
 from flowbench.models.base import FlowModel
-from flowbench.trainer import train
 
 SUITE = "shapes"
 METRICS = ("official", "exclusive")
@@ -53,8 +55,13 @@ def measured(model: FlowModel, name: str, out: Path, scales: Sequence[float]) ->
 
 
 def trained_results(config: TrainConfig, scales: Sequence[float]) -> list[Results]:
-    """Train (or go on), then measure the averaged policy."""
-    folder = train(config, resume=(Path(config.out) / "log.jsonl").is_file())
+    """Train (or go on) by the command that a user types, then measure the averaged policy."""
+    folder = Path(config.out)
+    if (folder / "log.jsonl").is_file():
+        words = ["--resume", str(folder)]
+    else:
+        words = [str(store.write_text(folder.with_suffix(".yaml"), to_yaml(config)))]
+    subprocess.run([sys.executable, "-m", "flowbench", "train", *words], check=True)
     return measured(load_model(folder), f"Flow-GRPO, seed {config.seed}", folder, scales)
 
 
@@ -105,7 +112,7 @@ def main(
     lines = [
         f"# Learning: recipe {recipe}",
         "",
-        f"`{command}`, {datetime.date.today()}, {platform.machine()}, {torch.get_num_threads()} threads, "
+        f"`{command}`, {datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores, "
         f"torch {torch.__version__}.",
         "",
         *gains(rows, bases),

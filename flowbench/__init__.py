@@ -16,6 +16,7 @@ _LAZY = {
     "load_model": "flowbench.models:load_model",
     "train": "flowbench.trainer:train",
 }
+_PARTS = ("benchmarks", "evals", "models", "prompts", "rewards", "sampling", "trainer")
 __all__ = ["Detection", "FlowbenchError", "Prompt", "Sample", "Score", "__version__", "evaluate", "load_model", "train"]
 
 if TYPE_CHECKING:
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'flowbench' has no attribute '{name}'")
     import importlib
 
+    if name in _PARTS:
+        return importlib.import_module(f"flowbench.{name}")
+    if name not in _LAZY:
+        raise AttributeError(f"module 'flowbench' has no attribute '{name}'")
     module, _, attribute = _LAZY[name].partition(":")
     return getattr(importlib.import_module(module), attribute)
 

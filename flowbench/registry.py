@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -63,10 +64,19 @@ class Registry:
                 f"unknown {self.kind} '{name}'.{did_you_mean(name, self._targets)} Known: {', '.join(self.names())}."
             )
         target = self._targets[name]
-        if isinstance(target, str):
-            module, _, attribute = target.partition(":")
+        return self._import(name, target) if isinstance(target, str) else target
+
+    def _import(self, name: str, path: str) -> Any:
+        """Put the object in the place of its path. Its module may register the name too, from wherever it is defined:
+        while it is imported the name is free."""
+        del self._targets[name]
+        try:
+            module, _, attribute = path.partition(":")
             target = getattr(importlib.import_module(module), attribute)
-            self._targets[name] = target
+        except BaseException:
+            self._targets[name] = path
+            raise
+        self._targets[name] = target
         return target
 
     def card(self, name: str) -> Any:
@@ -100,8 +110,8 @@ def load_plugin_file(path: str | Path) -> None:
     path = Path(path).resolve()
     if not path.is_file():
         raise MissingFile(f"--plugin {path}: there is no such file. Give the path of a Python file that registers.")
-    name = f"flowbench_plugin_{path.stem}"
-    if name in sys.modules and getattr(sys.modules[name], "__file__", None) == str(path):
+    name = f"flowbench_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
         return
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -111,8 +121,10 @@ def load_plugin_file(path: str | Path) -> None:
     try:
         spec.loader.exec_module(module)
     except FlowbenchError:
+        del sys.modules[name]
         raise
     except Exception as error:
+        del sys.modules[name]
         raise ConfigError(f"--plugin {path}: it raised {type(error).__name__}: {error}. Mend the file.") from error
 
 

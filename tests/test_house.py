@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,11 +125,13 @@ def test_packages_import_without_torch() -> None:
 
 
 def test_help_is_light_and_fast() -> None:
+    """In seconds of the processor, which do not grow while a busy machine lets the process wait."""
     seconds = []
-    for _ in range(3):
-        started = time.perf_counter()
+    for _ in range(5):
+        before = os.times()
         done = subprocess.run([sys.executable, "-m", "flowbench", "--help"], capture_output=True, text=True, check=True)
-        seconds.append(time.perf_counter() - started)
+        after = os.times()
+        seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
         assert "leaderboard" in done.stdout
     assert min(seconds) < 0.3
     program = (
@@ -206,8 +208,8 @@ def test_files_are_small() -> None:
 
 
 def test_functions_are_small() -> None:
-    lengths = {f"{named(path)}:{each.name}": _length(each) for path in FILES for each in functions(path)}
-    assert {name for name, lines in lengths.items() if lines > 60} == LONG_FUNCTIONS
+    lengths = {(named(path), each.name, each.lineno): _length(each) for path in FILES for each in functions(path)}
+    assert {f"{file}:{name}" for (file, name, _), lines in lengths.items() if lines > 60} == LONG_FUNCTIONS
 
 
 def _length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -222,13 +224,13 @@ def _length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 def test_parameters_are_few() -> None:
     """Options of a click command are not counted: they come by name, from the command line."""
     counts = {
-        f"{named(path)}:{each.name}": _num_parameters(each)
+        (f"{named(path)}:{each.name}", each.lineno): _num_parameters(each)
         for path in FILES
         for each in functions(path)
         if not any("command" in ast.unparse(decorator) for decorator in each.decorator_list)
     }
-    assert {name for name, count in counts.items() if count > 8} <= MANY_PARAMETERS
-    assert all(counts[name] == 9 for name in MANY_PARAMETERS if name in counts and counts[name] > 8)
+    many = {name: count for (name, _), count in counts.items() if count > 8}
+    assert many == dict.fromkeys(MANY_PARAMETERS, 9)
 
 
 def _num_parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

@@ -1,6 +1,6 @@
 """The settings card of an evaluation: everything that a number depends on, by what a difference means.
 
-subject      what is measured: the model and its adapter
+subject      what is measured: the model with its noise schedule, and its adapter
 must_agree   a difference forbids a comparison
 declared     shown in the table; a difference must be allowed and marks the cell
 noted        kept for the record
@@ -35,6 +35,7 @@ def build_card(
             "source": model.source,
             "weights": model.base_digest,
             "adapter": adapter_digest(model.adapter_parameters()),
+            "sigmas": store.digest(model.sigmas(suite.steps).tolist())[:12],
         },
         "must_agree": {
             "suite": suite.name,

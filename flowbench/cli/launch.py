@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from flowbench.errors import RunError
+
+if TYPE_CHECKING:
+    from flowbench.config import TrainConfig
+
+MOST_PROCESSES = 8
+LAUNCHER = "FLOWBENCH_LAUNCHER"
+"""Environment variable: the number of the process that has launched this one."""
 
 
 def launched() -> bool:
@@ -18,6 +27,26 @@ def launched() -> bool:
 def is_main() -> bool:
     """Whether this is the first of the processes, the one that writes and prints."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def fitting_processes(config: TrainConfig) -> int:
+    """How many processes to train on when nobody said: one, but for the built-in model on a CPU one per core.
+
+    Its operations are so small that threads slow each other down: two processes of one thread took a third of the time
+    of one process of two (README). At most `MOST_PROCESSES`, and so many that the groups of a step can be dealt out.
+    """
+    import torch
+
+    on_cpu = config.model.device == "cpu" or (config.model.device == "auto" and not torch.cuda.is_available())
+    if config.model.name != "shapes" or not on_cpu or sys.platform != "linux":
+        return 1
+    share = config.rollout.groups // config.optimizer.updates
+    return max(count for count in range(1, min(cores(), MOST_PROCESSES) + 1) if share % count == 0)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def launch(words: Sequence[str], processes: int) -> None:
@@ -31,7 +60,8 @@ def launch(words: Sequence[str], processes: int) -> None:
     from torch.distributed.run import parse_args, run
 
     logging.disable(logging.CRITICAL)  # torchrun's own account: the process that fails has said what is wrong
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
+    os.environ[LAUNCHER] = str(os.getpid())
     try:
         run(parse_args(["--standalone", f"--nproc_per_node={processes}", "-m", "flowbench", *words]))
     except ChildFailedError as error:
@@ -41,6 +71,20 @@ def launch(words: Sequence[str], processes: int) -> None:
         sys.exit(128 + int(error.sigval))
 
 
+def end_with_launcher() -> None:
+    """Let the system kill this process when the one that launched it dies, however that ends: otherwise a kill -9 of
+    `flowbench train` would leave its processes training, and holding the run folder. Linux only; elsewhere nothing.
+    """
+    if LAUNCHER not in os.environ or sys.platform != "linux":
+        return
+    import ctypes
+
+    set_parent_death_signal = 1  # PR_SET_PDEATHSIG, linux/prctl.h
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    if os.getppid() != int(os.environ[LAUNCHER]):  # it died before we asked
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def assert_world(device: str, processes: int) -> None:
     """Raises RunError unless the trainer will see exactly so many processes."""
     from flowbench.trainer.processes import Processes
@@ -48,6 +92,6 @@ def assert_world(device: str, processes: int) -> None:
     world = Processes(device).world
     if world != processes:
         raise RunError(
-            f"--processes {processes}, but {world} of them found each other. Start with `flowbench train --processes "
+            f"{processes} processes were wanted, but {world} found each other. Start with `flowbench train --processes "
             f"{processes}`, or with `torchrun --nproc_per_node {processes} -m flowbench train`."
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from flowbench.cli.launch import assert_world, is_main, launch, launched
+from flowbench.cli.launch import assert_world, end_with_launcher, fitting_processes, is_main, launch, launched
 from flowbench.cli.options import device_options, plugin_option
 from flowbench.errors import ConfigError
 
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(0), help="Seed of every random draw.")
 @click.option("--out", metavar="FOLDER", help="The run folder.")
 @click.option("--resume", metavar="FOLDER", help="Go on with the run in this folder, with its own settings.")
-@click.option("--processes", type=click.IntRange(1), metavar="N", help="Train on N processes of this machine.")
+@click.option(
+    "--processes", type=click.IntRange(1), metavar="N",
+    help="Train on N processes. Default: one, but one per core for the built-in model on a CPU.",
+)  # fmt: skip
 @click.option("--print-config", is_flag=True, help="Print the resolved configuration and do nothing else.")
 @device_options
 @plugin_option
@@ -49,10 +53,15 @@ def train(
         from flowbench.config import to_yaml
 
         click.echo(to_yaml(config), nl=False)
-    elif processes and not launched():
-        launch(click.get_current_context().obj, processes)
+    elif launched():
+        end_with_launcher()
+        _run(config, resume is not None, processes or int(os.environ["WORLD_SIZE"]))
     else:
-        _run(config, resume is not None, processes)
+        processes = processes or fitting_processes(config)
+        if processes > 1:
+            launch(click.get_current_context().obj, processes)
+        else:
+            _run(config, resume is not None, 1)
 
 
 def _config(
@@ -71,13 +80,12 @@ def _config(
     return resume_config(resume, overrides if steps is None else [f"steps={steps}", *overrides])
 
 
-def _run(config: TrainConfig, resume: bool, processes: int | None) -> None:
+def _run(config: TrainConfig, resume: bool, processes: int) -> None:
     from flowbench.cli.next_steps import after_training, dev_evaluation
     from flowbench.evals import training_report
     from flowbench.trainer import train as run_training
 
-    if processes:
-        assert_world(config.model.device, processes)
+    assert_world(config.model.device, processes)
     folder = run_training(config, evaluate=dev_evaluation(config), resume=resume)
     if is_main():
         training_report(folder)

@@ -17,6 +17,7 @@ from numpy import ndarray
 from flowbench.errors import ConfigError
 
 FEWEST_PROMPTS = 20
+FEWEST_PROMPTS_PER_TAG = 5
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def interval(
     values, prompt_ids, tags: one per image, in any order (the result does not depend on it). A NaN value is unscored:
     left out and counted. Without tags the mean is over values; with tags it is the mean of the tags' means, each over
     values. A tag without any scored value makes the mean NaN: left out, a hard tag that fails would lift the number.
-    With fewer than 20 scored prompts low and high are NaN, since a bootstrap of so few is too narrow; the mean stays.
+    With fewer than 20 scored prompts, or fewer than 5 of some tag, low and high are NaN, since a bootstrap of so few is
+    too narrow (of one, it has no width at all); the mean stays.
     Raises ConfigError for lengths that differ, infinite values or a confidence outside (0, 1).
     """
     scores = as_values(values, prompt_ids, tags)
@@ -102,14 +104,20 @@ def mean_of_means(parts: Sequence[Stratum]) -> float:
 
 
 def bootstrap(parts: Sequence[Stratum], confidence: float, draws: int, seed: int) -> tuple[float, float]:
-    """Percentile interval of `mean_of_means`: prompts drawn with replacement within each stratum."""
-    if sum(len(part.counts) for part in parts) < FEWEST_PROMPTS or math.isnan(mean_of_means(parts)):
+    """Percentile interval of `mean_of_means`: prompts drawn with replacement within each stratum.
+
+    A bootstrap of n prompts varies with (n - 1) / n of the variance that it stands for. Over six tags of 8 prompts that
+    alone would leave a 95 % interval with 92 % coverage, so each stratum's deviations are scaled by sqrt(n / (n - 1)).
+    """
+    sizes = [len(part.counts) for part in parts]
+    if sum(sizes) < FEWEST_PROMPTS or min(sizes) < FEWEST_PROMPTS_PER_TAG:
         return math.nan, math.nan
     generator = numpy.random.default_rng(seed)
     means = numpy.zeros(draws)
-    for part in parts:
-        drawn = generator.integers(len(part.counts), size=(draws, len(part.counts)))
-        means += part.totals[drawn].sum(axis=1) / part.counts[drawn].sum(axis=1)
+    for part, size in zip(parts, sizes, strict=True):
+        drawn = generator.integers(size, size=(draws, size))
+        deviations = part.totals[drawn].sum(axis=1) / part.counts[drawn].sum(axis=1) - part.mean
+        means += part.mean + deviations * math.sqrt(size / (size - 1))
     tail = (1 - confidence) / 2
     low, high = numpy.quantile(means / len(parts), [tail, 1 - tail])
     return float(low), float(high)

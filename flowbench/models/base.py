@@ -60,7 +60,7 @@ class FlowModel(ABC):
 
     name, resolution, vocabulary, default_recipe, guidance, fuse_adapter: see ModelSettings.
     source: what `load_model` was given for the base weights ("shapes", a hub id or an absolute folder).
-    base_digest: twelve hex digits that change when the base weights do.
+    base_digest: twelve hex digits that change when the base weights do, or how they read a prompt.
     latent_shape: (C, h, w) of one latent. Weights are frozen; only adapter parameters are ever trained.
     """
 
@@ -220,10 +220,10 @@ class FlowModel(ABC):
         return list(targets)
 
 
-def weights_digest(modules: Sequence[torch.nn.Module], *, head: int = 4096) -> str:
-    """Twelve hex digits of the SHA-256 over the first `head` values of every tensor: training moves them all, and a
-    large model is digested at once."""
-    total = hashlib.sha256()
+def weights_digest(modules: Sequence[torch.nn.Module], *, setting: str = "", head: int = 4096) -> str:
+    """Twelve hex digits of the SHA-256 over `setting` and the first `head` values of every tensor: training moves them
+    all, and a large model is digested at once."""
+    total = hashlib.sha256(setting.encode())
     for module in modules:
         for name, tensor in sorted(module.state_dict().items()):
             total.update(f"{name}{tuple(tensor.shape)}".encode())

@@ -23,7 +23,6 @@ _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 _JOINT = (*_ATTENTION, "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
 _MLP = tuple(f"{stream}.net.{part}" for stream in ("ff", "ff_context") for part in ("0.proj", "2"))
 
-TEXTS_AT_ONCE = 32
 PIXELS_AT_ONCE = 1 << 21  # decoded in one go: 8 pictures of 512 x 512, about 10 GB in the SD3 decoder
 
 
@@ -55,7 +54,8 @@ class SD3Model(FlowModel):
         self.latent_shape = self._latent_shape()
         # The last block keeps only its image half, so what its text queries attend to is never read.
         self.idle_layers = (f"transformer_blocks.{self.transformer.config.num_layers - 1}.attn.add_q_proj",)
-        self.base_digest = weights_digest([self.transformer, self.vae, *self.text_encoders])
+        read = [self.transformer, self.vae, *self.text_encoders, *([] if self.t5 is None else [self.t5])]
+        self.base_digest = weights_digest(read, setting=f"max_sequence_length {self.max_sequence_length}")
         self._empty: Condition | None = None
 
     @classmethod
@@ -94,9 +94,13 @@ class SD3Model(FlowModel):
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> Condition:
-        """Equal to `pipe.encode_prompt`: CLIP tokens (both encoders side by side, zero-padded), then T5 tokens."""
+        """Equal to `pipe.encode_prompt`: CLIP tokens (both encoders side by side, zero-padded), then T5 tokens.
+
+        One text at a time: in a batch its last digits would depend on what it is encoded with, and so on the number of
+        processes that share the prompts of a step.
+        """
         unique = list(dict.fromkeys(texts))
-        parts = [self._encode(unique[i : i + TEXTS_AT_ONCE]) for i in range(0, len(unique), TEXTS_AT_ONCE)]
+        parts = [self._encode([text]) for text in unique]
         row = {text: number for number, text in enumerate(unique)}
         return Condition.cat(parts)[[row[text] for text in texts]]
 

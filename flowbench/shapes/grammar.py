@@ -1,7 +1,8 @@
 """What can be asked of the built-in world: kinds, colours, and every prompt in GenEval's six tags and metadata format.
 
 Counting, colors, position and color_attr have enough prompts to be split into train, dev and test sets that share
-none. single_object and two_object do not: all splits hold the same prompts, which are then tested on unseen seeds.
+none, in any wording. single_object and two_object do not: all splits hold the same prompts, which are then tested on
+unseen seeds.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ COLORS: dict[str, tuple[int, int, int]] = {
     "white": (250, 250, 250),
 }
 RELATIONS = ("left of", "right of", "above", "below")
+MIRRORED = {"right of": "left of", "below": "above"}
 NUMBERS = {2: "two", 3: "three", 4: "four"}
 TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 SPLITS = ("train", "dev", "test")
@@ -62,8 +64,9 @@ def _split(tag: str) -> dict[str, list[Prompt]]:
     if tag in SHARED_TAGS:
         return dict.fromkeys(SPLITS, all_prompts)
     num_test, num_dev = HELD_OUT[tag]
-    # A hash of the text is a fixed shuffle that no change of the generator's order can disturb.
-    shuffled = sorted(all_prompts, key=lambda prompt: hashlib.sha256(prompt.text.encode()).hexdigest())
+    # A hash is a fixed shuffle that no change of the generator's order can disturb; hashing the content keeps the two
+    # wordings of one picture together. Both sizes are even where there are two, so no cut falls between them.
+    shuffled = sorted(all_prompts, key=lambda prompt: hashlib.sha256(content(prompt).encode()).hexdigest())
     return {
         "test": shuffled[:num_test],
         "dev": shuffled[num_test : num_test + num_dev],
@@ -145,3 +148,15 @@ def slots(prompt: Prompt) -> dict[str, str]:
         found[f"{order}_kind"] = clause.get("class", "")
         found[f"{order}_color"] = clause.get("color", "")
     return found
+
+
+def content(prompt: Prompt) -> str:
+    """What the picture must show, whichever object is named first: "a left of b" and "b right of a" are one."""
+    found = slots(prompt)
+    first, second = (f"{found[f'{order}_color']} {found[f'{order}_kind']}".strip() for order in ("first", "second"))
+    relation = found["relation"]
+    if relation in MIRRORED:
+        return f"{second} {MIRRORED[relation]} {first}"
+    if relation:
+        return f"{first} {relation} {second}"
+    return f"{found['count']} " + " and ".join(sorted((first, second)))

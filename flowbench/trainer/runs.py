@@ -20,11 +20,10 @@ def claimed(folder: Path, config: TrainConfig, *, resume: bool) -> Iterator[Path
     Raises RunError for a folder that holds a run already, another run's settings, or somebody else's files.
     """
     path = folder / CONFIG
-    # Hidden files are our own: the lock, and what a kill in the middle of a write leaves behind.
-    if not path.is_file() and folder.is_dir() and any(not item.name.startswith(".") for item in folder.iterdir()):
+    begun = path.is_file() and ((folder / "log.jsonl").is_file() or (folder / "checkpoints").is_dir())
+    if not begun and folder.is_dir() and not all(map(_ours, folder.iterdir())):
         raise RunError(f"{folder} holds files but no training run. Give another --out.")
     with locked(folder):
-        begun = path.is_file() and ((folder / "log.jsonl").is_file() or (folder / "checkpoints").is_dir())
         if begun and not resume:
             raise RunError(
                 f"{folder} already holds a run. Go on: flowbench train --resume {folder}; or give another --out."
@@ -47,6 +46,15 @@ def write_grid(folder: Path, step: int, sheet: bytes, texts: Sequence[str]) -> N
     """A grid of progress pictures, and beside it the prompts: four pictures each, in reading order."""
     write_bytes(folder / "samples" / f"step-{step:06d}.png", sheet)
     write_text(folder / "samples" / "prompts.txt", "".join(f"{text}\n" for text in texts))
+
+
+def _ours(path: Path) -> bool:
+    """Whether a run that ended before its first step has left this behind: hidden files (the lock, and what a kill in
+    the middle of a write leaves), the curves, or a config.yaml exactly as we write it, so that nobody's notes are lost.
+    """
+    if path.name == CONFIG:
+        return path.read_text(encoding="utf-8") == to_yaml(load_config(path))
+    return path.name.startswith(".") or path.name == "tensorboard"
 
 
 def _check_same(path: Path, config: TrainConfig) -> None:

@@ -77,7 +77,7 @@ def figures(scored: Scored, processes: Processes) -> dict[str, float]:
     line = {
         "reward/mean": float(rewards.nanmean()),
         "reward/group_std": sum(spreads) / len(spreads) if spreads else math.nan,
-        "reward/flat_groups": flat / max(1, len(groups)),
+        "reward/flat_groups": flat / len(groups) if groups else math.nan,
         "reward/unscored": float(rewards.isnan().double().mean()),
     }
     return _part_means(scored.scores, processes) | line  # a part called "mean" must not hide the reward's mean

@@ -134,7 +134,8 @@ def update(
 ) -> dict[str, float]:  # fmt: skip
     """`learner.config.updates` optimizer steps, each on an equal share of the groups; returns the logged figures.
 
-    The loss of each is divided by all scored sample-steps of its share, on all processes, flat groups included.
+    The loss of each is divided by all scored sample-steps of its share, on all processes, flat groups included. A share
+    of which nothing was scored takes no step.
     """
     sums, norms = Sums(), []
     share = rollout.groups // learner.config.updates
@@ -142,7 +143,10 @@ def update(
         mine = [batch for batch in batches if batch.trajectory.group.index // share == part]
         for batch in mine:
             accumulate(model, batch, rollout, objective, sums)
-        _finish_gradients(learner, _scored_steps(mine, processes) * gradient_scale(model), processes)
+        scored = _scored_steps(mine, processes)
+        if scored == 0:
+            continue  # AdamW would move the weights without a gradient
+        _finish_gradients(learner, scored * gradient_scale(model), processes)
         norms.append(learner.apply(lr))
     taken = [norm for norm in norms if math.isfinite(norm)]
     return sums.means(processes) | {
@@ -167,4 +171,4 @@ def _scored_steps(batches: Sequence[Batch], processes: Processes) -> float:
     counts = [float(batch.scored.sum()) * len(batch.trajectory.transitions) for batch in batches]
     total = torch.tensor(sum(counts), dtype=torch.float64)
     processes.sum([total])
-    return max(1.0, float(total))
+    return float(total)

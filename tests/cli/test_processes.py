@@ -60,9 +60,47 @@ def test_a_signal_reaches_all_and_saves(tiny_model: Path, tmp_path: Path) -> Non
     assert (run / "checkpoints" / "latest").read_text() == f"step-{step:06d}\n"
 
 
+def test_killed_launcher_takes_its_processes_along(tiny_model: Path, tmp_path: Path) -> None:
+    """After kill -9 nothing goes on training, so that the run can be resumed at once."""
+    run = tmp_path / "run"
+    words = ("--model", tiny_model, "--steps", "100000", "--out", run, "--processes", "2")
+    training = start("train", *words, *SMALL, "save_every=1")
+    deadline = time.monotonic() + 300
+    while not (run / "checkpoints" / "latest").is_file() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    training.kill()
+    training.communicate(timeout=60)  # returns when no process holds its pipes any more
+    steps = len(store.read_jsonl(run / "log.jsonl"))
+    resumed = start("train", "--resume", run, "--steps", str(steps + 1))
+    _, stderr = resumed.communicate(timeout=300)
+    assert resumed.returncode == 0, stderr
+    assert len(store.read_jsonl(run / "log.jsonl")) == steps + 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "cores", "expected"),
+    [
+        ("model.device=cpu", 1, 1),
+        ("model.device=cpu", 2, 2),
+        ("model.device=cpu", 6, 4),  # 16 groups are not dealt to 5 or 6
+        ("model.device=cpu", 64, 8),
+        ("rollout.groups=6", 6, 6),
+        ("model.device=cuda", 8, 1),
+        ("model.name=some/folder", 8, 1),
+    ],
+)
+def test_processes_when_nobody_says(setting: str, cores: int, expected: int, monkeypatch: Any) -> None:
+    from flowbench.cli.launch import fitting_processes
+    from flowbench.config import load_config
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert fitting_processes(load_config("shapes-geneval", ["model.device=cpu", setting])) == expected
+
+
 def test_a_process_alone_is_not_two(tiny_model: Path, tmp_path: Path, monkeypatch: Any) -> None:
     from flowbench.cli.launch import assert_world
     from flowbench.errors import RunError
 
-    with pytest.raises(RunError, match="--processes 2, but 1 of them found each other"):
+    with pytest.raises(RunError, match="2 processes were wanted, but 1 found each other"):
         assert_world("cpu", 2)

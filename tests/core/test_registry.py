@@ -35,6 +35,33 @@ def test_a_text_target_is_imported_when_it_is_asked_for():
         table.get("late")
 
 
+def test_a_name_that_its_module_registers_from_elsewhere_is_taken_once(tmp_path, monkeypatch):
+    """An entry point may name a package that only passes on what an inner module has decorated."""
+    table = Registry("reward")
+    monkeypatch.setattr(sys, "reward_table_of_this_test", table, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "outer_of_this_test").mkdir()
+    (tmp_path / "outer_of_this_test" / "__init__.py").write_text("from outer_of_this_test.inner import bright\n")
+    (tmp_path / "outer_of_this_test" / "inner.py").write_text(
+        "import sys\n@sys.reward_table_of_this_test.register('bright', card='a card')\ndef bright():\n    return 7\n"
+    )
+    table.add("bright", "outer_of_this_test:bright")
+    assert table.get("bright")() == 7
+    assert table.card("bright") == "a card"
+
+
+def test_two_plugin_files_of_one_name_do_not_replace_each_other(tmp_path, monkeypatch):
+    table = Registry("reward")
+    monkeypatch.setattr(sys, "reward_table_of_this_test", table, raising=False)
+    paths = [tmp_path / folder / "mine.py" for folder in "ab"]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text("import sys\n@sys.reward_table_of_this_test.register('one')\ndef one():\n    pass\n")
+    load_plugin_file(paths[0])
+    with pytest.raises(NameTaken, match="reward 'one' is registered twice"):
+        load_plugin_file(paths[1])
+
+
 def test_an_unknown_name_gets_the_close_and_the_known_ones():
     table = Registry("reward")
     table.add("geneval", dict)
@@ -68,5 +95,6 @@ def test_a_plugin_file_is_run_once_and_its_mistakes_are_named(tmp_path):
     with pytest.raises(MissingFile, match=r"none\.py: there is no such file"):
         load_plugin_file(tmp_path / "none.py")
     (tmp_path / "bad.py").write_text("1 / 0")
-    with pytest.raises(ConfigError, match="ZeroDivisionError"):
-        load_plugin_file(tmp_path / "bad.py")
+    for _ in range(2):  # a file that failed is not taken for one that was run
+        with pytest.raises(ConfigError, match="ZeroDivisionError"):
+            load_plugin_file(tmp_path / "bad.py")

@@ -99,6 +99,13 @@ def test_report_of_a_run_that_has_nothing_yet(tmp_path):
         training_report(tmp_path / "none")
 
 
+def test_a_limited_evaluation_stands_apart_from_a_whole_one(run):
+    folder, base = run
+    write_evaluation(folder / "eval/painting-2", _after, label="in haste", adapter="f00", prompts_per_tag=7)
+    text = training_report(folder, evaluations=[base, folder]).read_text()
+    assert "in haste" in text and "+0.200 [" in " ".join(" ".join(_Page(text).words).split())
+
+
 def test_before_is_the_better_base(run, tmp_path):
     folder, base = run
     worse = write_evaluation(tmp_path / "worse", lambda *at: 0, label="worse base", guidance=3.0)
@@ -180,7 +187,17 @@ def test_long_log_is_bucketed_and_a_spike_stays_visible():
 
 @pytest.mark.parametrize(
     "values",
-    [(3.0,), (0.0, 0.0), (-2.0, -2.0), (1e-9, 2e-9), (1e30, -1e30), (-4.4, 4.4), (0.9997, 1.0002), (-4e-5, 3e-5)],
+    [
+        (3.0,),
+        (0.0, 0.0),
+        (-2.0, -2.0),
+        (1e-9, 2e-9),
+        (1e30, -1e30),
+        (-4.4, 4.4),
+        (0.9997, 1.0002),
+        (-4e-5, 3e-5),
+        (1.0, 0.9999999999999999),
+    ],
 )
 def test_any_finite_values_make_a_chart_with_ticks(values):
     root = ElementTree.fromstring(to_svg(Curve("x", tuple(enumerate(values)))))

@@ -13,6 +13,7 @@ from tiny import make_pipeline
 
 from flowbench.errors import ConfigError, ModelError
 from flowbench.models import load_model
+from flowbench.models.base import weights_digest
 from flowbench.types import Prompt
 
 TEXTS = ["a red circle", "two stars, one blue", "a green heart"]
@@ -41,15 +42,16 @@ def reference(pipeline: Any, length: int, output: str, guidance: float, steps: i
 @torch.no_grad()  # attention takes another path, and other roundings, with gradient
 def test_encode_equals_the_pipeline_exactly(folder: Path, open_pipeline: Callable[[Path], Any]) -> None:
     model, pipeline = load_model(folder), open_pipeline(folder)
-    embeds, negative, pooled, negative_pooled = pipeline.encode_prompt(
-        TEXTS, None, None, max_sequence_length=model.max_sequence_length
-    )
-    condition, empty = model.encode(TEXTS), model.encode([""] * 3)
+    condition, empty = model.encode(TEXTS), model.encode([""])
     assert condition.embeds.shape == (3, 24 + model.max_sequence_length, 32)
-    assert torch.equal(condition.embeds, embeds)
-    assert torch.equal(condition.pooled, pooled)
-    torch.testing.assert_close(empty.embeds, negative, rtol=0, atol=1e-5)  # ours is one row, the pipeline's three
-    torch.testing.assert_close(empty.pooled, negative_pooled, rtol=0, atol=1e-5)
+    for row, text in enumerate(TEXTS):
+        embeds, negative, pooled, negative_pooled = pipeline.encode_prompt(
+            text, None, None, max_sequence_length=model.max_sequence_length
+        )
+        assert torch.equal(condition.embeds[[row]], embeds)
+        assert torch.equal(condition.pooled[[row]], pooled)
+        assert torch.equal(empty.embeds, negative)
+        assert torch.equal(empty.pooled, negative_pooled)
     assert (condition.embeds[0] - condition.embeds[1]).abs().max() > 0.1
 
 
@@ -63,6 +65,29 @@ def test_without_t5_zero_vectors_stand_in(tmp_path: Path, open_pipeline: Callabl
     assert not condition.embeds[:, 24:].any()
 
 
+def test_an_encoded_text_does_not_depend_on_its_company(folder: Path) -> None:
+    """To the bit: which prompts a process encodes depends on how many processes there are."""
+    model = load_model(folder)
+    texts = [f"a photo of {number} stars" for number in range(40)]
+    together = model.encode(texts)
+    for row, text in enumerate(texts):
+        alone = model.encode([text])
+        assert torch.equal(together.embeds[row], alone.embeds[0])
+        assert torch.equal(together.pooled[row], alone.pooled[0])
+
+
+def test_the_digest_of_the_base_sees_every_part_that_makes_pictures(folder: Path) -> None:
+    model = load_model(folder)
+    parts = [model.transformer, model.vae, *model.text_encoders, *([model.t5] if model.t5 else [])]
+    digests = {model.base_digest}
+    for part in parts:
+        with torch.no_grad():
+            next(part.parameters()).add_(1)
+        changed = weights_digest(parts, setting=f"max_sequence_length {model.max_sequence_length}")
+        assert changed not in digests
+        digests.add(changed)
+
+
 def test_encode_does_each_text_once(plain: Path) -> None:
     model = load_model(plain)
     seen: list[list[str]] = []
@@ -70,7 +95,7 @@ def test_encode_does_each_text_once(plain: Path) -> None:
     model.tokenizers[0] = lambda texts, **options: seen.append(texts) or tokenizer(texts, **options)
     model.tokenizers[0].model_max_length = tokenizer.model_max_length
     condition = model.encode(["b", "a", "b", "b"])
-    assert seen == [["b", "a"]]
+    assert seen == [["b"], ["a"]]
     assert torch.equal(condition.embeds[0], condition.embeds[2])
     assert not torch.equal(condition.embeds[0], condition.embeds[1])
     assert not condition.embeds.requires_grad

@@ -13,6 +13,7 @@ import pytest
 import tiny_runs
 
 from flowbench import store
+from flowbench.config import to_yaml
 from flowbench.errors import RunError
 from flowbench.trainer import checkpoint, rollout, train
 
@@ -149,6 +150,21 @@ def test_a_run_is_never_overwritten_nor_resumed_with_other_settings(pipeline, tm
     with pytest.raises(RunError, match="holds files but no training run"):
         train(tiny_runs.config(pipeline, tmp_path / "mine"))
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_a_configuration_of_ones_own_is_not_overwritten(pipeline, tmp_path):
+    text = "# notes that I would miss\nsteps: 1\n"
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(RunError, match="holds files but no training run"):
+        train(tiny_runs.config(pipeline, tmp_path, steps=1))
+    assert (tmp_path / "config.yaml").read_text() == text
+
+
+def test_a_run_that_ended_before_its_first_step_may_begin_again(pipeline, tmp_path):
+    settings = tiny_runs.config(pipeline, tmp_path, steps=1)
+    (tmp_path / "config.yaml").write_text(to_yaml(settings))
+    (tmp_path / "tensorboard").mkdir()
+    assert train(settings) == tmp_path
 
 
 def test_a_kill_in_the_first_write_does_not_lock_the_folder_out(pipeline, tmp_path):

@@ -163,6 +163,21 @@ def test_flat_groups_stay_in_the_divisor(pipeline):
     assert norms[1] / norms[0] == pytest.approx(4 / 3, rel=1e-5)
 
 
+def test_a_step_of_which_nothing_was_scored_moves_nothing(pipeline):
+    """AdamW with momentum would move the weights on gradients of zero."""
+    settings = tiny_runs.config(pipeline, optimizer__updates=1, optimizer__lr=1e-2)
+    model = tiny_runs.model(settings)
+    learner = Learner(model.adapter_parameters(), settings.optimizer)
+    trajectories = rollout_of(settings, model).trajectories
+    states = []
+    for rewards in (REWARDS, torch.full_like(REWARDS, math.nan)):
+        batches = scoring.to_batches(trajectories, rewards, settings.objective)
+        figures = update(model, learner, batches, 1e-2, settings.rollout, settings.objective, Processes("cpu"))
+        states.append({name: value.clone() for name, value in learner.state().items()})
+    assert learner.updates == 1 and math.isnan(figures["optimizer/grad_norm"])
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
 def test_kl_pulls_back_to_the_reference(pipeline):
     """With KL only, updates shrink the distance to the base model, in each of the three forms."""
     flat = torch.zeros(4, 4, dtype=torch.float64)

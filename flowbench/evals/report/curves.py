@@ -117,8 +117,10 @@ def _buckets(points: Sequence[tuple[float, float]]) -> list[tuple[float, float, 
 
 
 def _limits(lows: Sequence[float], highs: Sequence[float]) -> tuple[float, float]:
+    """The chart's range; values that differ by rounding only are drawn as equal ones."""
     low, high = min(lows), max(highs)
-    margin = (high - low) * 0.06 or abs(low) * 0.1 or 1.0
+    flat = high - low <= 1e-9 * max(abs(low), abs(high))
+    margin = (abs(low) * 0.1 or 1.0) if flat else (high - low) * 0.06
     return low - margin, high + margin
 
 

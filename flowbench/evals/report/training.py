@@ -64,11 +64,12 @@ def _environment() -> Any:
 
 
 def _boards(evaluations: Sequence[str | Path]) -> list[Leaderboard]:
-    """One leaderboard per suite, in the order in which the suites are met."""
+    """One leaderboard per suite and settings that must agree (a limited evaluation stands apart from a whole one), in
+    the order in which they are met."""
     found = {results.folder.resolve(): results for folder in evaluations for results in find_results(folder)}
     suites: dict[str, list[Results]] = {}
     for results in found.values():
-        suites.setdefault(results.summary["suite"], []).append(results)
+        suites.setdefault(store.digest(results.card["must_agree"]), []).append(results)
     return [
         build_leaderboard([each for each in group if not _is_base(each)], [each for each in group if _is_base(each)])
         for group in suites.values()

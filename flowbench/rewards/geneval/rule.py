@@ -75,9 +75,10 @@ def judge(
     extras: detections above `confidence` (for counting too) that nothing asked for: of other classes, of the label
     "unknown", and those beyond the count of an included class. `max_per_class` does not limit them.
     score: in [0, 1], the mean of one term for every count, colour and position asked for. Count: 1 - |count - found| /
-    count, not below 0. Colour and position are 0 while the count is not exact; else the share of the objects with the
-    colour, and 1 or 0. Deviations from flow_grpo's reward server, which is `flowgrpo.partial_score`: there a count
-    term may be negative, and a wrong position earns (1, 1, 0, 1) / 4 instead of (1, 1, 0) / 3.
+    count, not below 0. Colour, while the count is exact: the share of the objects that have it. Position, while count
+    and colour hold: 1 or 0. Terms that a clause does not reach are 0. Deviations from flow_grpo's reward server, which
+    is `flowgrpo.partial_score`: there a count term may be negative, and a wrong position earns (1, 1, 0, 1) / 4 instead
+    of (1, 1, 0) / 3.
 
     Clauses are independent, as in the official code: two clauses with one class and two colours look at the same
     objects, so that "a red circle and a blue circle" can never be correct. Prompt sets avoid such prompts.
