@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -21,7 +21,7 @@ RECIPES = Path(__file__).parent / "recipes"
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelConfig(_Frozen):
@@ -70,6 +70,13 @@ class RewardConfig(_Frozen):
     """Options by reward name, e.g. `{geneval: {extra_price: 0.4}}`."""
     on_error: Literal["raise", "skip"] = "raise"
     """`skip`: a failed picture is unscored and takes no part in the update."""
+
+    @field_validator("name")
+    @classmethod
+    def _some(cls, value: str | dict[str, float]) -> str | dict[str, float]:
+        if not value:
+            raise ValueError("name at least one reward, see `flowbench list rewards`")
+        return value
 
 
 class RolloutConfig(_Frozen):
@@ -131,7 +138,7 @@ class OptimizerConfig(_Frozen):
     """After the warm-up: constant, or falling to 0 at the end of the run."""
     warmup: int = Field(0, ge=0)
     """Training steps of linear warm-up."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
     eps: float = Field(1e-15, gt=0)
     """Below the usual 1e-8: per-parameter gradients of this objective can be 5e-9."""
     weight_decay: float = Field(1e-4, ge=0)
@@ -200,7 +207,9 @@ def read_yaml(name: str | Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}. Mend it.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not a text file in UTF-8 (byte {error.start}). Give a YAML file.") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: a configuration is a mapping of keys to values, not a {type(tree).__name__}.")
     return tree
@@ -267,9 +276,8 @@ def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"]) or "configuration"
     if first["type"] == "extra_forbidden":
-        return (
-            f"unknown setting '{key}'.{did_you_mean(key, setting_names())} See docs/configuration.md for all settings."
-        )
+        guess = did_you_mean(key, [*TrainConfig.model_fields, *setting_names()])
+        return f"unknown setting '{key}'.{guess} See docs/configuration.md for all settings."
     message = first["msg"].removeprefix("Value error, ")
     shown = "" if isinstance(first.get("input"), Mapping) else f" (it is {first.get('input')!r})"
     return f"setting '{key}'{shown}: {message[:1].lower()}{message[1:]}."

@@ -123,7 +123,7 @@ def load_plugin_file(path: str | Path) -> None:
     except FlowbenchError:
         del sys.modules[name]
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise ConfigError(f"--plugin {path}: it raised {type(error).__name__}: {error}. Mend the file.") from error
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
-from flowbench.errors import MissingFile
+from flowbench.errors import MissingFile, RunError
 from flowbench.store import write_bytes
 
 
@@ -29,11 +29,14 @@ def sort_header(path: str | Path) -> Path:
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Read what `save_tensors` wrote: (tensors on the CPU, header). Raises MissingFile."""
+    """Read what `save_tensors` wrote: (tensors on the CPU, header). Raises MissingFile, RunError when it is damaged."""
     if not Path(path).is_file():
         raise MissingFile(f"{path}: there is no such file.")
-    with safe_open(str(path), framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except SafetensorError as error:
+        raise RunError(f"{path}: damaged ({error}). Delete it and take an older one.") from error
 
 
 def adam_state(optimizer: torch.optim.Optimizer, names: Iterable[str]) -> dict[str, torch.Tensor]:

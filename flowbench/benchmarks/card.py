@@ -50,7 +50,7 @@ def build_card(
         },
         "declared": {
             "steps": suite.steps,
-            "guidance": float(suite.guidance),
+            "guidance": max(1.0, float(suite.guidance)),  # below 1 there is none either
             "sampler": "ode euler",
             "negative_prompt": "",
         },

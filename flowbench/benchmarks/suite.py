@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -42,6 +43,8 @@ class Suite:
                 raise ConfigError(f"suite '{self.name}' shows '{name}' but measures only {', '.join(self.metrics)}.")
         if self.steps < 1 or self.images_per_prompt < 1:
             raise ConfigError(f"suite '{self.name}': steps and images_per_prompt must be 1 or more.")
+        if not 0 <= self.guidance < math.inf:
+            raise ConfigError(f"suite '{self.name}': guidance {self.guidance} is no number from 0 on. 1 is none.")
 
     def with_protocol(self, **settings: float | None) -> Suite:
         """The suite under other settings (`steps`, `guidance`, `images_per_prompt`); None keeps the suite's own."""

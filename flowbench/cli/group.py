@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from flowbench.errors import FlowbenchError
+from flowbench.errors import ConfigError, FlowbenchError
 from flowbench.registry import did_you_mean
 
 INTERRUPTED = 130
@@ -23,6 +23,8 @@ _ADVICE = {
     errno.ENOSPC: "Free some disk, then run the same command again",
     errno.EDQUOT: "Your quota is used up: free some disk, then run the same command again",
     errno.EACCES: "Choose a place that you may write to",
+    errno.EPERM: "Choose a place that you may write to",
+    errno.ENAMETOOLONG: "Choose a shorter path",
     errno.EROFS: "Choose a place that can be written to",
     errno.ENOTDIR: "A part of the path is a file: choose another path",
     errno.EEXIST: "A file stands where a folder is needed: choose another path",
@@ -84,7 +86,8 @@ class CommandGroup(click.Group):
                 raise
             if "--debug" in args:
                 traceback.print_exc()
-            _say(f"error: {sentence}")
+            if not (isinstance(error, ConfigError) and os.environ.get("RANK", "0") != "0"):  # all find the same mistake
+                _say(f"error: {sentence}")
             sys.exit(error.exit_code if isinstance(error, FlowbenchError) else USERS_MISTAKE)
         sys.exit(code if isinstance(code, int) else 0)
 
@@ -108,7 +111,7 @@ def _usage_sentence(error: click.ClickException) -> str:
     message = error.format_message().rstrip(".")
     if isinstance(error, click.NoSuchOption):
         message = f"no such option '{error.option_name}'.{did_you_mean(error.option_name, error.possibilities or ())}"
-    message += "" if message.endswith("?") else "."
+    message += "" if message.endswith(("?", ".")) else "."
     context = getattr(error, "ctx", None)
     where = f" See `{context.command_path} --help`." if context else ""
     return f"{message[:1].lower()}{message[1:]}{where}"

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowbench.errors import ConfigError, UnknownName
+from flowbench.errors import ConfigError, ModelError, UnknownName
+from flowbench.registry import did_you_mean
 
 if TYPE_CHECKING:
     from flowbench.config import TrainConfig
@@ -61,6 +62,8 @@ def resume_config(folder: str, overrides: Sequence[str]) -> TrainConfig:
     from flowbench.config import load_config
     from flowbench.trainer.runs import stored_config
 
+    if any(override.partition("=")[0].strip() == "out" for override in overrides):
+        raise ConfigError(f"--resume goes on in {folder}: leave out 'out', or copy the folder and resume the copy.")
     config = load_config(stored_config(folder).model_dump(mode="json"), overrides)
     check_names(config)
     return config
@@ -72,6 +75,15 @@ def default_recipe(model: str) -> str:
 
     if model == BUILT_IN:
         return BUILT_IN_RECIPE
+    folder = Path(model).expanduser()
+    if folder.is_dir() and not (folder / "model_index.json").is_file():
+        what = "a run: go on with --resume, or give its base" if (folder / "config.yaml").is_file() else "no diffusers"
+        raise ModelError(f"--model {model}: the folder holds {what} model.")
+    if not folder.is_dir() and "/" not in model:
+        guess = did_you_mean(model, [BUILT_IN])
+        raise ModelError(
+            f"unknown model '{model}'.{guess} Give '{BUILT_IN}', a diffusers folder, or a hub id owner/name."
+        )
     return ModelSettings.read(Path(model).expanduser(), model).default_recipe
 
 
@@ -106,7 +118,7 @@ def check_names(config: TrainConfig) -> None:
     try:
         prompts.find(config.prompts.name)
     except UnknownName as error:
-        raise UnknownName(f"{error} Or give a file of prompts: --prompts FILE.") from None
+        raise UnknownName(f"{error} Or give a file of prompts (.txt, .csv or .jsonl): --prompts FILE.") from None
 
 
 def _use_rewards(section: dict[str, Any], spec: str | dict[str, float]) -> None:

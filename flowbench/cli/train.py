@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -57,8 +58,11 @@ def train(
         end_with_launcher()
         _run(config, resume is not None, processes or int(os.environ["WORLD_SIZE"]))
     else:
+        from flowbench.trainer.runs import check_folder
+
         processes = processes or fitting_processes(config)
         if processes > 1:
+            check_folder(Path(config.out), config, resume=resume is not None)  # all processes would say so
             launch(click.get_current_context().obj, processes)
         else:
             _run(config, resume is not None, 1)

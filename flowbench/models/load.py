@@ -39,7 +39,7 @@ def load_model(
     """
     if dtype not in DTYPES:
         raise ConfigError(f"dtype '{dtype}': unknown.{did_you_mean(dtype, DTYPES)} Known: {', '.join(DTYPES)}.")
-    where = _device(device)
+    where = usable_device(device)
     folder, source = _locate(str(name_or_path))
     if not (folder / INDEX).is_file():
         own = _adapter_folder(folder)
@@ -59,7 +59,7 @@ def _locate(name: str) -> tuple[Path, str]:
     if path.is_dir():
         return path, str(path.resolve())
     if path.exists():
-        raise ModelError(f"{name}: a file, not a model. Give the folder that holds it.")
+        raise ModelError(f"{name}: a file, not a model. Give the folder of a run, a checkpoint or a model.")
     # 'runs/frist' has the form of a hub id, but its parent is a folder here: a misspelt path.
     if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) and not path.parent.is_dir():
         return hub.fetch(name, [INDEX, "flowbench.json", *adapter_files.FILES]), name
@@ -123,12 +123,13 @@ def _family(class_name: str, folder: Path) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def _device(name: str) -> torch.device:
+def usable_device(name: str) -> torch.device:
+    """The device of that name, "auto" being CUDA where there is one. Raises ConfigError when it cannot be used here."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).split("\n")[0].rstrip(".")
+        reason = str(error).split("\n")[0].split(". ")[0].rstrip(".")[:200]
         raise ConfigError(f"device '{name}': not usable here ({reason}). Use auto or cpu.") from error
     return torch.device(name)

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 import torch
 
+from flowbench.errors import ConfigError
+
 
 class Processes:
     """`rank` of `world` processes, as `torchrun` or `accelerate launch` set them up; gloo on the CPU, nccl on CUDA."""
@@ -14,11 +16,19 @@ class Processes:
     def __init__(self, device: str = "auto"):
         from accelerate import PartialState
 
+        from flowbench.models.load import usable_device
+
+        usable_device(device)
         state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
         self.rank = state.process_index
         self.world = state.num_processes
         chosen = self.world == 1 and device != "auto"  # otherwise each process has the device of its local rank
         self.device = torch.device(device) if chosen else state.device
+        if self.world > 1 and ":" in device:
+            raise ConfigError(
+                f"model.device '{device}' is one device, and there are {self.world} processes. "
+                "Write cuda: each process takes its own."
+            )
 
     @property
     def is_main(self) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from flowbench.config import TrainConfig, load_config, to_yaml
 from flowbench.errors import RunError
@@ -19,19 +20,24 @@ def claimed(folder: Path, config: TrainConfig, *, resume: bool) -> Iterator[Path
 
     Raises RunError for a folder that holds a run already, another run's settings, or somebody else's files.
     """
+    check_folder(folder, config, resume=resume)
+    with locked(folder):
+        write_text(folder / CONFIG, to_yaml(config))
+        yield folder
+
+
+def check_folder(folder: Path, config: TrainConfig, *, resume: bool) -> None:
+    """Raise RunError as `claimed` does, and touch nothing. A run that failed before its first step may begin again."""
     path = folder / CONFIG
     begun = path.is_file() and ((folder / "log.jsonl").is_file() or (folder / "checkpoints").is_dir())
     if not begun and folder.is_dir() and not all(map(_ours, folder.iterdir())):
         raise RunError(f"{folder} holds files but no training run. Give another --out.")
-    with locked(folder):
-        if begun and not resume:
-            raise RunError(
-                f"{folder} already holds a run. Go on: flowbench train --resume {folder}; or give another --out."
-            )
-        if begun:  # a run that failed before its first step holds nothing worth keeping
-            _check_same(path, config)
-        write_text(path, to_yaml(config))
-        yield folder
+    if begun and not resume:
+        raise RunError(
+            f"{folder} already holds a run. Go on: flowbench train --resume {folder}; or give another --out."
+        )
+    if begun:
+        _check_same(path, config)
 
 
 def stored_config(folder: str | Path) -> TrainConfig:
@@ -59,11 +65,19 @@ def _ours(path: Path) -> bool:
 
 def _check_same(path: Path, config: TrainConfig) -> None:
     free = {"out": "", "steps": 1, "save_every": 1, "sample_every": 1, "keep": 1}
-    before = load_config(path).model_copy(update=free).model_dump()
-    now = config.model_copy(update=free).model_dump()
-    for section in before:
-        if before[section] != now[section]:
+    before = _leaves(load_config(path).model_copy(update=free).model_dump())
+    now = _leaves(config.model_copy(update=free).model_dump())
+    for key in {**before, **now}:
+        if before.get(key) != now.get(key):
             raise RunError(
-                f"{path.parent} was started with {section} = {before[section]}, not {now[section]}. "
+                f"{path.parent} was started with {key} = {before.get(key)}, not {now.get(key)}. "
                 "Resume with its own settings, or give another --out."
             )
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> value."""
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        leaves |= _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return leaves

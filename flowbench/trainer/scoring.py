@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from flowbench.config import ObjectiveConfig, RolloutConfig
+from flowbench.errors import RewardError
 from flowbench.rewards.base import Reward
 from flowbench.trainer.advantages import group_advantages
 from flowbench.trainer.processes import Processes
@@ -52,6 +53,16 @@ def gather(rollout: Rollout, config: RolloutConfig, processes: Processes) -> Sco
         values[group.index] = row.nan_to_num()
     processes.sum([values, unscored])
     return Scored(values.masked_fill(unscored > 0, math.nan), scores)
+
+
+def refuse_unscored(scored: Scored) -> None:
+    """Raise RewardError with the first reason when not one picture of a whole training step was scored."""
+    if scored.rewards.isnan().all():
+        notes = [score.note.rstrip(".") for scores in scored.scores for score in scores]
+        raise RewardError(
+            f"not one picture of this step was scored: {notes[0] if notes else 'no reason given'}. "
+            "Choose a reward that fits the prompts, or set `on_error: skip` to wait for one that fails."
+        )
 
 
 def to_batches(trajectories: Sequence[Trajectory], rewards: torch.Tensor, objective: ObjectiveConfig) -> list[Batch]:

@@ -65,6 +65,8 @@ def _take(run: _Run, step: int) -> tuple[dict[str, float], dict[str, float]]:
     rollout = collect(run.model, groups, config.rollout, run.scorer.submit)
     sampled = time.monotonic()
     scored = scoring.gather(rollout, config.rollout, run.processes)
+    if config.reward.on_error == "raise":
+        scoring.refuse_unscored(scored)
     waited = time.monotonic()
     batches = scoring.to_batches(rollout.trajectories, scored.rewards, config.objective)
     lr = scheduled_lr(config.optimizer, step, config.steps)

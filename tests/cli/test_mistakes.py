@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,6 +26,13 @@ BEFORE_ANY_MODEL = [
     ("train rollout.groups=3 optimizer.updates=2", "is not a multiple of"),
     ("train --prompts missing.txt", "missing.txt: there is no such file"),
     ("train --prompts shaeps", "unknown prompt set 'shaeps'. Did you mean 'shapes'?"),
+    ("train --prompts shapes.md", "Or give a file of prompts (.txt, .csv or .jsonl)"),
+    ("train --model shaps", "unknown model 'shaps'. Did you mean 'shapes'?"),
+    ("train --model .", "--model .: the folder holds no diffusers model."),
+    ("train rollot.kind=cps", "unknown setting 'rollot'. Did you mean 'rollout'?"),
+    ("train reward.name={}", "name at least one reward"),
+    ("train optimizer.betas=[2,3]", "setting 'optimizer.betas.0' (it is 2"),
+    ("train rollout.guidance=inf", "setting 'rollout.guidance'"),
     ("train missing.yaml", "missing.yaml: there is no such configuration file"),
     ("train --plugin missing.py", "there is no such file"),
     ("train --stesp 3", "no such option '--stesp'. Did you mean '--steps'?"),
@@ -96,6 +104,51 @@ def test_a_folder_that_is_no_model(flowbench: Command, tmp_path: Path) -> None:
 def test_a_run_that_exists(world: Any, flowbench: Command) -> None:
     result = flowbench("train", "--model", world.model, "--out", world.run, *SMALL)
     assert_one_sentence(result, f"flowbench train --resume {world.run}")
+
+
+def test_a_device_that_is_not_there(world: Any, flowbench: Command, tmp_path: Path) -> None:
+    for command in (("train", "--model", world.model), ("eval", "--ckpt", world.model, "--suite", "shapes")):
+        result = flowbench(*command, "--device", "cud", "--out", tmp_path)
+        assert_one_sentence(result, "device 'cud': not usable here")
+
+
+def test_prompts_that_the_reward_cannot_judge(world: Any, flowbench: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("a cat\n")
+    words = ("--prompts", tmp_path / "mine.txt", "--reward", "geneval", "--steps", "1", "--out", tmp_path / "run")
+    result = flowbench("train", "--model", world.model, *words, *SMALL)
+    assert_one_sentence(result, "has no `include` clauses in its metadata")
+
+
+def test_metadata_that_is_not_genevals(world: Any, flowbench: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.jsonl").write_text('{"prompt": "a circle", "include": "circle"}\n')
+    words = ("--prompts", tmp_path / "mine.jsonl", "--reward", "geneval", "--steps", "1", "--out", tmp_path / "run")
+    result = flowbench("train", "--model", world.model, *words, *SMALL)
+    assert_one_sentence(result, "its `include` is 'circle'. Write a list of objects")
+
+
+def test_a_guidance_that_is_no_number(world: Any, flowbench: Command, tmp_path: Path) -> None:
+    for guidance in ("nan", "inf"):
+        words = ("--suite", "shapes", "--guidance", guidance, "--out", tmp_path)
+        assert_one_sentence(flowbench("eval", "--ckpt", world.model, *words), f"guidance {guidance} is no number")
+
+
+def test_a_resumed_run_stays_where_it_is(world: Any, flowbench: Command, tmp_path: Path) -> None:
+    result = flowbench("train", "--resume", world.run, f"out={tmp_path / 'elsewhere'}")
+    assert_one_sentence(result, "leave out 'out'")
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_that_are_damaged_or_no_text(world: Any, flowbench: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_bytes(b"steps: \xff\xfe")
+    assert_one_sentence(flowbench("train", tmp_path / "mine.yaml"), "not a text file in UTF-8")
+    (tmp_path / "mine.yaml").write_text("a: [1\nb: 2\n")
+    assert_one_sentence(flowbench("train", tmp_path / "mine.yaml"), "mine.yaml: not valid YAML")
+    (tmp_path / "plugin.py").write_text("import sys\nsys.exit(3)\n")
+    assert_one_sentence(flowbench("list", "rewards", "--plugin", tmp_path / "plugin.py"), "it raised SystemExit: 3")
+    run = shutil.copytree(world.run, tmp_path / "run")
+    (state,) = run.glob("checkpoints/step-*/trainer.safetensors")
+    state.write_bytes(b"half")
+    assert_one_sentence(flowbench("train", "--resume", run, "--steps", "9"), "trainer.safetensors: damaged")
 
 
 def test_a_folder_of_somebody_else(world: Any, flowbench: Command, tmp_path: Path) -> None:

@@ -106,6 +106,12 @@ def _no_clauses(sample: Sample) -> Score:
 def _spec(sample: Sample, detector: str, labels: frozenset[str] | None) -> dict[str, Any]:
     """The prompt's metadata; refused when it names a class that the detector can never find."""
     spec = {"tag": sample.prompt.tag, **sample.prompt.metadata}
+    clauses = spec["include"]
+    if not isinstance(clauses, Sequence) or not all(isinstance(clause, Mapping) for clause in clauses):
+        raise RewardError(
+            f"prompt '{sample.prompt.id}': its `include` is {clauses!r}. Write a list of objects like "
+            '{"class": "circle", "count": 1}.'
+        )
     unknown = {clause.get("class") for clause in spec["include"]} - labels if labels is not None else set()
     if unknown:
         raise RewardError(
