@@ -100,7 +100,7 @@ def guidance_table(model: object, scales: list[float], out: Path) -> list[str]:
 @click.command(help=__doc__)
 @click.option("--model", "name", default="shapes")
 @click.option("--count", default=1000, help="Renders per tag.")
-@click.option("--guidance", default="1,1.5,2,2.5,3,4,5", help="Scales to try on dev.")
+@click.option("--guidance", default="1,1.5,2,2.5,3,4", help="Scales to try on dev.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("docs/results/shapes.md"))
 def main(name: str, count: int, guidance: str, out: Path) -> None:
     model = load_model(name)

