@@ -29,6 +29,9 @@ class Painter:
     def adapter_parameters(self) -> dict:
         return self._adapter
 
+    def sigmas(self, steps: int) -> torch.Tensor:
+        return torch.linspace(1, self.shift, steps + 1)
+
     def generate(self, prompts, seeds, *, steps, guidance, batch_size=16):
         time.sleep(self.pause)
         with open(self.diary, "a") as file:
