@@ -129,7 +129,8 @@ def main(
     trained = [trained_results(config, scales) for config in configs]
     rows = [row for results in trained for row in results]
     chosen = trained[0][-1].card["declared"]["guidance"]
-    command = f"python bench/learning.py --recipe {recipe} --seeds {seeds} {' '.join(overrides)}".strip()
+    settings = f"--recipe {recipe} --seeds {seeds} --guidance {guidance} --curve-every {curve_every}"
+    command = " ".join(["python bench/learning.py", settings, *overrides])
     lines = [
         f"# Learning: recipe {recipe}",
         "",
