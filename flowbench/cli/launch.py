@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from flowbench.cli.recipes import BUILT_IN
 from flowbench.errors import RunError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def fitting_processes(config: TrainConfig) -> int:
     import torch
 
     on_cpu = config.model.device == "cpu" or (config.model.device == "auto" and not torch.cuda.is_available())
-    if config.model.name != "shapes" or not on_cpu or sys.platform != "linux":
+    if config.model.name != BUILT_IN or not on_cpu or sys.platform != "linux":
         return 1
     share = config.rollout.groups // config.optimizer.updates
     return max(count for count in range(1, min(cores(), MOST_PROCESSES) + 1) if share % count == 0)

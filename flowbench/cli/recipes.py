@@ -84,7 +84,7 @@ def default_recipe(model: str) -> str:
         raise ModelError(
             f"unknown model '{model}'.{guess} Give '{BUILT_IN}', a diffusers folder, or a hub id owner/name."
         )
-    return ModelSettings.read(Path(model).expanduser(), model).default_recipe
+    return ModelSettings.read(folder, model).default_recipe
 
 
 def parse_rewards(words: Sequence[str]) -> str | dict[str, float]:

@@ -20,8 +20,9 @@ def claimed(folder: Path, config: TrainConfig, *, resume: bool) -> Iterator[Path
 
     Raises RunError for a folder that holds a run already, another run's settings, or somebody else's files.
     """
-    check_folder(folder, config, resume=resume)
+    check_folder(folder, config, resume=resume)  # before the lock, which writes into the folder
     with locked(folder):
+        check_folder(folder, config, resume=resume)  # another run may have begun and ended in between
         write_text(folder / CONFIG, to_yaml(config))
         yield folder
 

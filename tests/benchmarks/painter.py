@@ -30,7 +30,7 @@ class Painter:
         return self._adapter
 
     def sigmas(self, steps: int) -> torch.Tensor:
-        return torch.linspace(1, self.shift, steps + 1)
+        return torch.linspace(1, 0, steps + 1)
 
     def generate(self, prompts, seeds, *, steps, guidance, batch_size=16):
         time.sleep(self.pause)

@@ -79,13 +79,16 @@ def test_an_encoded_text_does_not_depend_on_its_company(folder: Path) -> None:
 def test_the_digest_of_the_base_sees_every_part_that_makes_pictures(folder: Path) -> None:
     model = load_model(folder)
     parts = [model.transformer, model.vae, *model.text_encoders, *([model.t5] if model.t5 else [])]
+    setting = f"max_sequence_length {model.max_sequence_length}"
     digests = {model.base_digest}
+    assert model.base_digest == weights_digest(parts, setting=setting)  # of all of them, T5 too where there is one
     for part in parts:
         with torch.no_grad():
             next(part.parameters()).add_(1)
-        changed = weights_digest(parts, setting=f"max_sequence_length {model.max_sequence_length}")
+        changed = weights_digest(parts, setting=setting)
         assert changed not in digests
         digests.add(changed)
+    assert weights_digest(parts, setting="max_sequence_length 0") not in digests
 
 
 def test_encode_does_each_text_once(plain: Path) -> None:
