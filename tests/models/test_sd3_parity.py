@@ -88,7 +88,7 @@ def test_the_digest_of_the_base_sees_every_part_that_makes_pictures(folder: Path
         changed = weights_digest(parts, setting=setting)
         assert changed not in digests
         digests.add(changed)
-    assert weights_digest(parts, setting="max_sequence_length 0") not in digests
+    assert weights_digest(parts, setting=f"{setting}0") not in digests
 
 
 def test_encode_does_each_text_once(plain: Path) -> None:
