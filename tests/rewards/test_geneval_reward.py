@@ -64,9 +64,20 @@ def test_the_price_is_paid_once_for_each_extra(keep_registry, monkeypatch):
     assert score.value == pytest.approx(0.6**3)
 
 
-def test_an_extra_price_outside_its_range_is_refused(blocks):
-    with pytest.raises(ConfigError, match=r"extra_price is 1\.5"):
-        build("geneval", blocks, extra_price=1.5)
+@pytest.mark.parametrize(
+    ("share", "one_missing", "misplaced"), [(0.0, 1 / 2, 2 / 3), (0.75, 1 / 8, 1 / 6), (1.0, 0.0, 0.0)]
+)
+def test_the_strict_share_is_earned_by_right_pictures_only(share, one_missing, misplaced, blocks, block_samples):
+    scores = build("geneval", blocks, strict_share=share)(block_samples)
+    expected = [1.0, one_missing, 1.0, 0.0, 1.0, misplaced]
+    assert [score.value for score in scores] == pytest.approx(expected, abs=1e-15)
+    assert [score.parts["partial"] for score in scores] == PARTIAL
+
+
+@pytest.mark.parametrize("option", ["extra_price", "strict_share"])
+def test_an_option_outside_its_range_is_refused(option, blocks):
+    with pytest.raises(ConfigError, match=rf"{option} is 1\.5"):
+        build("geneval", blocks, **{option: 1.5})
 
 
 def test_the_prompts_tag_serves_when_the_metadata_has_none(keep_registry, monkeypatch):

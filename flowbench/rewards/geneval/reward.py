@@ -45,9 +45,22 @@ FLOWGRPO_CARD = _card(
 
 
 @register("geneval", card=CARD)
-def geneval(*, detector: str | None = None, extra_price: float = 0.0, vocabulary: str | None = None) -> RewardFunction:
-    """The bounded partial score: the default to train on. See `rule.judge` for its terms."""
-    return _reward(lambda verdict, found, spec: verdict.score, detector, extra_price, vocabulary)
+def geneval(
+    *, detector: str | None = None, extra_price: float = 0.0, strict_share: float = 0.0, vocabulary: str | None = None
+) -> RewardFunction:
+    """The bounded partial score: the default to train on. See `rule.judge` for its terms.
+
+    `strict_share` of it (0 to 1) is earned by strictly right pictures only: value = (1 - share) x partial + share x
+    strict. It is ours, 0 is the published reward: under that, two objects in the wrong order earn 2/3, well above a
+    weak policy's mean, and the policy settles on one order for every pair before it has learned the relation.
+    """
+    if not 0 <= strict_share <= 1:
+        raise ConfigError(f"strict_share is {strict_share}. Give a share of the reward, from 0 (none) to 1.")
+
+    def value(verdict: Verdict, found: Sequence[Detection], spec: Mapping[str, Any]) -> float:
+        return (1 - strict_share) * verdict.score + strict_share * verdict.strict
+
+    return _reward(value, detector, extra_price, vocabulary)
 
 
 @register("geneval_strict", card=STRICT_CARD)
