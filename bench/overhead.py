@@ -5,7 +5,7 @@
 Two ratios, each of medians over rounds in which the trainer and the bare calls take turns:
 rollout  `collect` (without rewards, which run beside it) / text encoding, velocity forwards, VAE decoding
 update   `update` / velocity forward and backward per replayed step, reference forwards if there is KL, optimizer steps
-The bare calls have the same batch shapes, on random inputs.
+The bare calls have the same batch shapes (one row where a group shares its latent), on random inputs.
 """
 
 from __future__ import annotations
@@ -58,11 +58,14 @@ class Subject:
         x = self.model.noise(range(size))
         with torch.no_grad(), self.model.adapter_frozen():
             conditions = self.model.encode([group.prompt.text for group in self.groups])
-            condition = conditions[:1].repeat(size)
-            for _ in range(len(self.groups) * rollout.group_size // size):
-                for sigma in self.model.sigmas(rollout.steps).tolist()[:-1]:
-                    self.model.velocity(x, sigma, condition, guidance=rollout.guidance)
-                self.model.decode_pixels(x)
+            sigmas = self.model.sigmas(rollout.steps).tolist()[:-1]
+            for group in self.groups:
+                shared = group.stochastic[0] + 1 if group.same_latent else 0
+                for _ in range(group.size // size):
+                    for index, sigma in enumerate(sigmas):
+                        rows = 1 if index < shared else size
+                        self.model.velocity(x[:rows], sigma, conditions[:1].repeat(rows), guidance=rollout.guidance)
+                    self.model.decode_pixels(x)
 
     def batches(self, trajectories: list[Trajectory]) -> list[Batch]:
         """With random rewards: no group is flat, so every one is replayed."""
@@ -78,15 +81,16 @@ class Subject:
         """The model calls of an update, and its optimizer steps."""
         rollout, size = self.config.rollout, self.config.rollout.micro_batch
         x, slope = self.model.noise(range(size)), self.model.noise(range(size))
-        condition = batches[0].trajectory.condition.repeat(size)
         share = len(batches) // self.config.optimizer.updates
         for start in range(0, len(batches), share):
             for batch in batches[start : start + share]:
                 for moment in batch.trajectory.transitions:
-                    self.model.velocity(x, moment.sigma, condition, guidance=rollout.guidance).backward(slope)
+                    rows = len(moment.x)
+                    given = (x[:rows], moment.sigma, batch.trajectory.condition.repeat(rows))
+                    self.model.velocity(*given, guidance=rollout.guidance).backward(slope[:rows])
                     if self.config.objective.kl_weight:
                         with torch.no_grad(), self.model.adapter_disabled():
-                            self.model.velocity(x, moment.sigma, condition, guidance=rollout.guidance)
+                            self.model.velocity(*given, guidance=rollout.guidance)
             self.learner.optimizer.step()
             self.learner.optimizer.zero_grad(set_to_none=True)
 

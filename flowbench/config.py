@@ -88,6 +88,9 @@ class RolloutConfig(_Frozen):
     """Pictures per prompt."""
     micro_batch: int = Field(8, ge=1)
     """Pictures per forward pass: a fixed slice of a group, the same on any number of processes."""
+    same_latent: bool = False
+    """All members of a group start from one latent and differ by the noise of their stochastic steps. What comes before
+    that noise is then computed once for the group, in rollout and update."""
     steps: int = Field(10, ge=2)
     """Denoising steps (Flow-GRPO's denoising reduction)."""
     guidance: float = Field(4.5, ge=1)

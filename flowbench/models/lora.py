@@ -32,6 +32,9 @@ def attach(transformer: Any, config: Mapping[str, Any], *, fuse: bool) -> None:
         parameter.data = parameter.data.float()
     if fuse:
         for layer in layers(transformer):
+            # Weights mapped from a file may start at any address, and a product of one row rounds by it: a copy starts
+            # where every tensor of torch's own does, so that a fresh adapter changes no bit.
+            layer.base_layer.weight.data = layer.base_layer.weight.data.clone()
             layer.forward = FusedLinear(layer)
 
 

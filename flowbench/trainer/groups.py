@@ -17,7 +17,10 @@ from flowbench.types import Prompt
 
 @dataclass(frozen=True)
 class Group:
-    """`size` pictures of one prompt. All members share the stochastic steps, none shares its noise."""
+    """`size` pictures of one prompt. All members share the stochastic steps, none shares its noise.
+
+    With `same_latent` they share the initial latent too: up to the first stochastic step they are one picture.
+    """
 
     step: int
     index: int
@@ -25,10 +28,11 @@ class Group:
     size: int
     stochastic: tuple[int, ...]
     seed: int
+    same_latent: bool = False
 
     def latent_seed(self, member: int) -> int:
         """Seed of a member's initial latent."""
-        return draw_seed(self.seed, "latent", self.step, self.index, member)
+        return draw_seed(self.seed, "latent", self.step, self.index, 0 if self.same_latent else member)
 
     def noise_seed(self, member: int, denoising_step: int) -> int:
         """Seed of a member's noise at one stochastic step."""
@@ -65,7 +69,7 @@ class GroupSampler:
         stochastic = stochastic_steps(
             rollout.steps, rollout.window, rollout.last_window_step, seed=self._seed, step=step, group=index
         )
-        return Group(step, index, prompt, rollout.group_size, stochastic, self._seed)
+        return Group(step, index, prompt, rollout.group_size, stochastic, self._seed, rollout.same_latent)
 
 
 def _pools(

@@ -18,7 +18,10 @@ from flowbench.types import Sample, Score
 
 @dataclass(frozen=True)
 class Transition:
-    """One stochastic step of one micro-batch: latents before and after (B, C, h, w), log-prob (B,) float64."""
+    """One stochastic step of one micro-batch: latents before and after (B, C, h, w), log-prob (B,) float64.
+
+    `x` has one row where all members share it: the first stochastic step of a group with `same_latent`.
+    """
 
     x: torch.Tensor
     prev: torch.Tensor
@@ -77,16 +80,17 @@ def sample_slice(
 ) -> tuple[Trajectory, torch.Tensor]:
     """Denoise one micro-batch; returns it with its final latents."""
     members = range(first, first + config.micro_batch)
-    repeated = condition.repeat(len(members))
-    x = model.noise([group.latent_seed(member) for member in members])
+    # With one latent for all, one row is denoised until the first noise parts them.
+    x = model.noise([group.latent_seed(member) for member in (members[:1] if group.same_latent else members)])
     transitions = []
     for index, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
-        velocity = model.velocity(x, sigma, repeated, guidance=config.guidance)
+        velocity = model.velocity(x, sigma, condition.repeat(len(x)), guidance=config.guidance)
         if index in group.stochastic:
             noise = model.noise([group.noise_seed(member, index) for member in members])
             taken = take_step(
-                x, velocity, sigma, sigma_next, kind=config.kind, noise_level=config.noise_level, noise=noise
-            )
+                x.expand_as(noise), velocity.expand_as(noise), sigma, sigma_next,
+                kind=config.kind, noise_level=config.noise_level, noise=noise,
+            )  # fmt: skip
             transitions.append(Transition(x, taken.prev, sigma, sigma_next, taken.log_prob))
         else:
             taken = take_step(x, velocity, sigma, sigma_next, kind="ode")

@@ -38,10 +38,11 @@ class Batch:
 
 def replay(model: FlowModel, trajectory: Trajectory, transition: Transition, config: RolloutConfig) -> Replay:
     """Evaluate the current policy on a transition, in exactly the batch in which it was sampled."""
-    condition = trajectory.condition.repeat(trajectory.size)
-    velocity = model.velocity(transition.x, transition.sigma, condition, guidance=config.guidance)
+    x = transition.x
+    velocity = model.velocity(x, transition.sigma, trajectory.condition.repeat(len(x)), guidance=config.guidance)
+    x, velocity = x.expand_as(transition.prev), velocity.expand_as(transition.prev)
     step = take_step(
-        transition.x, velocity, transition.sigma, transition.sigma_next,
+        x, velocity, transition.sigma, transition.sigma_next,
         kind=config.kind, noise_level=config.noise_level, prev=transition.prev,
     )  # fmt: skip
     return Replay(velocity, step)

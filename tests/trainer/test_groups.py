@@ -48,6 +48,14 @@ def test_groups_have_exactly_the_configured_size_and_different_noise():
     assert len(set(latents) | set(noises)) == len(latents) + len(noises)
 
 
+def test_members_may_share_their_latent_but_never_their_noise():
+    settings = tiny_runs.config("unused", rollout__same_latent=True)
+    groups = GroupSampler(tiny_runs.PROMPTS, settings.rollout, None, 0).at(0)
+    latents = [{group.latent_seed(member) for member in range(4)} for group in groups]
+    assert all(len(seeds) == 1 for seeds in latents) and len(set.union(*latents)) == 4
+    assert len({group.noise_seed(member, k) for group in groups for member in range(4) for k in range(3)}) == 48
+
+
 def test_draw_seed_is_unambiguous_and_fits_a_generator():
     assert draw_seed(1, "noise", 12) == draw_seed(1, "noise", 12)
     assert draw_seed(1, "noise", 1, 2) != draw_seed(1, "noise", 12)

@@ -35,6 +35,16 @@ def test_replay_is_exact(request, layers, kind, guidance, dtype):
     assert moved.with_gradient == moved.parameters - 2
 
 
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+@pytest.mark.parametrize("layers", ["pipeline", "fused"])
+def test_replay_of_one_row_that_a_group_shares_is_exact(request, layers, guidance):
+    folder = request.getfixturevalue(layers)
+    settings = tiny_runs.config(folder, rollout__guidance=guidance, rollout__same_latent=True)
+    fresh = check(settings)
+    assert (fresh.transitions, fresh.ratio_error, fresh.reference_error) == (3, 0.0, 0.0)
+    assert check(settings, moved=0.05).ratio_error == 0.0
+
+
 def test_it_leaves_no_gradient_behind(pipeline):
     settings = tiny_runs.config(pipeline)
     model = tiny_runs.model(settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import sys
+from dataclasses import replace
 
 import pytest
 import tiny_runs
@@ -48,12 +49,13 @@ def assert_equal_gradients(left, right, tolerance=1e-4):
         torch.testing.assert_close(right[name], gradient, rtol=0, atol=tolerance * largest)
 
 
-@pytest.mark.parametrize("guidance", [1.0, 3.0])
-def test_pictures_and_update_do_not_depend_on_the_micro_batch(pipeline, guidance):
+@pytest.mark.parametrize(("guidance", "same_latent"), [(1.0, False), (3.0, False), (1.0, True)])
+def test_pictures_and_update_do_not_depend_on_the_micro_batch(pipeline, guidance, same_latent):
     """1 x 4 and 4 x 1 (and 2 x 2): the same pictures up to rounding, and so the same gradients."""
     found, latents = {}, {}
+    changes = {"rollout__guidance": guidance, "rollout__same_latent": same_latent}
     for size in (4, 1, 2):
-        settings = tiny_runs.config(pipeline, rollout__micro_batch=size, rollout__guidance=guidance)
+        settings = tiny_runs.config(pipeline, rollout__micro_batch=size, **changes)
         model = tiny_runs.model(settings, moved=0.02)
         group = tiny_runs.groups(settings)[0]
         condition, sigmas = model.encode([group.prompt.text]), model.sigmas(4).tolist()
@@ -64,6 +66,28 @@ def test_pictures_and_update_do_not_depend_on_the_micro_batch(pipeline, guidance
         torch.testing.assert_close(latents[size], latents[4], rtol=0, atol=1e-4)
         assert_equal_gradients(found[4], found[size])
     assert float((latents[4][0] - latents[4][1]).abs().max()) > 0.1  # members do differ
+
+
+def test_one_row_that_a_group_shares_counts_for_every_member(pipeline):
+    """Reference: the same transitions with a row of latents for each member."""
+    settings = tiny_runs.config(
+        pipeline, rollout__same_latent=True, rollout__steps=6, rollout__window=2, rollout__window_range=3,
+        objective__kl_weight=0.3, objective__kl="velocity",
+    )  # fmt: skip
+    model = tiny_runs.model(settings, moved=0.02)
+    trajectories = rollout_of(settings, model).trajectories
+    starts = {trajectory.group.stochastic[0] for trajectory in trajectories}
+    assert starts == {0, 1}  # at once, and after a deterministic step
+    assert all([len(moment.x) for moment in each.transitions] == [1, 4] for each in trajectories)
+    spread = [
+        replace(each, transitions=tuple(replace(m, x=m.x.expand_as(m.prev).clone()) for m in each.transitions))
+        for each in trajectories
+    ]
+    expected, expected_sums = gradients(settings, model, spread)
+    found, sums = gradients(settings, model, trajectories)
+    assert_equal_gradients(expected, found)
+    one, other = sums.means(Processes("cpu")), expected_sums.means(Processes("cpu"))
+    assert one == pytest.approx(other, rel=1e-4, abs=1e-7) and one["policy/kl"] > 0
 
 
 def test_the_gradient_is_that_of_the_whole_loss_written_out(pipeline):
