@@ -145,7 +145,7 @@ def main(
         "",
         *(f"- {config.out}: {curve(Path(config.out))} ({minutes(Path(config.out)):.1f} min)" for config in configs),
         "",
-        f"The first run on the dev split at guidance {chosen:g} (single run; 167 prompts x 4 pictures):",
+        f"The first run on the dev split at guidance {chosen:g} (single run):",
         "",
         *dev_curve(Path(configs[0].out), chosen, curve_every),
         "",

@@ -44,13 +44,8 @@ def wrong_prompt(pairs: list[tuple[Prompt, object]]) -> list[tuple[Prompt, objec
     moved = []
     for index, (prompt, image) in enumerate(pairs):
         others = (pairs[(index + shift) % len(pairs)][0] for shift in range(1, len(pairs)))
-        moved.append((next(o for o in others if _content(o) != _content(prompt)), image))
+        moved.append((next(o for o in others if grammar.content(o) != grammar.content(prompt)), image))
     return moved
-
-
-def _content(prompt: Prompt) -> object:
-    include = prompt.metadata["include"]
-    return include if prompt.tag == "position" else sorted(map(str, include))
 
 
 @torch.no_grad()
