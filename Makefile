@@ -5,7 +5,7 @@ BIN := .venv/bin
 FLOWBENCH := $(BIN)/flowbench
 
 # make demo QUICK=1: about two minutes of training, a visible result; without it, the default recipe as it stands.
-QUICK_STEPS ?= 80
+QUICK_STEPS ?= 70
 DEMO := runs/demo$(if $(QUICK),-quick)
 BASE := runs/demo-base
 # The best on the dev split (docs/results/learning.md); the base's is 3, and so it still is after QUICK's few steps.
@@ -14,7 +14,7 @@ STEPS := $(if $(QUICK),--steps $(QUICK_STEPS))
 
 .PHONY: help demo test check clean
 help:
-	@echo "make demo          install, train the built-in model, evaluate it and its base, print the table (about 15 minutes after installation)"
+	@echo "make demo          install, train the built-in model, evaluate it and its base, print the table (20 to 30 minutes after installation)"
 	@echo "make demo QUICK=1  the same with about two minutes of training"
 	@echo "make test          install what the tests need, and run them"
 	@echo "make check         ruff with the limits, mypy"

@@ -2,7 +2,8 @@
 
 Trains the recipe once per seed, one after the other, by the `flowbench train` command; evaluates every run and the base
 on the same test prompts and seeds, without guidance and at the guidance that is best on the dev split; writes the table
-of paired gains over the better base. May be killed and started again: runs and evaluations go on where they stood.
+of paired gains over the better base, and over the base at the same guidance. May be killed and started again: runs and
+evaluations go on where they stood.
 """
 
 from __future__ import annotations
@@ -65,6 +66,10 @@ def trained_results(config: TrainConfig, scales: Sequence[float]) -> list[Result
     return measured(load_model(folder), f"Flow-GRPO, seed {config.seed}", folder, scales)
 
 
+def guidance_of(results: Results) -> float:
+    return results.card["declared"]["guidance"]
+
+
 def minutes(folder: Path) -> float:
     """Training time of a run, evaluations not counted."""
     return sum(line["timing"]["seconds"] for line in store.read_jsonl(folder / "log.jsonl")) / 60
@@ -79,31 +84,37 @@ def curve(folder: Path, points: int = 8) -> str:
     return " ".join(f"{official:.2f}/{exclusive:.2f}" for official, exclusive in means)
 
 
-def dev_curve(folder: Path, guidance: float, every: int) -> list[str]:
+def dev_curve(folder: Path, scales: Sequence[float], every: int) -> list[str]:
     """The averaged policy on the dev split at every so many steps, with the minutes of training that it had taken."""
     log = store.read_jsonl(folder / "log.jsonl")
-    lines = ["| step | minutes | official | exclusive |", "|---:|---:|---:|---:|"]
+    columns = [f"{metric}, guidance {scale:g}" for scale in scales for metric in METRICS]
+    lines = ["| step | minutes | " + " | ".join(columns) + " |", "|---:" * (2 + len(columns)) + "|"]
     for checkpoint in sorted((folder / "checkpoints").glob("step-*")):
         step = int(checkpoint.name.removeprefix("step-"))
         if step % every:
             continue
         seconds = sum(line["timing"]["seconds"] for line in log[:step])
-        results = load_results(
-            evaluate(load_model(checkpoint), f"{SUITE}_dev", out=folder / "curve", guidance=guidance, batch_size=32)
+        model = load_model(checkpoint)
+        evaluations = (
+            load_results(evaluate(model, f"{SUITE}_dev", out=folder / "curve", guidance=scale, batch_size=32))
+            for scale in scales
         )
-        scores = " | ".join(f"{results.mean(metric):.3f}" for metric in METRICS)
+        scores = " | ".join(f"{results.mean(metric):.3f}" for results in evaluations for metric in METRICS)
         lines.append(f"| {step} | {seconds / 60:.1f} | {scores} |")
     return lines
 
 
 def gains(rows: list[Results], bases: list[Results]) -> list[str]:
-    lines = ["| run | metric | gain over the better base | 95 % interval | p |", "|---|---|---:|---|---:|"]
+    """Every run against the better base and, where that is another one, the base at the run's own guidance."""
+    lines = ["| run | metric | against | gain | 95 % interval | p |", "|---|---|---|---:|---|---:|"]
     for metric in METRICS:
         best = max(bases, key=lambda base, metric=metric: base.mean(metric))
         for row in rows:
-            paired = compare_results(row, best, metric, allow_mismatch=True)
-            interval = f"[{paired.low:+.3f}, {paired.high:+.3f}]"
-            lines.append(f"| {row.label} | {metric} | {paired.difference:+.3f} | {interval} | {paired.p:.4f} |")
+            alike = [base for base in bases if guidance_of(base) == guidance_of(row) and base is not best]
+            for base in (best, *alike):
+                paired = compare_results(row, base, metric, allow_mismatch=True)
+                figures = f"{paired.difference:+.3f} | [{paired.low:+.3f}, {paired.high:+.3f}] | {paired.p:.4f}"
+                lines.append(f"| {row.label} | {metric} | {base.label} | {figures} |")
     return lines
 
 
@@ -128,7 +139,7 @@ def main(
     ]
     trained = [trained_results(config, scales) for config in configs]
     rows = [row for results in trained for row in results]
-    chosen = trained[0][-1].card["declared"]["guidance"]
+    chosen = list(dict.fromkeys((1.0, guidance_of(trained[0][-1]))))
     settings = f"--recipe {recipe} --seeds {seeds} --guidance {guidance} --curve-every {curve_every}"
     command = " ".join(["python bench/learning.py", settings, *overrides])
     lines = [
@@ -145,7 +156,7 @@ def main(
         "",
         *(f"- {config.out}: {curve(Path(config.out))} ({minutes(Path(config.out)):.1f} min)" for config in configs),
         "",
-        f"The first run on the dev split at guidance {chosen:g} (single run):",
+        "The first run on the dev split (single run):",
         "",
         *dev_curve(Path(configs[0].out), chosen, curve_every),
         "",
