@@ -6,13 +6,17 @@ import hashlib
 import json
 import math
 import os
+import platform
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from flowbench import __version__
 from flowbench.errors import MissingFile, RunError
+
+_PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "numpy", "pillow")
 
 
 def slug(name: str) -> str:
@@ -117,7 +121,7 @@ def locked(folder: str | Path) -> Iterator[Path]:
     try:
         try:
             _lock(file)
-        except OSError:
+        except (BlockingIOError, PermissionError):  # held by another; Windows says EACCES
             file.seek(0)
             holder = file.read().strip() or "unknown"
             raise RunError(f"{folder} is in use by process {holder}. Wait for it, or give another --out.") from None
@@ -127,6 +131,21 @@ def locked(folder: str | Path) -> Iterator[Path]:
         yield folder
     finally:
         file.close()
+
+
+def versions() -> dict[str, str]:
+    """flowbench, python and the packages on which its numbers stand -> version, or "not installed"."""
+    packages = {name: _version(name) for name in _PACKAGES}
+    return {"flowbench": __version__, "python": platform.python_version(), **packages}
+
+
+def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _lock(file: Any) -> None:

@@ -9,20 +9,17 @@ noted        kept for the record
 from __future__ import annotations
 
 import hashlib
-import platform
+import inspect
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from flowbench import __version__, store
+from flowbench import store
 from flowbench.benchmarks.suite import Suite
 from flowbench.prompts import PromptSet, prompts_digest
 from flowbench.types import Prompt
 
 if TYPE_CHECKING:
     from flowbench.models import FlowModel
-
-_PACKAGES = ("torch", "diffusers", "transformers", "peft", "numpy", "pillow")
 
 
 def build_card(
@@ -58,9 +55,7 @@ def build_card(
             "device": str(model.device),
             "dtype": str(model.dtype),
             "batch_size": batch_size,
-            "flowbench": __version__,
-            "python": platform.python_version(),
-            **{package: _version(package) for package in _PACKAGES},
+            **store.versions(),
         },
     }
 
@@ -69,10 +64,16 @@ def card_key(card: Mapping[str, Mapping[str, Any]]) -> str:
     """Ten hex digits that name the evaluation's folder.
 
     All of the card counts but what is noted; of that, the dtype, lest a half-precision run find single-precision
-    pictures and take them for its own.
+    pictures and take them for its own. The code of the rewards does not: the same pictures are scored anew.
     """
-    kept = {part: card[part] for part in ("subject", "must_agree", "declared")}
+    kept = {part: dict(card[part]) for part in ("subject", "must_agree", "declared")}
+    kept["must_agree"]["scorer"] = {key: value for key, value in scorer_of(card).items() if key != "code"}
     return store.digest({**kept, "dtype": card["noted"]["dtype"]})[:10]
+
+
+def scorer_of(card: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Who scored: rewards, options, vocabulary, weights and, for rewards of plugins, their `code`."""
+    return dict(card["must_agree"]["scorer"])
 
 
 def adapter_digest(parameters: Mapping[str, Any]) -> str:
@@ -88,7 +89,8 @@ def adapter_digest(parameters: Mapping[str, Any]) -> str:
 
 
 def _scorer(suite: Suite, vocabulary: str) -> dict[str, Any]:
-    """Who scores: the rewards, their options, the vocabulary that picks a detector, and the weights they need."""
+    """Who scores: the rewards, their options, the vocabulary that picks a detector, the weights they need, and the code
+    of those that are not ours (ours changes with the suite's version)."""
     from flowbench import rewards
 
     names = [suite.reward] if isinstance(suite.reward, str) else list(suite.reward)
@@ -98,11 +100,20 @@ def _scorer(suite: Suite, vocabulary: str) -> dict[str, Any]:
         "options": {name: dict(options) for name, options in suite.reward_options.items()},
         "vocabulary": vocabulary,
         "weights": [need for card in cards if card is not None for need in card.needs],
+        **({"code": code} if (code := _code_of_plugins(names)) else {}),
     }
 
 
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
+def _code_of_plugins(names: Sequence[str]) -> dict[str, str]:
+    """Reward -> twelve hex digits of the SHA-256 of the file that defines it, for the rewards of plugins.
+
+    A mended reward is another reward: its old scores are neither taken for its own nor compared with the new ones.
+    """
+    from flowbench import rewards
+
+    files = {}
+    for name in names:
+        module = inspect.getmodule(inspect.unwrap(rewards.registry.get(name)))
+        if module is not None and not module.__name__.startswith("flowbench."):
+            files[name] = getattr(module, "__file__", None)  # in a notebook there is none
+    return {name: store.file_digest(path)[:12] for name, path in files.items() if path}

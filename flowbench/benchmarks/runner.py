@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowbench import prompts, store
 from flowbench.benchmarks import suite as suite_module
-from flowbench.benchmarks.card import build_card, card_key
+from flowbench.benchmarks.card import build_card, card_key, scorer_of
 from flowbench.benchmarks.pictures import Pictures
 from flowbench.benchmarks.plan import Item, batches, limited, plan
 from flowbench.benchmarks.suite import Suite
@@ -44,8 +45,9 @@ def evaluate(
     prompts, taken in turns from the tags. The pictures' seeds follow from (seed, suite, prompt id, index) alone.
 
     May be killed at any moment and called again: pictures and scores that are there are not made again, and the summary
-    comes out the same. Pictures left unscored by a failing reward are given to it again. Raises ConfigError for a suite
-    that does not fit the model, RunError when another process holds the folder.
+    comes out the same. Pictures left unscored by a failing reward are given to it again; after a change of a plugin's
+    file all are, and the scores of before lie in records-*.jsonl. Raises ConfigError for a suite that does not fit the
+    model, RunError when another process holds the folder.
     """
     suite = suite_module.find(suite).with_protocol(**protocol)
     prompt_set = prompts.find(suite.prompt_set)
@@ -56,8 +58,7 @@ def evaluate(
     folder = Path(out) / "eval" / f"{store.slug(suite.name)}-{card_key(card)}"
     report = progress or _silent
     with store.locked(folder):
-        if not (folder / "card.json").exists():
-            store.write_json(folder / "card.json", card)
+        _keep_card(folder, card)
         pictures = Pictures(folder / "images")
         _generate_missing(model, suite, items, pictures, batch_size, report)
         records = _score_missing(suite, prompt_set.vocabulary or model.vocabulary, items, pictures, batch_size, report)
@@ -83,6 +84,18 @@ def build_summary(suite: Suite, records: Sequence[Record], *, label: str, card: 
         "metrics": summarise(records, suite.metrics),
         "card": card,
     }
+
+
+def _keep_card(folder: Path, card: dict[str, Any]) -> None:
+    """Write the card. Scores by other code of a reward than today's are laid aside, to be made anew."""
+    path, records = folder / "card.json", folder / "records.jsonl"
+    if path.exists():
+        before = scorer_of(store.read_json(path)).get("code")
+        if before == scorer_of(card).get("code"):
+            return
+        if records.exists():
+            os.replace(records, records.with_name(f"records-{store.digest(before)[:10]}.jsonl"))
+    store.write_json(path, card)
 
 
 def _generate_missing(

@@ -32,10 +32,13 @@ class Checkpoint:
         return self.run or Path("runs") / f"eval-{slug(self.name)}"
 
     def label(self, model: FlowModel, guidance: float) -> str:
-        """The run's name (and the checkpoint's, unless the run's latest is meant), or the model's with its guidance."""
+        """The run's name and the checkpoint's (the latest, unless one is named), or the model's with its guidance."""
         if self.run is not None:
-            path = Path(self.name).resolve()
-            return path.name if path == self.run.resolve() else f"{self.run.resolve().name} {path.name}"
+            from flowbench.trainer.checkpoint import latest
+
+            path = Path(self.name).expanduser().resolve()
+            checkpoint = latest(self.run) if path == self.run.resolve() else path
+            return f"{self.run.resolve().name} {checkpoint.name}" if checkpoint else self.run.resolve().name
         return f"{model.name}, {'no guidance' if guidance <= 1 else f'guidance {guidance:g}'}"
 
 

@@ -23,4 +23,4 @@ def report(run: str, bases: tuple[str, ...]) -> None:
     from flowbench.evals import training_report
 
     own = [run] if any(Path(run).glob("eval/*/summary.json")) else []
-    click.echo(training_report(run, evaluations=[*own, *bases]))
+    click.echo(training_report(run, evaluations=own, bases=bases))

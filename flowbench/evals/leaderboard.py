@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+from flowbench import store
 from flowbench.errors import ConfigError
 from flowbench.evals.compare import Paired
-from flowbench.evals.results import Results, check_comparable, compare_results
+from flowbench.evals.results import Results, check_comparable, compare_results, find_results
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,38 @@ class Leaderboard:
     unseen: tuple[str, ...]
     baseline: Results | None
     rows: tuple[Row, ...]
+
+
+def find_leaderboards(
+    folders: Sequence[str | Path], bases: Sequence[str | Path] = (), *, suite: str | None = None
+) -> list[Leaderboard]:
+    """The evaluations in these run or evaluation folders, one leaderboard for all that may be compared.
+
+    That is one per suite and settings that must agree (an evaluation with `limit` stands apart from a whole one), in
+    the order in which they are met. Those in `bases` are the base rows; when none are named, those of models without an
+    adapter. `suite` keeps those of one suite. Raises MissingFile for a folder without evaluations, ConfigError when
+    `suite` has none, CardMismatch when there are base rows and no other row may be compared with one.
+    """
+    named, others = _found(bases), _found(folders)
+    base = named or {place: each for place, each in others.items() if each.card["subject"]["adapter"] == "none"}
+    everything = {**base, **others}
+    suites = dict.fromkeys(each.summary["suite"] for each in everything.values())
+    if suite is not None and suite not in suites:
+        raise ConfigError(f"no evaluation of suite '{suite}' is in these folders, only of {', '.join(suites)}.")
+    groups: dict[str, list[Path]] = {}
+    for place, each in everything.items():
+        if suite in (None, each.summary["suite"]):
+            groups.setdefault(store.digest(each.card["must_agree"]), []).append(place)
+    boards = [
+        build_leaderboard(
+            [everything[place] for place in group if place not in base],
+            [everything[place] for place in group if place in base],
+        )
+        for group in groups.values()
+    ]
+    for name in suites:
+        _refuse_strangers([board for board in boards if board.suite == name])
+    return boards
 
 
 def build_leaderboard(candidates: Sequence[Results], base: Sequence[Results] = ()) -> Leaderboard:
@@ -77,6 +111,20 @@ def to_json(board: Leaderboard) -> dict[str, Any]:
         "must_agree": board.rows[0].results.card["must_agree"],
         "rows": [_row_json(row) for row in board.rows],
     }
+
+
+def _found(folders: Iterable[str | Path]) -> dict[Path, Results]:
+    """All evaluations in the folders, each once."""
+    return {results.folder.resolve(): results for folder in folders for results in find_results(folder)}
+
+
+def _refuse_strangers(boards: Sequence[Leaderboard]) -> None:
+    """Raises CardMismatch when one suite has base rows and others, and no two of them stand on one board."""
+    bases = [row.results for board in boards for row in board.rows if row.is_base]
+    others = [row.results for board in boards for row in board.rows if not row.is_base]
+    together = any(board.baseline and any(not row.is_base for row in board.rows) for board in boards)
+    if bases and others and not together:
+        check_comparable(others[0], bases[0], allow_mismatch=True)
 
 
 def _row(results: Results, baseline: Results | None) -> Row:

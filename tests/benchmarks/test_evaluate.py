@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import random
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -14,10 +15,11 @@ import pytest
 from painter import TAGS, Painter, make_suite
 from PIL import Image
 
-from flowbench import benchmarks, store
+from flowbench import benchmarks, rewards, store
 from flowbench.benchmarks.pictures import Pictures
 from flowbench.benchmarks.plan import image_seed
 from flowbench.errors import ConfigError, RunError
+from flowbench.registry import load_plugin_file
 
 
 @pytest.fixture
@@ -108,6 +110,35 @@ def test_a_mended_reward_scores_what_it_could_not_before(tmp_path, painter):
     switch.unlink()
     benchmarks.evaluate(painter, suite, out=tmp_path / "broken")
     assert (broken / "summary.json").read_bytes() == (whole / "summary.json").read_bytes()
+
+
+PLUGIN = """
+from flowbench import Score
+from flowbench.rewards import register
+
+@register("level")
+def level():
+    return lambda samples: [Score(0.0, {"official": VALUE}) for _ in samples]
+"""
+
+
+def test_a_rewritten_reward_scores_the_same_pictures_anew(tmp_path, painter, monkeypatch):
+    """The numbers of a plugin's old code are neither shown as those of its new code nor lost."""
+    folders = []
+    for value in ("0.0", "1.0", "1.0"):
+        (tmp_path / "level.py").write_text(PLUGIN.replace("VALUE", value))
+        for name in [name for name in sys.modules if name.startswith("flowbench_plugin_level_")]:
+            monkeypatch.delitem(sys.modules, name)  # as in a new process
+        monkeypatch.delitem(rewards.registry._targets, "level", raising=False)
+        load_plugin_file(tmp_path / "level.py")
+        suite = make_suite(tmp_path, reward="level", metrics=("official",), also_show=())
+        folders.append(benchmarks.evaluate(painter, suite, out=tmp_path))
+        mean = store.read_json(folders[-1] / "summary.json")["metrics"]["official"]["overall"]["mean"]
+        assert mean == float(value)
+    assert len(set(folders)) == 1
+    (aside,) = folders[0].glob("records-*.jsonl")
+    assert {record["parts"]["official"] for record in store.read_jsonl(aside)} == {0.0}
+    assert len(painter.painted()) == 36  # every picture once
 
 
 def test_a_suite_of_another_vocabulary_is_refused(tmp_path, painter):

@@ -85,7 +85,7 @@ def test_eval_takes_the_guidance_of_the_policy_and_of_the_model(world: Any) -> N
 def test_eval_labels_tell_the_rows_apart(world: Any) -> None:
     labels = {store.read_json(path)["label"] for path in world.base.glob("eval/*/summary.json")}
     assert labels == {"tiny, no guidance", "tiny, guidance 3"}
-    assert store.read_json(next(world.run.glob("eval/*/summary.json")))["label"] == "first"
+    assert store.read_json(next(world.run.glob("eval/*/summary.json")))["label"] == "first step-000002"
 
 
 def test_eval_of_a_checkpoint_goes_into_its_run(world: Any, flowbench: Command) -> None:
@@ -137,12 +137,12 @@ def test_leaderboard_measures_gains_against_the_better_base(world: Any, flowbenc
     (board,) = json.loads(flowbench("leaderboard", world.run, world.base, "--format", "json").stdout)
     assert [row["is_base"] for row in board["rows"]] == [True, True, False]
     headline = {row["label"]: row["metrics"]["official"]["overall"]["mean"] for row in board["rows"]}
-    assert headline[board["baseline"]] == max(value for name, value in headline.items() if name != "first")
+    assert headline[board["baseline"]] == max(value for name, value in headline.items() if name != "first step-000002")
     named = flowbench("leaderboard", world.run, "--base", world.base, "--format", "json")
     assert [row["label"] for row in json.loads(named.stdout)[0]["rows"]] == [row["label"] for row in board["rows"]]
     table = tmp_path / "table.md"
     assert flowbench("leaderboard", world.run, "--base", world.base, "--out", table).stdout == f"wrote {table}\n"
-    assert "| first | 1 | 2 |" in table.read_text()
+    assert "| first step-000002 | 1 | 2 |" in table.read_text()
 
 
 def test_leaderboard_makes_one_table_per_suite(world: Any, flowbench: Command) -> None:

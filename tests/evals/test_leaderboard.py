@@ -214,3 +214,28 @@ def test_numbers_as_text():
     assert tables.bounded({"mean": 0.5, "low": None, "high": None}) == "0.500"
     assert tables.p_value(1 / 2001) == "0.0005"
     assert tables.p_value(0.0321) == "0.032"
+
+
+def test_evaluations_that_may_not_be_compared_get_a_board_each(tmp_path, weak, strong):
+    """A hasty look at a part of the prompts, left in the run's folder, does not stand in the way of the whole one."""
+    write_evaluation(tmp_path / "run/eval/painting-hasty", _strong, label="hasty", adapter="f00", prompts_per_tag=3)
+    boards = leaderboard.find_leaderboards([tmp_path / "run"])
+    assert [[row.results.label for row in board.rows] for board in boards] == [["base", "trained"], ["hasty"]]
+    assert boards[0].rows[1].gain.difference == pytest.approx((0.7 + 0.35 + 0.35) / 3)
+    assert boards[1].baseline is None
+    with pytest.raises(ConfigError, match="no evaluation of suite 'shapes'"):
+        leaderboard.find_leaderboards([tmp_path / "run"], suite="shapes")
+
+
+def test_named_bases_are_the_base_rows_and_no_others(tmp_path, weak, strong):
+    other = write_evaluation(tmp_path / "other", lambda *at: 0, label="another base")
+    (board,) = leaderboard.find_leaderboards([tmp_path / "run"], [other])
+    assert [(row.results.label, row.is_base) for row in board.rows] == [
+        ("another base", True), ("trained", False), ("base", False),
+    ]  # fmt: skip
+
+
+def test_base_rows_with_which_nothing_may_be_compared_are_refused(tmp_path, strong):
+    base = write_evaluation(tmp_path / "hasty", _weak, label="hasty base", prompts_per_tag=3)
+    with pytest.raises(CardMismatch, match="'trained' and 'hasty base' cannot be compared: they differ in num_prompts"):
+        leaderboard.find_leaderboards([strong.folder], [base])

@@ -106,6 +106,15 @@ def test_a_limited_evaluation_stands_apart_from_a_whole_one(run):
     assert "in haste" in text and "+0.200 [" in " ".join(" ".join(_Page(text).words).split())
 
 
+def test_a_picture_that_is_gone_is_named(run):
+    folder, base = run
+    next((folder / "eval/painting-1/images").iterdir()).rename(folder / "moved.png")
+    with pytest.raises(MissingFile, match=r"this picture of an evaluation is gone\. Run the evaluation again"):
+        for path in (folder / "eval/painting-1/images").iterdir():
+            path.unlink()
+        training_report(folder, evaluations=[base, folder])
+
+
 def test_before_is_the_better_base(run, tmp_path):
     folder, base = run
     worse = write_evaluation(tmp_path / "worse", lambda *at: 0, label="worse base", guidance=3.0)

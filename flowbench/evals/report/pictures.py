@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
+from flowbench.errors import MissingFile
 from flowbench.evals.results import Results
 from flowbench.evals.score import Record, metric_values
 
@@ -127,6 +128,8 @@ def data_uri(path: Path) -> str:
     """A picture file as a PNG data URI, reduced to MAX_SIDE pixels if it is larger."""
     from PIL import Image
 
+    if not path.is_file():
+        raise MissingFile(f"{path}: this picture of an evaluation is gone. Run the evaluation again: it makes it anew.")
     data = path.read_bytes()
     with Image.open(io.BytesIO(data)) as image:
         if image.format != "PNG" or max(image.size) > MAX_SIDE:

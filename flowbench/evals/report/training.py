@@ -8,27 +8,29 @@ from typing import Any
 
 from flowbench import __version__, store
 from flowbench.errors import MissingFile
-from flowbench.evals.leaderboard import Leaderboard, build_leaderboard
+from flowbench.evals.leaderboard import Leaderboard, find_leaderboards
 from flowbench.evals.report.curves import grouped, read_curves, short, to_svg
 from flowbench.evals.report.pictures import BeforeAfter
-from flowbench.evals.results import Results, find_results
 from flowbench.evals.tables import leaderboard_table
 
 PROMPTS_PER_TAG = 3
 CHANGED_PICTURES = 6
 
 
-def training_report(run_folder: str | Path, *, evaluations: Sequence[str | Path] = ()) -> Path:
+def training_report(
+    run_folder: str | Path, *, evaluations: Sequence[str | Path] = (), bases: Sequence[str | Path] = ()
+) -> Path:
     """Write `<run_folder>/report.html` and return its path.
 
-    `evaluations` are evaluation folders, or run folders whose evaluations all count. Those of a model without an
-    adapter are the base rows; gains are measured against the better of them, and it is the "before" of the pictures.
-    What is not there (no log yet, no evaluation) is left out. Raises MissingFile when the run folder is not there.
+    `evaluations` and `bases` are evaluation folders, or run folders whose evaluations all count. `bases` are the base
+    rows (when none are named, those of models without an adapter); gains are measured against the better of them, and
+    it is the "before" of the pictures. What is not there (no log yet, no evaluation) is left out. Raises MissingFile
+    when the run folder or a picture of an evaluation is not there, else as `find_leaderboards` does.
     """
     run_folder = Path(run_folder)
     if not run_folder.is_dir():
         raise MissingFile(f"{run_folder}: there is no such run folder. Check the path.")
-    boards = _boards(evaluations)
+    boards = find_leaderboards(evaluations, bases) if evaluations or bases else []
     groups = grouped(read_curves(store.read_jsonl(run_folder / "log.jsonl")))
     page = (
         _environment()
@@ -63,19 +65,6 @@ def _environment() -> Any:
     return environment
 
 
-def _boards(evaluations: Sequence[str | Path]) -> list[Leaderboard]:
-    """One leaderboard per suite and settings that must agree (a limited evaluation stands apart from a whole one), in
-    the order in which they are met."""
-    found = {results.folder.resolve(): results for folder in evaluations for results in find_results(folder)}
-    suites: dict[str, list[Results]] = {}
-    for results in found.values():
-        suites.setdefault(store.digest(results.card["must_agree"]), []).append(results)
-    return [
-        build_leaderboard([each for each in group if not _is_base(each)], [each for each in group if _is_base(each)])
-        for group in suites.values()
-    ]
-
-
 def _pictures(boards: Sequence[Leaderboard]) -> dict[str, Any] | None:
     """Before and after from the first suite that has both; the best trained row is the "after"."""
     for board in boards:
@@ -93,10 +82,6 @@ def _pictures(boards: Sequence[Leaderboard]) -> dict[str, Any] | None:
                 "broken": both.broken(CHANGED_PICTURES),
             }
     return None
-
-
-def _is_base(results: Results) -> bool:
-    return bool(results.card["subject"]["adapter"] == "none")
 
 
 def _text(path: Path) -> str:
