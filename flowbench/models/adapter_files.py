@@ -2,7 +2,7 @@
 
 | file | content |
 |---|---|
-| pytorch_lora_weights.safetensors | diffusers: 'transformer.<module>.lora_A.weight' ...; rank, alpha in the metadata |
+| pytorch_lora_weights.safetensors | diffusers: 'transformer.<module>.lora_A.weight' ...; metadata: rank, alpha, base |
 | adapter_model.safetensors | PEFT: 'base_model.model.<module>.lora_A.weight' ... |
 | adapter_config.json | PEFT's configuration: base model, rank, alpha, targets |
 """
@@ -25,6 +25,7 @@ PEFT_WEIGHTS = "adapter_model.safetensors"
 FILES = (CONFIG, DIFFUSERS_WEIGHTS, PEFT_WEIGHTS)
 
 _METADATA_KEY = "lora_adapter_metadata"  # diffusers.loaders.lora_base.LORA_ADAPTER_METADATA_KEY
+_BASE_KEY = "flowbench_base_digest"  # not in adapter_config.json: older PEFT refuses keys that it does not know
 _KEYS = ("r", "lora_alpha", "target_modules", "rank_pattern", "alpha_pattern", "use_rslora")
 _REFUSED = ("use_dora", "modules_to_save", "layers_to_transform", "lora_bias", "target_parameters")
 
@@ -34,11 +35,14 @@ def is_adapter(folder: Path) -> bool:
     return (folder / DIFFUSERS_WEIGHTS).is_file() or (folder / PEFT_WEIGHTS).is_file()
 
 
-def write(folder: Path, tensors: Mapping[str, torch.Tensor], config: Mapping[str, Any], *, base: str) -> Path:
+def write(
+    folder: Path, tensors: Mapping[str, torch.Tensor], config: Mapping[str, Any], *, base: str, digest: str
+) -> Path:
     """Write both files. The metadata carries rank and alpha: without it diffusers takes alpha = rank."""
     from safetensors.torch import save
 
-    metadata = {"format": "pt", _METADATA_KEY: json.dumps({f"transformer.{key}": config[key] for key in _KEYS})}
+    packed = json.dumps({f"transformer.{key}": config[key] for key in _KEYS})
+    metadata = {"format": "pt", _METADATA_KEY: packed, _BASE_KEY: digest}
     content = {f"transformer.{name}": tensor.contiguous() for name, tensor in tensors.items()}
     write_bytes(folder / DIFFUSERS_WEIGHTS, save(content, metadata=metadata))
     fixed = {"peft_type": "LORA", "task_type": None, "bias": "none", "lora_dropout": 0.0}
@@ -66,6 +70,20 @@ def base_model(folder: Path) -> str | None:
     """The base model that adapter_config.json names, if any."""
     path = folder / CONFIG
     return read_json(path).get("base_model_name_or_path") if path.is_file() else None
+
+
+def base_digest(folder: Path) -> str | None:
+    """The digest of the base weights on which `write` says it was trained; None for an adapter of other origin."""
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / DIFFUSERS_WEIGHTS
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get(_BASE_KEY)
+    except SafetensorError:
+        return None  # `read` says what is wrong with the file
 
 
 def _config(folder: Path, metadata: Mapping[str, str], tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:

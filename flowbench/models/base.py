@@ -186,7 +186,8 @@ class FlowModel(ABC):
         if not lora.layers(self.transformer):
             raise ModelError(f"{self.name} has no adapter to save. Call add_adapter or load_adapter first.")
         tensors = {name: parameter.detach().cpu() for name, parameter in self.adapter_parameters().items()}
-        return adapter_files.write(Path(folder), tensors, lora.config(self.transformer), base=self.source)
+        config = lora.config(self.transformer)
+        return adapter_files.write(Path(folder), tensors, config, base=self.source, digest=self.base_digest)
 
     def load_adapter(self, folder: str | Path) -> None:
         """Read an adapter that `save_adapter`, diffusers or PEFT wrote.

@@ -35,20 +35,32 @@ def load_model(
     `name_or_path`: "shapes" (built in), a diffusers folder, a hub id, a run folder (its latest checkpoint), or a
     checkpoint or adapter folder (its base model is loaded first). `adapter`, where given, is a run, an adapter folder
     or a hub id, and replaces the path's own. `device`: auto (CUDA, else CPU), or any of torch's. `dtype` is that of
-    the transformer and the text encoders. Raises ModelError, or ConfigError for a bad device or dtype.
+    the transformer and the text encoders. Raises ModelError (also for an adapter that was trained on other weights of
+    its base than are there now), or ConfigError for a bad device or dtype.
     """
     if dtype not in DTYPES:
         raise ConfigError(f"dtype '{dtype}': unknown.{did_you_mean(dtype, DTYPES)} Known: {', '.join(DTYPES)}.")
     where = usable_device(device)
     folder, source = _locate(str(name_or_path))
-    if not (folder / INDEX).is_file():
-        own = _adapter_folder(folder)
+    own = None if (folder / INDEX).is_file() else _adapter_folder(folder)
+    if own is not None:
         folder, source = _base_of(own)
-        adapter = own if adapter is None else adapter
     model = _load_pipeline(folder, source, where, DTYPES[dtype])
-    if adapter is not None:
+    if adapter is not None:  # somebody chose both: any base will do
         model.load_adapter(_adapter_folder(_locate(str(adapter))[0]))
+    elif own is not None:
+        _check_base(own, model)
+        model.load_adapter(own)
     return model
+
+
+def _check_base(adapter: Path, model: FlowModel) -> None:
+    trained_on = adapter_files.base_digest(adapter)
+    if trained_on not in (None, model.base_digest):
+        raise ModelError(
+            f"{adapter}: it was trained on other weights of '{model.source}' ({trained_on}) than are there now "
+            f"({model.base_digest}). Bring those back, or train again."
+        )
 
 
 def _locate(name: str) -> tuple[Path, str]:

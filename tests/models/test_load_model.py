@@ -193,6 +193,19 @@ def test_built_in_model_is_known_by_its_name(tmp_path: Path, monkeypatch: pytest
     assert alpha(load_model(model.save_adapter(tmp_path / "tuned"))) == 4.0  # finds its base on any machine
 
 
+def test_an_adapter_does_not_sit_on_other_weights_than_it_was_trained_on(tmp_path: Path) -> None:
+    base = make_pipeline(tmp_path / "base", name="first")
+    model = load_model(base)
+    model.add_adapter(2, 4.0)
+    tuned = model.save_adapter(tmp_path / "tuned")
+    assert alpha(load_model(tuned)) == 4.0
+    shutil.rmtree(base)
+    make_pipeline(base, name="second", seed=1)
+    with pytest.raises(ModelError, match=r"trained on other weights of .*Bring those back, or train again"):
+        load_model(tuned)
+    assert alpha(load_model(base, tuned)) == 4.0  # both named: somebody chose so
+
+
 def test_package_import_is_light() -> None:
     code = "import sys, flowbench.models; print([n for n in ('torch', 'diffusers', 'peft') if n in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
