@@ -24,7 +24,7 @@ help:
 # Interrupted at any point, the same command goes on from there.
 demo: .venv/.installed
 	if [ -f $(DEMO)/log.jsonl ]; then $(FLOWBENCH) train --resume $(DEMO); \
-	else rm -rf $(DEMO); $(FLOWBENCH) train --reward geneval --out $(DEMO) $(STEPS); fi
+	else $(FLOWBENCH) train --reward geneval --out $(DEMO) $(STEPS); fi
 	$(FLOWBENCH) eval --ckpt shapes --suite shapes --guidance 1 --out $(BASE)
 	$(FLOWBENCH) eval --ckpt shapes --suite shapes --out $(BASE)
 	$(FLOWBENCH) eval --ckpt $(DEMO) --suite shapes

@@ -71,11 +71,16 @@ class RewardConfig(_Frozen):
     on_error: Literal["raise", "skip"] = "raise"
     """`skip`: a failed picture is unscored and takes no part in the update."""
 
-    @field_validator("name")
+    @field_validator("name", mode="before")
     @classmethod
-    def _some(cls, value: str | dict[str, float]) -> str | dict[str, float]:
+    def _some(cls, value: Any) -> Any:
         if not value:
             raise ValueError("name at least one reward, see `flowbench list rewards`")
+        if not isinstance(value, (str, Mapping)):
+            raise ValueError("give one name, or names with weights: {geneval: 1, jpeg: 0.1}")
+        for name, weight in value.items() if isinstance(value, Mapping) else ():
+            if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight):
+                raise ValueError(f"the weight of {name} is {weight!r}: give a finite number; 0 only watches it")
         return value
 
 

@@ -56,7 +56,10 @@ class Registry:
         return decorate
 
     def get(self, name: str) -> Any:
-        """The object behind `name`, imported now if need be. Raises UnknownName with the close and the known names."""
+        """The object behind `name`, imported now if need be.
+
+        Raises UnknownName with the close and the known names, ConfigError when it cannot be imported.
+        """
         if name not in self._targets:
             self._read_entry_points()
         if name not in self._targets:
@@ -73,9 +76,14 @@ class Registry:
         try:
             module, _, attribute = path.partition(":")
             target = getattr(importlib.import_module(module), attribute)
-        except BaseException:
+        except BaseException as error:
             self._targets[name] = path
-            raise
+            if isinstance(error, FlowbenchError) or not isinstance(error, Exception):
+                raise
+            raise ConfigError(
+                f"{self.kind} '{name}' cannot be imported from {path}: {type(error).__name__}: {error}. "
+                "Mend or uninstall the package that registers it."
+            ) from error
         self._targets[name] = target
         return target
 

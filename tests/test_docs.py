@@ -200,3 +200,13 @@ def test_every_recipe_reward_and_suite_is_in_the_docs() -> None:
     assert {"shapes-geneval", "geneval", "jpeg", "shapes_dev"} <= set(named)
     for name in named:
         assert f"`{name}`" in pages, name
+
+
+def test_the_figures_of_the_readme_table_stand_in_the_measured_results() -> None:
+    """README's table is copied by hand from docs/results/learning.md, which `bench/learning.py` writes."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").split("## What you will see")[1].split("\n## ")[0]
+    rows = [line for line in readme.splitlines() if line.startswith("|")]
+    figures = {figure for row in rows for figure in re.findall(r"[+-]?\.\d{3}", row)}
+    assert len(figures) >= 10
+    measured = set(re.findall(r"[+-]?\d\.\d{3}", text("results/learning.md")))
+    assert {figure.replace(".", "0.", 1) for figure in figures} - measured == set()

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from flowbench.cli.options import plugin_option
-from flowbench.errors import UnknownName
+from flowbench.errors import ConfigError, UnknownName
 
 KINDS = ("rewards", "suites", "prompts", "recipes", "models")
 
@@ -51,21 +51,35 @@ def show(name: str, plugins: tuple[str, ...]) -> None:
 def _rewards() -> dict[str, str]:
     from flowbench.rewards import registry
 
-    return {name: _reward_card(name).get("summary", "") for name in registry.names()}
+    return {name: _line(lambda name: _reward_card(name).get("summary", ""), name) for name in registry.names()}
 
 
 def _suites() -> dict[str, str]:
     from flowbench import benchmarks
 
-    found = [benchmarks.find(name) for name in benchmarks.suites.names()]
-    return {suite.name: f"{suite.split} split of {suite.prompt_set}, headline {suite.headline}" for suite in found}
+    def line(name: str) -> str:
+        suite = benchmarks.find(name)
+        return f"{suite.split} split of {suite.prompt_set}, headline {suite.headline}"
+
+    return {name: _line(line, name) for name in benchmarks.suites.names()}
 
 
 def _prompts() -> dict[str, str]:
     from flowbench import prompts
 
-    found = {name: prompts.find(name) for name in prompts.prompt_sets.names()}
-    return {name: f"version {each.version}, vocabulary {each.vocabulary}" for name, each in found.items()}
+    def line(name: str) -> str:
+        found = prompts.find(name)
+        return f"version {found.version}, vocabulary {found.vocabulary}"
+
+    return {name: _line(line, name) for name in prompts.prompt_sets.names()}
+
+
+def _line(describe: Callable[[str], str], name: str) -> str:
+    """What `describe` says; of a plugin that cannot be imported, that and why: it must not hide the others."""
+    try:
+        return describe(name)
+    except ConfigError as error:
+        return f"(broken: {error})"
 
 
 def _recipes() -> dict[str, str]:

@@ -41,15 +41,13 @@ def policy(arguments: tuple[str, ...], plugins: tuple[str, ...], **flags: Any) -
 def _check(config: TrainConfig) -> tuple[PolicyCheck, str]:
     """The check on the run's first group and fresh adapter, as `flowbench train` would do it; and the device."""
     from flowbench import prompts
-    from flowbench.models import load_model
     from flowbench.trainer import check_policy
-    from flowbench.trainer.groups import GroupSampler, draw_seed
+    from flowbench.trainer.groups import GroupSampler
+    from flowbench.trainer.training import policy
 
     training = prompts.load(config.prompts.name, "train")
     sampler = GroupSampler(training, config.rollout, config.prompts.tag_weights, config.seed)
-    model = load_model(config.model.name, device=config.model.device, dtype=config.model.dtype)
-    adapter = config.adapter
-    model.add_adapter(adapter.rank, adapter.alpha, seed=draw_seed(config.seed, "adapter"), targets=adapter.targets)
+    model = policy(config, config.model.device)
     return check_policy(model, sampler.at(0)[0], config.rollout), str(model.device)
 
 

@@ -20,7 +20,7 @@ USERS_MISTAKE = 2
 _SHOWS_HELP = getattr(click.exceptions, "NoArgsIsHelpError", ())  # from click 8.2 on, help asked for is an exception
 
 _ADVICE = {
-    errno.ENOSPC: "Free some disk, then run the same command again",
+    errno.ENOSPC: "Free some disk, then run the same command again (a training run: flowbench train --resume FOLDER)",
     errno.EDQUOT: "Your quota is used up: free some disk, then run the same command again",
     errno.EACCES: "Choose a place that you may write to",
     errno.EPERM: "Choose a place that you may write to",

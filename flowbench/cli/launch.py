@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowbench.cli.recipes import BUILT_IN
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from flowbench.config import TrainConfig
 
 MOST_PROCESSES = 8
+LONGEST_STEP = 3600
+"""Seconds for which the processes may go on after a signal: a step of a large model with slow rewards takes minutes."""
 LAUNCHER = "FLOWBENCH_LAUNCHER"
 """Environment variable: the number of the process that has launched this one."""
 
@@ -46,15 +49,22 @@ def fitting_processes(config: TrainConfig) -> int:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    """How many cores this process may use: a container may have fewer than the machine."""
+    allowed = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return min(allowed, _quota(Path("/sys/fs/cgroup/cpu.max")) or allowed)
+
+
+def _quota(path: Path) -> int | None:
+    """The cores that a control group (version 2) grants, at least 1: "200000 100000" is two, "max 100000" no limit."""
+    words = path.read_text(encoding="ascii").split() if path.is_file() else ["max"]
+    return None if words[0] == "max" else max(1, int(words[0]) // int(words[1]))
 
 
 def launch(words: Sequence[str], processes: int) -> None:
     """Run `flowbench` with these words in `processes` processes; ends this one with the exit code of the first to fail.
 
     The processes share the cores evenly unless OMP_NUM_THREADS is set. A signal is passed on to all of them: each
-    finishes its step, and the first saves a checkpoint (torchrun gives them 30 seconds for that).
+    finishes its step, and the first saves a checkpoint; torchrun, which would kill them after 30 seconds, waits longer.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -62,6 +72,7 @@ def launch(words: Sequence[str], processes: int) -> None:
 
     logging.disable(logging.CRITICAL)  # torchrun's own account: the process that fails has said what is wrong
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(LONGEST_STEP))
     os.environ[LAUNCHER] = str(os.getpid())
     try:
         run(parse_args(["--standalone", f"--nproc_per_node={processes}", "-m", "flowbench", *words]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,15 @@ if TYPE_CHECKING:
 
 
 def suite_of(prompt_set: str, split: str) -> Suite | None:
-    """The first registered suite (by name) that measures this split of the prompt set."""
+    """The first registered suite (by name) that measures this split of the prompt set, broken plugins aside."""
     from flowbench import benchmarks
 
-    found = (benchmarks.find(name) for name in benchmarks.suites)
-    return next((suite for suite in found if (suite.prompt_set, suite.split) == (prompt_set, split)), None)
+    for name in benchmarks.suites:
+        with suppress(ConfigError):
+            suite = benchmarks.find(name)
+            if (suite.prompt_set, suite.split) == (prompt_set, split):
+                return suite
+    return None
 
 
 def dev_evaluation(config: TrainConfig) -> Callable[[FlowModel], dict[str, float]] | None:

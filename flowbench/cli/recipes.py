@@ -65,7 +65,10 @@ def resume_config(folder: str, overrides: Sequence[str]) -> TrainConfig:
     if any(override.partition("=")[0].strip() == "out" for override in overrides):
         raise ConfigError(f"--resume goes on in {folder}: leave out 'out', or copy the folder and resume the copy.")
     config = load_config(stored_config(folder).model_dump(mode="json"), overrides)
-    check_names(config)
+    try:
+        check_names(config)
+    except UnknownName as error:
+        raise UnknownName(f"{error} If it came from a plugin file, give it again: --plugin FILE.") from None
     return config
 
 

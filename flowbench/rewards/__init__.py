@@ -12,16 +12,17 @@ _LAZY = {
     "Card": "flowbench.rewards.card",
     "Reward": "flowbench.rewards.base",
     "build": "flowbench.rewards.combine",
+    "check": "flowbench.rewards.combine",
     "register": "flowbench.rewards.catalog",
     "registry": "flowbench.rewards.catalog",
 }
-__all__ = ["Card", "Reward", "build", "register", "registry"]
+__all__ = ["Card", "Reward", "build", "check", "register", "registry"]
 
 if TYPE_CHECKING:
     from flowbench.rewards.base import Reward
     from flowbench.rewards.card import Card
     from flowbench.rewards.catalog import register, registry
-    from flowbench.rewards.combine import build
+    from flowbench.rewards.combine import build, check
 
 
 def __getattr__(name: str) -> Any:

@@ -109,7 +109,7 @@ def build_one(
 ) -> Reward:
     """Build one registered reward. Raises UnknownName, ConfigError (bad options) or RewardError (all else)."""
     factory = registry.get(name)
-    settings = _settings(name, factory, vocabulary, options or {})
+    settings = settings_of(name, factory, vocabulary, options or {})
     try:
         function = factory(**settings)
     except FlowbenchError:
@@ -128,7 +128,7 @@ def build_one(
     return Reward(name, function, card=card, per_group=per_group, on_error=on_error)
 
 
-def _settings(
+def settings_of(
     name: str, factory: Callable[..., Any], vocabulary: str | None, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The factory's keyword arguments: the given options, checked against its signature, and the vocabulary."""

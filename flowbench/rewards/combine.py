@@ -9,9 +9,26 @@ from typing import Any
 
 from flowbench.errors import ConfigError
 from flowbench.registry import did_you_mean
-from flowbench.rewards.base import OnError, Reward, build_one
+from flowbench.rewards.base import OnError, Reward, build_one, settings_of
 from flowbench.rewards.card import Card
+from flowbench.rewards.catalog import registry
 from flowbench.types import Sample, Score
+
+
+def check(spec: str | Mapping[str, float], options: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    """Raise what `build` would about names, weights and options (ConfigError, UnknownName), and build nothing."""
+    names = [spec] if isinstance(spec, str) else list(spec)
+    options = options or {}
+    for name in options:
+        if name not in names:
+            raise ConfigError(
+                f"options are given for reward '{name}', which is not in use.{did_you_mean(name, names)} "
+                f"In use: {', '.join(names)}."
+            )
+    if not isinstance(spec, str):
+        _weights(spec)
+    for name in names:
+        settings_of(name, registry.get(name), None, options.get(name, {}))
 
 
 def build(
@@ -26,21 +43,15 @@ def build(
     `options` holds the options of each reward under its name. `vocabulary` names the object names that the prompts
     use; it goes to the rewards that ask for it. Raises ConfigError, UnknownName or RewardError.
     """
-    names = [spec] if isinstance(spec, str) else list(spec)
-    options = options or {}
-    for name in options:
-        if name not in names:
-            raise ConfigError(
-                f"options are given for reward '{name}', which is not in use.{did_you_mean(name, names)} "
-                f"In use: {', '.join(names)}."
-            )
+    check(spec, options)
     if on_error not in ("raise", "skip"):
         raise ConfigError(f"on_error is '{on_error}'. Use 'raise' or 'skip'.")
-    weights = {} if isinstance(spec, str) else _weights(spec)
+    options = options or {}
     built = {
-        name: build_one(name, vocabulary=vocabulary, options=options.get(name), on_error=on_error) for name in names
+        name: build_one(name, vocabulary=vocabulary, options=options.get(name), on_error=on_error)
+        for name in ([spec] if isinstance(spec, str) else spec)
     }
-    return built[spec] if isinstance(spec, str) else WeightedSum(built, weights)
+    return built[spec] if isinstance(spec, str) else WeightedSum(built, _weights(spec))
 
 
 class WeightedSum(Reward):

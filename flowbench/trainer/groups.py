@@ -84,9 +84,10 @@ def _pools(
         by_tag.setdefault(prompt.tag or "", []).append(prompt)
     for tag in tag_weights:
         if tag not in by_tag:
+            known = sorted(filter(None, by_tag))
             raise ConfigError(
-                f"prompts.tag_weights names the tag '{tag}', which no prompt has."
-                f"{did_you_mean(tag, by_tag)} Tags: {', '.join(sorted(by_tag))}."
+                f"prompts.tag_weights names the tag '{tag}', which no prompt has.{did_you_mean(tag, known)} "
+                + (f"Tags: {', '.join(known)}." if known else "They have no tags: set prompts.tag_weights=null.")
             )
     chosen = {tag: weight for tag, weight in tag_weights.items() if weight > 0}
     weights = numpy.array(list(chosen.values()), dtype=float)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +10,14 @@ from typing import Any
 
 
 class Interruption:
-    """`signal` is the number of the signal that asked the run to stop, 0 as long as none did."""
+    """`signal` is the number of the signal that asked the run to stop, 0 as long as none did.
 
-    def __init__(self) -> None:
+    With `announce`, the first signal is answered by a line on stderr: a step may take minutes.
+    """
+
+    def __init__(self, *, announce: bool = True) -> None:
         self.signal = 0
+        self._announce = announce
 
     @contextmanager
     def listening(self) -> Iterator[Interruption]:
@@ -32,4 +37,15 @@ class Interruption:
     def _note(self, number: int, frame: Any) -> None:
         if self.signal and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if self._announce and not self.signal:
+            # Not print: a handler may come in the middle of another write to the same buffer.
+            os.write(2, b"stopping after this step, with a checkpoint; Ctrl-C again stops at once\n")
         self.signal = number
+
+
+class Stopped(SystemExit):
+    """A run that ended on request, its checkpoint saved. The exit code is 128 + the signal; `step` was the last."""
+
+    def __init__(self, number: int, step: int):
+        super().__init__(128 + number)
+        self.step = step

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from flowbench.config import TrainConfig, load_config, to_yaml
-from flowbench.errors import RunError
-from flowbench.store import locked, write_bytes, write_text
+from flowbench.errors import ConfigError, RunError
+from flowbench.store import locked, write_bytes, write_json, write_text
+from flowbench.trainer.card import FILE as CARD
+from flowbench.trainer.card import check_card
 
 CONFIG = "config.yaml"
 
@@ -30,7 +32,7 @@ def claimed(folder: Path, config: TrainConfig, *, resume: bool) -> Iterator[Path
 def check_folder(folder: Path, config: TrainConfig, *, resume: bool) -> None:
     """Raise RunError as `claimed` does, and touch nothing. A run that failed before its first step may begin again."""
     path = folder / CONFIG
-    begun = path.is_file() and ((folder / "log.jsonl").is_file() or (folder / "checkpoints").is_dir())
+    begun = _begun(folder)
     if not begun and folder.is_dir() and not all(map(_ours, folder.iterdir())):
         raise RunError(f"{folder} holds files but no training run. Give another --out.")
     if begun and not resume:
@@ -41,12 +43,23 @@ def check_folder(folder: Path, config: TrainConfig, *, resume: bool) -> None:
         _check_same(path, config)
 
 
+def keep_card(folder: Path, card: dict[str, dict[str, Any]]) -> None:
+    """Write the card of a run that begins; that of a resumed one must agree with what stands there (RunError)."""
+    if _begun(folder):
+        check_card(folder, card)
+    else:
+        write_json(folder / CARD, card)
+
+
 def stored_config(folder: str | Path) -> TrainConfig:
     """The configuration with which a run was started; its `out` is where the folder stands now."""
     path = Path(folder) / CONFIG
     if not path.is_file():
         raise RunError(f"{folder} holds no training run (there is no {CONFIG}). Give the folder of a run.")
-    return load_config(path).model_copy(update={"out": str(folder)})
+    try:
+        return load_config(path).model_copy(update={"out": str(folder)})
+    except (ConfigError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} is not the configuration of a flowbench run: {error}") from None
 
 
 def write_grid(folder: Path, step: int, sheet: bytes, texts: Sequence[str]) -> None:
@@ -55,13 +68,24 @@ def write_grid(folder: Path, step: int, sheet: bytes, texts: Sequence[str]) -> N
     write_text(folder / "samples" / "prompts.txt", "".join(f"{text}\n" for text in texts))
 
 
+def _begun(folder: Path) -> bool:
+    return (folder / CONFIG).is_file() and ((folder / "log.jsonl").is_file() or (folder / "checkpoints").is_dir())
+
+
 def _ours(path: Path) -> bool:
     """Whether a run that ended before its first step has left this behind: hidden files (the lock, and what a kill in
     the middle of a write leaves), the curves, or a config.yaml exactly as we write it, so that nobody's notes are lost.
     """
     if path.name == CONFIG:
+        return _is_our_config(path)
+    return path.name.startswith(".") or path.name in ("tensorboard", CARD)
+
+
+def _is_our_config(path: Path) -> bool:
+    try:
         return path.read_text(encoding="utf-8") == to_yaml(load_config(path))
-    return path.name.startswith(".") or path.name == "tensorboard"
+    except (ConfigError, UnicodeDecodeError):
+        return False
 
 
 def _check_same(path: Path, config: TrainConfig) -> None:

@@ -6,11 +6,13 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from flowbench.config import ObjectiveConfig, RolloutConfig
 from flowbench.errors import RewardError
+from flowbench.evals.score import score_samples
 from flowbench.rewards.base import Reward
 from flowbench.trainer.advantages import group_advantages
 from flowbench.trainer.processes import Processes
@@ -22,16 +24,25 @@ from flowbench.types import Sample, Score
 class Scorer:
     """Scores groups in the order in which they come, in one thread beside the sampling."""
 
-    def __init__(self, reward: Reward):
+    def __init__(self, reward: Reward, *, skip: bool = False):
+        """With `skip` (`on_error: skip`), only the pictures over which the reward stumbles stay unscored."""
         self._reward = reward
+        self._score = partial(score_samples, reward) if skip else reward
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reward")
 
     def submit(self, samples: list[Sample]) -> Future[list[Score]]:
-        return self._thread.submit(self._reward, samples)
+        return self._thread.submit(self._score, samples)
 
-    def close(self) -> None:
-        self._thread.shutdown(wait=True, cancel_futures=True)
+    def close(self, *, wait: bool = True) -> None:
+        """Let go of thread and reward; without `wait`, of a reward that may be hanging."""
+        self._thread.shutdown(wait=wait, cancel_futures=True)
         self._reward.close()
+
+    def __enter__(self) -> Scorer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close(wait=kind is None or not issubclass(kind, KeyboardInterrupt))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,9 +16,10 @@ from flowbench.errors import ConfigError
 from flowbench.models import load_model
 from flowbench.models.base import FlowModel
 from flowbench.trainer import checkpoint, runs, scoring
+from flowbench.trainer.card import build_card
 from flowbench.trainer.doctor import check_policy
 from flowbench.trainer.groups import GroupSampler, draw_seed
-from flowbench.trainer.interrupt import Interruption
+from flowbench.trainer.interrupt import Interruption, Stopped
 from flowbench.trainer.learner import Learner, scheduled_lr
 from flowbench.trainer.processes import Processes
 from flowbench.trainer.rollout import collect
@@ -35,9 +35,10 @@ def train(config: TrainConfig, *, evaluate: Evaluate | None = None, resume: bool
     """Run (or, with `resume`, go on with) a training run; returns its folder.
 
     `evaluate` gives figures of the averaged policy, logged under `eval/` every `eval_every` steps.
-    Raises RunError when the folder holds a run and `resume` is False, PolicyMismatch when the on-policy check fails.
+    Raises RunError when the folder holds a run and `resume` is False, PolicyMismatch when the on-policy check fails;
+    SIGTERM and Ctrl-C end it with `Stopped` (a SystemExit) after the step at hand, once its checkpoint is saved.
     """
-    with Interruption().listening() as interruption, _opened(config, resume) as run:
+    with _opened(config, resume) as run, Interruption(announce=run.processes.is_main).listening() as interruption:
         for step in range(run.first, config.steps):
             figures, timing = _take(run, step)
             done = step + 1
@@ -50,10 +51,7 @@ def train(config: TrainConfig, *, evaluate: Evaluate | None = None, resume: bool
             if done % config.save_every == 0 or done == config.steps or stop:
                 run.save(done)
             if stop:
-                if run.processes.is_main:
-                    way = f"go on with: flowbench train --resume {run.folder}"
-                    print(f"stopped after step {done}; {way}", file=sys.stderr)
-                raise SystemExit(128 + (interruption.signal or signal.SIGTERM))
+                raise Stopped(interruption.signal or signal.SIGTERM, done)
     return run.folder
 
 
@@ -136,23 +134,25 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
         if processes.is_main:
             stack.enter_context(runs.claimed(folder, config, resume=resume))
         processes.wait()
-        model = _load(config, processes)
+        training = prompts.load(config.prompts.name, "train")
+        sampler = GroupSampler(training, config.rollout, config.prompts.tag_weights, config.seed)
+        rewards.check(config.reward.name, config.reward.options)
+        model = policy(config, str(processes.device))
+        card = build_card(model, training, processes=processes.world)
+        if processes.is_main:
+            runs.keep_card(folder, card)
         learner = Learner(model.adapter_parameters(), config.optimizer)
         newest = checkpoint.latest(folder) if resume else None
         first = checkpoint.restore(newest, learner) if newest else 0
-        vocabulary = _vocabulary(config, model)
-        training = prompts.load(config.prompts.name, "train")
-        sampler = GroupSampler(training, config.rollout, config.prompts.tag_weights, config.seed)
         reward = rewards.build(
-            config.reward.name, vocabulary=vocabulary,
+            config.reward.name, vocabulary=_vocabulary(config, model),
             options=config.reward.options, on_error=config.reward.on_error,
         )  # fmt: skip
-        scorer = Scorer(reward)
-        stack.callback(scorer.close)
+        scorer = stack.enter_context(Scorer(reward, skip=config.reward.on_error == "skip"))
         tracker = Tracker(folder, first, config.steps) if processes.is_main else NullTracker()
         stack.callback(tracker.close)
         check_policy(model, sampler.at(first)[0], config.rollout)
-        shown = _one_of_each_tag(prompts.load(config.prompts.name, "dev"))
+        shown = _one_of_each_tag(_unseen(config.prompts.name, training))
         yield _Run(config, folder, model, learner, sampler, shown, scorer, tracker, processes, first)
 
 
@@ -167,8 +167,9 @@ def _vocabulary(config: TrainConfig, model: FlowModel) -> str:
     return vocabulary
 
 
-def _load(config: TrainConfig, processes: Processes) -> FlowModel:
-    model = load_model(config.model.name, device=str(processes.device), dtype=config.model.dtype)
+def policy(config: TrainConfig, device: str) -> FlowModel:
+    """The model with a fresh adapter, as training begins."""
+    model = load_model(config.model.name, device=device, dtype=config.model.dtype)
     adapter = config.adapter
     model.add_adapter(adapter.rank, adapter.alpha, seed=draw_seed(config.seed, "adapter"), targets=adapter.targets)
     return model
@@ -182,6 +183,14 @@ def _evaluated(run: _Run, evaluate: Evaluate) -> dict[str, Any]:
             figures = {f"eval/{name}": value for name, value in evaluate(run.model).items()}
     run.processes.wait()
     return figures
+
+
+def _unseen(prompt_set: str, training: list[Prompt]) -> list[Prompt]:
+    """The dev split; the training prompts where there is none."""
+    try:
+        return prompts.load(prompt_set, "dev")
+    except ConfigError:
+        return training
 
 
 def _one_of_each_tag(candidates: list[Prompt], count: int = 8) -> list[Prompt]:

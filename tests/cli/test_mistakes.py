@@ -31,6 +31,8 @@ BEFORE_ANY_MODEL = [
     ("train --model .", "--model .: the folder holds no diffusers model."),
     ("train rollot.kind=cps", "unknown setting 'rollot'. Did you mean 'rollout'?"),
     ("train reward.name={}", "name at least one reward"),
+    ("train reward.name=[geneval,jpeg]", "give one name, or names with weights: {geneval: 1, jpeg: 0.1}"),
+    ("train reward.name.jpeg=heavy", "the weight of jpeg is 'heavy': give a finite number"),
     ("train optimizer.betas=[2,3]", "setting 'optimizer.betas.0' (it is 2"),
     ("train rollout.guidance=inf", "setting 'rollout.guidance'"),
     ("train missing.yaml", "missing.yaml: there is no such configuration file"),

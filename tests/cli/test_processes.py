@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import invoke
 from small import SMALL
 
 from flowbench import store
@@ -96,6 +99,84 @@ def test_processes_when_nobody_says(setting: str, cores: int, expected: int, mon
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
     assert fitting_processes(load_config("shapes-geneval", ["model.device=cpu", setting])) == expected
+
+
+@pytest.mark.parametrize(("text", "cores"), [("max 100000\n", None), ("200000 100000\n", 2), ("50000 100000\n", 1)])
+def test_a_container_may_grant_fewer_cores(text: str, cores: int | None, tmp_path: Path) -> None:
+    from flowbench.cli.launch import _quota
+
+    (tmp_path / "cpu.max").write_text(text)
+    assert _quota(tmp_path / "cpu.max") == cores
+    assert _quota(tmp_path / "none") is None
+
+
+HANGS = """
+import pathlib, time
+from flowbench import Score
+from flowbench.rewards import register
+
+@register("hangs")
+def hangs(*, mark: str):
+    def score(samples):
+        pathlib.Path(mark).touch()
+        time.sleep(600)
+    return score
+"""
+
+
+def test_a_second_ctrl_c_does_not_wait_for_a_reward_that_hangs(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "hangs.py").write_text(HANGS)
+    mark = tmp_path / "called"
+    words = ("--plugin", tmp_path / "hangs.py", "--reward", "hangs", "--model", tiny_model, "--out", tmp_path / "run")
+    training = start("train", *words, *SMALL, f"reward.options={{hangs: {{mark: {mark}}}}}", "--processes", "1")
+    deadline = time.monotonic() + 300
+    while not mark.is_file() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(3)  # the rollout has ended, the trainer waits for the reward
+    training.send_signal(signal.SIGINT)
+    time.sleep(1)
+    assert training.poll() is None  # the first asks to finish the step
+    training.send_signal(signal.SIGINT)
+    _, stderr = training.communicate(timeout=60)
+    assert training.returncode == 130
+    assert "stopping after this step" in stderr and stderr.endswith("interrupted\n")
+
+
+def test_the_way_on_names_the_plugins_and_the_processes_stay(tiny_model: Path, tmp_path: Path) -> None:
+    """What a stopped run says can be pasted, and goes on in as many processes as before."""
+    plugin = tmp_path / "my plugin.py"
+    plugin.write_text(HANGS.replace("time.sleep(600)", "return [Score(1.0) for _ in samples]"))
+    run = tmp_path / "run"
+    words = ("--plugin", plugin, "--reward", "hangs", "--model", tiny_model, "--steps", "100000", "--out", run)
+    options = f"reward.options={{hangs: {{mark: {tmp_path / 'called'}}}}}"
+    training = start("train", *words, *SMALL, options, "--processes", "2")
+    deadline = time.monotonic() + 300
+    while not (run / "log.jsonl").is_file() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    training.send_signal(signal.SIGTERM)
+    _, stderr = training.communicate(timeout=300)
+    done = len(store.read_jsonl(run / "log.jsonl"))
+    way = stderr.split("go on with: ")[1].strip()
+    assert way == f"flowbench train --plugin '{plugin}' --resume {run}"
+    forgotten = start("train", "--resume", run)
+    _, stderr = forgotten.communicate(timeout=300)
+    assert forgotten.returncode == 2 and "give it again: --plugin FILE" in stderr
+    resumed = start(*shlex.split(way)[1:], "--steps", str(done + 1))
+    _, stderr = resumed.communicate(timeout=300)
+    assert resumed.returncode == 0, stderr
+    assert len(store.read_jsonl(run / "log.jsonl")) == done + 1
+
+
+def test_a_run_goes_on_in_as_many_processes_as_it_was_started_in(world: Any, monkeypatch: Any, tmp_path: Path) -> None:
+    from flowbench.cli import train as command
+
+    run = shutil.copytree(world.run, tmp_path / "run")
+    card = store.read_json(run / "card.json")
+    store.write_json(run / "card.json", {**card, "noted": {**card["noted"], "processes": 2}})
+    launched: list[int] = []
+    monkeypatch.setattr(command, "launch", lambda words, processes: launched.append(processes))
+    assert invoke("train", "--resume", run, "--steps", "9").exit_code == 0
+    assert launched == [2]
 
 
 def test_a_process_alone_is_not_two(tiny_model: Path, tmp_path: Path, monkeypatch: Any) -> None:

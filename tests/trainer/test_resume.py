@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 import tiny_runs
+import torch
 
 from flowbench import store
-from flowbench.config import to_yaml
+from flowbench.config import load_config, to_yaml
 from flowbench.errors import RunError
 from flowbench.trainer import checkpoint, rollout, train
+from flowbench.trainer.card import started_processes
+from flowbench.trainer.runs import check_folder, stored_config
 
 HERE = Path(__file__).parent
 KILLED = -signal.SIGKILL
@@ -152,6 +155,37 @@ def test_a_run_is_never_overwritten_nor_resumed_with_other_settings(pipeline, tm
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
+def test_a_run_does_not_go_on_with_other_prompts_or_weights(pipeline, tmp_path):
+    """Neither would a traceback tell, and the numbers would be of two different runs."""
+    (tmp_path / "mine.txt").write_text("a photo of a star\na photo of a heart\n")
+    settings = tiny_runs.config(pipeline, tmp_path / "run", prompts__name=str(tmp_path / "mine.txt"), steps=1)
+    run = train(settings)
+    log = (run / "log.jsonl").read_bytes()
+    card = store.read_json(run / "card.json")
+    assert started_processes(run) == 1 and card["noted"]["threads"] == torch.get_num_threads()
+    longer = settings.model_copy(update={"steps": 2})
+    (tmp_path / "mine.txt").write_text("a photo of a star\na photo of a heart\na photo of a cross\n")
+    with pytest.raises(RunError, match="started with other training prompts than are there now"):
+        train(longer, resume=True)
+    (tmp_path / "mine.txt").write_text("a photo of a star\na photo of a heart\n")
+    other = {**card, "must_agree": {**card["must_agree"], "weights": "0123456789ab"}}
+    store.write_json(run / "card.json", other)
+    with pytest.raises(RunError, match="started with other weights of the base model"):
+        train(longer, resume=True)
+    assert (run / "log.jsonl").read_bytes() == log
+    store.write_json(run / "card.json", card)
+    assert len(tiny_runs.log_without_timing(train(longer, resume=True))) == 2
+
+
+def test_a_config_of_another_tool_is_named(tmp_path):
+    for content in (b"services: [web]\n", b"caf\xe9: 1\n"):
+        (tmp_path / "config.yaml").write_bytes(content)
+        with pytest.raises(RunError, match=r"config\.yaml is not the configuration of a flowbench run"):
+            stored_config(tmp_path)
+        with pytest.raises(RunError, match="holds files but no training run"):
+            check_folder(tmp_path, load_config("shapes-geneval"), resume=False)
+
+
 def test_a_configuration_of_ones_own_is_not_overwritten(pipeline, tmp_path):
     text = "# notes that I would miss\nsteps: 1\n"
     (tmp_path / "config.yaml").write_text(text)
@@ -175,8 +209,6 @@ def test_a_kill_in_the_first_write_does_not_lock_the_folder_out(pipeline, tmp_pa
 
 
 def test_stored_config_is_the_configuration_wherever_the_folder_is_now(pipeline, tmp_path):
-    from flowbench.trainer.runs import stored_config
-
     run = train(tiny_runs.config(pipeline, tmp_path / "run", steps=1))
     moved = run.rename(tmp_path / "2026-07-01")  # a date, if one took it for YAML
     assert stored_config(moved) == tiny_runs.config(pipeline, moved, steps=1)

@@ -13,7 +13,7 @@ import tiny_runs
 import torch
 
 from flowbench import Score, rewards
-from flowbench.errors import RewardError
+from flowbench.errors import ConfigError, RewardError
 from flowbench.models import load_model
 from flowbench.models.sd3 import SD3Model
 from flowbench.trainer import train, training
@@ -127,6 +127,36 @@ def test_a_failing_reward_ends_the_run_or_is_skipped(pipeline, tmp_path, two_pro
     for record in tiny_runs.log_without_timing(train(everything)):
         assert (record["reward/unscored"], record["reward/mean"], record["policy/loss"]) == (1.0, None, None)
         assert record["optimizer/grad_norm"] is None  # no step was taken
+
+
+def test_a_reward_that_stumbles_over_one_picture_loses_that_one_only(pipeline, tmp_path):
+    @rewards.register("tests_one_by_one")
+    def one_by_one():
+        def score(samples):
+            if any(sample.seed % 4 == 1 for sample in samples):
+                raise ValueError("this one")
+            return [Score(float(sample.seed % 7)) for sample in samples]
+
+        return score
+
+    settings = tiny_runs.config(pipeline, tmp_path / "run", steps=1, reward__name="tests_one_by_one",
+                                reward__on_error="skip")  # fmt: skip
+    seeds = [group.latent_seed(member) for group in tiny_runs.groups(settings) for member in range(group.size)]
+    (record,) = tiny_runs.log_without_timing(train(settings))
+    lost = [seed % 4 == 1 for seed in seeds]
+    assert 0 < sum(lost) < len(lost)
+    assert record["reward/unscored"] == pytest.approx(numpy.mean(lost))
+
+
+def test_bad_options_and_tags_are_found_before_the_model_is_loaded(pipeline, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "load_model", lambda *_, **__: pytest.fail("the model was loaded"))
+    for changes, words in [
+        ({"reward__name": "geneval", "reward__options": {"geneval": {"extra_prise": 1}}}, "Did you mean 'extra_price'"),
+        ({"reward__options": {"jpeg": {"quality": 5}}}, "'jpeg', which is not in use"),
+        ({"prompts__tag_weights": {"stars": 1}}, "the tag 'stars', which no prompt has"),
+    ]:
+        with pytest.raises(ConfigError, match=words):
+            train(tiny_runs.config(pipeline, tmp_path / "run", **changes))
 
 
 def test_a_text_is_encoded_once_per_rollout_and_a_part_cannot_hide_the_mean(pipeline, tmp_path, monkeypatch):
