@@ -27,6 +27,7 @@ from flowbench.evals import Results, build_leaderboard, compare_results, load_re
 from flowbench.evals.tables import leaderboard_table, to_markdown
 from flowbench.models import load_model
 from flowbench.models.base import FlowModel
+from flowbench.trainer.runs import check_folder, stored_config
 
 SUITE = "shapes"
 METRICS = ("official", "exclusive")
@@ -59,6 +60,9 @@ def trained_results(config: TrainConfig, scales: Sequence[float]) -> list[Result
     """Train (or go on) by the command that a user types, then measure the averaged policy."""
     folder = Path(config.out)
     if (folder / "log.jsonl").is_file():
+        check_folder(folder, config, resume=True)
+        if stored_config(folder).steps != config.steps:
+            raise click.ClickException(f"{folder} was trained for another number of steps: move it away.")
         words = ["--resume", str(folder)]
     else:
         words = [str(store.write_text(folder.with_suffix(".yaml"), to_yaml(config)))]

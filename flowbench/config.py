@@ -78,10 +78,13 @@ class RewardConfig(_Frozen):
             raise ValueError("name at least one reward, see `flowbench list rewards`")
         if not isinstance(value, (str, Mapping)):
             raise ValueError("give one name, or names with weights: {geneval: 1, jpeg: 0.1}")
-        for name, weight in value.items() if isinstance(value, Mapping) else ():
+        if isinstance(value, str):
+            return value
+        weights = {name: _number(weight) for name, weight in value.items()}
+        for name, weight in weights.items():
             if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight):
                 raise ValueError(f"the weight of {name} is {weight!r}: give a finite number; 0 only watches it")
-        return value
+        return weights
 
 
 class RolloutConfig(_Frozen):

@@ -125,6 +125,10 @@ def locked(folder: str | Path) -> Iterator[Path]:
             file.seek(0)
             holder = file.read().strip() or "unknown"
             raise RunError(f"{folder} is in use by process {holder}. Wait for it, or give another --out.") from None
+        except OSError as error:
+            raise RunError(
+                f"{folder} cannot be locked ({error.strerror}): its file system has no locks. Give an --out elsewhere."
+            ) from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

@@ -9,7 +9,6 @@ noted        kept for the record
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -100,20 +99,5 @@ def _scorer(suite: Suite, vocabulary: str) -> dict[str, Any]:
         "options": {name: dict(options) for name, options in suite.reward_options.items()},
         "vocabulary": vocabulary,
         "weights": [need for card in cards if card is not None for need in card.needs],
-        **({"code": code} if (code := _code_of_plugins(names)) else {}),
+        **({"code": code} if (code := rewards.plugin_code(suite.reward)) else {}),
     }
-
-
-def _code_of_plugins(names: Sequence[str]) -> dict[str, str]:
-    """Reward -> twelve hex digits of the SHA-256 of the file that defines it, for the rewards of plugins.
-
-    A mended reward is another reward: its old scores are neither taken for its own nor compared with the new ones.
-    """
-    from flowbench import rewards
-
-    files = {}
-    for name in names:
-        module = inspect.getmodule(inspect.unwrap(rewards.registry.get(name)))
-        if module is not None and not module.__name__.startswith("flowbench."):
-            files[name] = getattr(module, "__file__", None)  # in a notebook there is none
-    return {name: store.file_digest(path)[:12] for name, path in files.items() if path}

@@ -93,6 +93,7 @@ def _keep_card(folder: Path, card: dict[str, Any]) -> None:
         before = scorer_of(store.read_json(path)).get("code")
         if before == scorer_of(card).get("code"):
             return
+        (folder / "summary.json").unlink(missing_ok=True)  # it would pass for the summary of what comes
         if records.exists():
             os.replace(records, records.with_name(f"records-{store.digest(before)[:10]}.jsonl"))
     store.write_json(path, card)

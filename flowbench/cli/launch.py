@@ -48,6 +48,24 @@ def fitting_processes(config: TrainConfig) -> int:
     return max(count for count in range(1, min(cores(), MOST_PROCESSES) + 1) if share % count == 0)
 
 
+def resumed_processes(folder: str) -> int | None:
+    """As many as the run was started in; None when it does not say. Raises RunError when the GPUs here are too few."""
+    import torch
+
+    from flowbench.trainer.card import read_card
+
+    card = read_card(folder)
+    if card is None:
+        return None
+    processes, devices = int(card["noted"]["processes"]), torch.cuda.device_count()
+    if str(card["noted"]["device"]).startswith("cuda") and processes > max(1, devices):
+        raise RunError(
+            f"{folder} was started in {processes} processes, and there are {devices} GPUs here. Say --processes N (the "
+            "same numbers within rounding), or resume by the torchrun command that started it."
+        )
+    return processes
+
+
 def cores() -> int:
     """How many cores this process may use: a container may have fewer than the machine."""
     allowed = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

@@ -5,13 +5,23 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from flowbench.cli.group import INTERRUPTED
-from flowbench.cli.launch import assert_world, end_with_launcher, fitting_processes, is_main, launch, launched
+from flowbench.cli.launch import (
+    LAUNCHER,
+    assert_world,
+    end_with_launcher,
+    fitting_processes,
+    is_main,
+    launch,
+    launched,
+    resumed_processes,
+)
 from flowbench.cli.options import device_options, plugin_option
 from flowbench.errors import ConfigError
 
@@ -60,10 +70,9 @@ def train(
         end_with_launcher()
         _run(config, resume is not None, processes or int(os.environ["WORLD_SIZE"]))
     else:
-        from flowbench.trainer.card import started_processes
         from flowbench.trainer.runs import check_folder
 
-        processes = processes or (started_processes(resume) if resume else None) or fitting_processes(config)
+        processes = processes or (resumed_processes(resume) if resume else None) or fitting_processes(config)
         if processes > 1:
             check_folder(Path(config.out), config, resume=resume is not None)  # all processes would say so
             launch(click.get_current_context().obj, processes)
@@ -98,10 +107,12 @@ def _run(config: TrainConfig, resume: bool, processes: int) -> None:
         folder = run_training(config, evaluate=dev_evaluation(config), resume=resume)
     except Stopped as stopped:
         if is_main():
-            click.echo(f"stopped after step {stopped.step}; go on with: {_resuming(config.out)}", err=True)
+            with suppress(OSError):  # Ctrl-C has ended `| tee` as well
+                click.echo(f"stopped after step {stopped.step}; go on with: {_resuming(config.out)}", err=True)
         raise
     except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
+        with suppress(OSError):
+            click.echo("interrupted", err=True)
         os._exit(INTERRUPTED)  # an ordinary exit would wait for the thread of a reward that hangs
     if is_main():
         training_report(folder)
@@ -111,5 +122,6 @@ def _run(config: TrainConfig, resume: bool, processes: int) -> None:
 def _resuming(folder: str) -> str:
     """The command that goes on with a run, with its plugins: a configuration never causes code to be loaded."""
     plugins = click.get_current_context().params["plugins"]
-    words = ["flowbench", "train", *(word for path in plugins for word in ("--plugin", str(path))), "--resume", folder]
-    return shlex.join(words)
+    words = ["train", *(word for path in plugins for word in ("--plugin", str(path))), "--resume", folder]
+    own_torchrun = launched() and LAUNCHER not in os.environ
+    return f"{'torchrun ... -m flowbench' if own_torchrun else 'flowbench'} {shlex.join(words)}"

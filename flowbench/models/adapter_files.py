@@ -73,7 +73,7 @@ def base_model(folder: Path) -> str | None:
 
 
 def base_digest(folder: Path) -> str | None:
-    """The digest of the base weights on which `write` says it was trained; None for an adapter of other origin."""
+    """What `write` was told of the base weights on which it was trained; None for an adapter of other origin."""
     from safetensors import SafetensorError, safe_open
 
     path = folder / DIFFUSERS_WEIGHTS

@@ -181,13 +181,18 @@ class FlowModel(ABC):
         """
         return lora.frozen(self.transformer)
 
+    @property
+    def base_identity(self) -> str:
+        """The digest of the base weights with the dtype that they were read in: rounded weights have another digest."""
+        return f"{self.base_digest} {self.dtype}"
+
     def save_adapter(self, folder: str | Path) -> Path:
         """Write the adapter so that `pipe.load_lora_weights(folder)` and `load_adapter` read it, alpha included."""
         if not lora.layers(self.transformer):
             raise ModelError(f"{self.name} has no adapter to save. Call add_adapter or load_adapter first.")
         tensors = {name: parameter.detach().cpu() for name, parameter in self.adapter_parameters().items()}
         config = lora.config(self.transformer)
-        return adapter_files.write(Path(folder), tensors, config, base=self.source, digest=self.base_digest)
+        return adapter_files.write(Path(folder), tensors, config, base=self.source, digest=self.base_identity)
 
     def load_adapter(self, folder: str | Path) -> None:
         """Read an adapter that `save_adapter`, diffusers or PEFT wrote.

@@ -55,11 +55,12 @@ def load_model(
 
 
 def _check_base(adapter: Path, model: FlowModel) -> None:
-    trained_on = adapter_files.base_digest(adapter)
-    if trained_on not in (None, model.base_digest):
+    """Told apart only when both were read in one dtype: training in 16 bits and evaluating in 32 is usual."""
+    trained_on = adapter_files.base_digest(adapter) or ""
+    if trained_on.endswith(f" {model.dtype}") and trained_on != model.base_identity:
         raise ModelError(
-            f"{adapter}: it was trained on other weights of '{model.source}' ({trained_on}) than are there now "
-            f"({model.base_digest}). Bring those back, or train again."
+            f"{adapter}: it was trained on other weights of '{model.source}' ({trained_on.split()[0]}) than are there "
+            f"now ({model.base_digest}). Bring those back, or train again."
         )
 
 

@@ -53,8 +53,17 @@ def load(name_or_file: str | Path, split: str) -> list[Prompt]:
 
 
 def prompts_digest(prompts: Iterable[Prompt]) -> str:
-    """SHA-256 (hex) over id, text, tag and metadata of each prompt, in order: equal digests, equal prompts."""
-    return store.digest([[prompt.id, prompt.text, prompt.tag, prompt.metadata] for prompt in prompts])
+    """SHA-256 (hex) over id, text, tag and metadata of each prompt, in order: equal digests, equal prompts.
+
+    Raises ConfigError for metadata that is not plain data.
+    """
+    rows = [[prompt.id, prompt.text, prompt.tag, prompt.metadata] for prompt in prompts]
+    try:
+        return store.digest(rows)
+    except TypeError as error:
+        raise ConfigError(
+            f"metadata of prompts is not plain data: {error}. Use text, numbers, lists and dictionaries only."
+        ) from None
 
 
 def _check(name: str, split: str, prompts: list[Prompt]) -> None:

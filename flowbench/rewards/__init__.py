@@ -13,15 +13,16 @@ _LAZY = {
     "Reward": "flowbench.rewards.base",
     "build": "flowbench.rewards.combine",
     "check": "flowbench.rewards.combine",
+    "plugin_code": "flowbench.rewards.catalog",
     "register": "flowbench.rewards.catalog",
     "registry": "flowbench.rewards.catalog",
 }
-__all__ = ["Card", "Reward", "build", "check", "register", "registry"]
+__all__ = ["Card", "Reward", "build", "check", "plugin_code", "register", "registry"]
 
 if TYPE_CHECKING:
     from flowbench.rewards.base import Reward
     from flowbench.rewards.card import Card
-    from flowbench.rewards.catalog import register, registry
+    from flowbench.rewards.catalog import plugin_code, register, registry
     from flowbench.rewards.combine import build, check
 
 

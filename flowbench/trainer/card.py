@@ -1,16 +1,16 @@
 """The card of a run: what its numbers depend on beside config.yaml, so that a resumed run cannot drift unnoticed.
 
-must_agree   the base weights and the training prompts: a difference forbids going on
+must_agree   the base weights, the training prompts and the code of a plugin's reward: a difference forbids going on
 noted        processes, device, dtype and versions, for the record: others give the same numbers within rounding
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowbench import store
+from flowbench import rewards, store
 from flowbench.errors import RunError
 from flowbench.prompts import prompts_digest
 from flowbench.types import Prompt
@@ -19,15 +19,22 @@ if TYPE_CHECKING:
     from flowbench.models.base import FlowModel
 
 FILE = "card.json"
-_MEANING = {"weights": "weights of the base model", "prompts": "training prompts"}
+_MEANING = {
+    "weights": "weights of the base model",
+    "prompts": "training prompts",
+    "code": "code of its plugin's reward",
+}
 
 
-def build_card(model: FlowModel, training: Sequence[Prompt], *, processes: int) -> dict[str, dict[str, Any]]:
-    """The card of a run that trains `model` on these prompts in so many processes."""
+def build_card(
+    model: FlowModel, training: Sequence[Prompt], reward: str | Mapping[str, float], *, processes: int
+) -> dict[str, dict[str, Any]]:
+    """The card of a run that trains `model` on these prompts and this reward in so many processes."""
     import torch
 
+    code = rewards.plugin_code(reward)
     return {
-        "must_agree": {"weights": model.base_digest, "prompts": prompts_digest(training)},
+        "must_agree": {"weights": model.base_digest, "prompts": prompts_digest(training), "code": code},
         "noted": {
             "processes": processes,
             "threads": torch.get_num_threads(),
@@ -39,11 +46,11 @@ def build_card(model: FlowModel, training: Sequence[Prompt], *, processes: int) 
 
 
 def check_card(folder: Path, card: dict[str, dict[str, Any]]) -> None:
-    """Raises RunError when the run in `folder` was started on other prompts or weights than `card` names."""
-    path = folder / FILE
-    if not path.is_file():
+    """Raises RunError when the run in `folder` was started on other prompts, weights or code than `card` names."""
+    held = read_card(folder)
+    if held is None:
         return
-    before = store.read_json(path)["must_agree"]
+    before = held["must_agree"]
     for key, value in card["must_agree"].items():
         if before.get(key) != value:
             raise RunError(
@@ -52,7 +59,7 @@ def check_card(folder: Path, card: dict[str, dict[str, Any]]) -> None:
             )
 
 
-def started_processes(folder: str | Path) -> int | None:
-    """In how many processes the run was started; None when no card says so."""
+def read_card(folder: str | Path) -> dict[str, dict[str, Any]] | None:
+    """The card of a run, None when there is none."""
     path = Path(folder) / FILE
-    return int(store.read_json(path)["noted"]["processes"]) if path.is_file() else None
+    return dict(store.read_json(path)) if path.is_file() else None

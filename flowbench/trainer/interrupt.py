@@ -1,12 +1,17 @@
-"""SIGTERM and Ctrl-C end a run after the step at hand, with a checkpoint; a second Ctrl-C ends it at once."""
+"""SIGTERM and Ctrl-C end a run after the step at hand, with a checkpoint; a later one ends it at once."""
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
+
+DOUBLED = 1.0
+"""Seconds within which a further signal is the same request: a scheduler signals torchrun and its processes alike, and
+torchrun passes it on."""
 
 
 class Interruption:
@@ -17,6 +22,7 @@ class Interruption:
 
     def __init__(self, *, announce: bool = True) -> None:
         self.signal = 0
+        self._at = 0.0
         self._announce = announce
 
     @contextmanager
@@ -35,12 +41,15 @@ class Interruption:
                 signal.signal(number, handler)
 
     def _note(self, number: int, frame: Any) -> None:
-        if self.signal and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        if self._announce and not self.signal:
-            # Not print: a handler may come in the middle of another write to the same buffer.
-            os.write(2, b"stopping after this step, with a checkpoint; Ctrl-C again stops at once\n")
-        self.signal = number
+        if self.signal:
+            if time.monotonic() - self._at > DOUBLED:
+                raise KeyboardInterrupt
+            return
+        self.signal, self._at = number, time.monotonic()
+        if self._announce:
+            with suppress(OSError):  # Ctrl-C has ended `| tee` as well
+                # Not print: a handler may come in the middle of another write to the same buffer.
+                os.write(2, b"stopping after this step, with a checkpoint; Ctrl-C again stops at once\n")
 
 
 class Stopped(SystemExit):

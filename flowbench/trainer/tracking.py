@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,8 @@ class _Terminal:
         total = int(self._progress.tasks[0].total or step)
         if not self._live and (now - self._last > 30 or step == total):
             self._last = now
-            print(f"step {step}/{total}  {line}", file=sys.stderr, flush=True)
+            with suppress(OSError):  # a reader that has left (`| head`) must not end the run
+                print(f"step {step}/{total}  {line}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         self._progress.stop()

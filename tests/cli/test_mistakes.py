@@ -165,6 +165,17 @@ def test_report_writes_into_runs_only(flowbench: Command, tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
+def test_a_file_system_without_locks(world: Any, flowbench: Command, tmp_path: Path, monkeypatch: Any) -> None:
+    from flowbench import store
+
+    def no_locks(_: Any) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(store, "_lock", no_locks)
+    result = flowbench("train", "--model", world.model, "--out", tmp_path / "run", *SMALL)
+    assert_one_sentence(result, "its file system has no locks. Give an --out elsewhere")
+
+
 def test_a_file_where_the_run_folder_should_be(world: Any, flowbench: Command, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "run"):

@@ -12,7 +12,7 @@ from flowbench.errors import ConfigError, MissingFile
 def test_overrides_go_deep_and_keep_their_neighbours():
     config = load_config(
         {"rollout": {"groups": 6, "steps": 8}},
-        ["optimizer.lr=1e-4", "rollout.steps=5", "reward.name={geneval: 1, jpeg: 0.1}", "prompts.tag_weights.a=2"],
+        ["optimizer.lr=1e-4", "rollout.steps=5", "reward.name={geneval: 1, jpeg: 1e-1}", "prompts.tag_weights.a=2"],
     )
     assert (config.optimizer.lr, config.rollout.steps, config.rollout.groups) == (1e-4, 5, 6)
     assert config.reward.name == {"geneval": 1.0, "jpeg": 0.1} and config.prompts.tag_weights == {"a": 2.0}

@@ -199,6 +199,10 @@ def test_an_adapter_does_not_sit_on_other_weights_than_it_was_trained_on(tmp_pat
     model.add_adapter(2, 4.0)
     tuned = model.save_adapter(tmp_path / "tuned")
     assert alpha(load_model(tuned)) == 4.0
+    assert alpha(load_model(tuned, dtype="bfloat16")) == 4.0  # rounded weights are not other weights
+    half = load_model(base, dtype="bfloat16")
+    half.add_adapter(2, 4.0)
+    assert alpha(load_model(half.save_adapter(tmp_path / "half"))) == 4.0
     shutil.rmtree(base)
     make_pipeline(base, name="second", seed=1)
     with pytest.raises(ModelError, match=r"trained on other weights of .*Bring those back, or train again"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -109,4 +110,6 @@ def test_digest_sees_ids_texts_tags_metadata_and_order():
         [Prompt("1", "a", "t", {"include": [2]}), base[1]],
     ]
     assert len({prompts.prompts_digest(variant) for variant in variants}) == len(variants)
+    with pytest.raises(ConfigError, match="metadata of prompts is not plain data"):
+        prompts.prompts_digest([Prompt("1", "a", None, {"file": Path("a")})])
     assert prompts.prompts_digest(base) == prompts.prompts_digest([Prompt("1", "a", "t", {"include": [1]}), base[1]])

@@ -17,7 +17,7 @@ from flowbench import store
 from flowbench.config import load_config, to_yaml
 from flowbench.errors import RunError
 from flowbench.trainer import checkpoint, rollout, train
-from flowbench.trainer.card import started_processes
+from flowbench.trainer.interrupt import Interruption
 from flowbench.trainer.runs import check_folder, stored_config
 
 HERE = Path(__file__).parent
@@ -162,19 +162,32 @@ def test_a_run_does_not_go_on_with_other_prompts_or_weights(pipeline, tmp_path):
     run = train(settings)
     log = (run / "log.jsonl").read_bytes()
     card = store.read_json(run / "card.json")
-    assert started_processes(run) == 1 and card["noted"]["threads"] == torch.get_num_threads()
+    assert card["noted"]["processes"] == 1 and card["noted"]["threads"] == torch.get_num_threads()
     longer = settings.model_copy(update={"steps": 2})
     (tmp_path / "mine.txt").write_text("a photo of a star\na photo of a heart\na photo of a cross\n")
     with pytest.raises(RunError, match="started with other training prompts than are there now"):
         train(longer, resume=True)
     (tmp_path / "mine.txt").write_text("a photo of a star\na photo of a heart\n")
-    other = {**card, "must_agree": {**card["must_agree"], "weights": "0123456789ab"}}
-    store.write_json(run / "card.json", other)
-    with pytest.raises(RunError, match="started with other weights of the base model"):
-        train(longer, resume=True)
+    for key, words in [("weights", "weights of the base model"), ("code", "code of its plugin's reward")]:
+        store.write_json(run / "card.json", {**card, "must_agree": {**card["must_agree"], key: "another"}})
+        with pytest.raises(RunError, match=f"started with other {words} than are there now"):
+            train(longer, resume=True)
     assert (run / "log.jsonl").read_bytes() == log
     store.write_json(run / "card.json", card)
     assert len(tiny_runs.log_without_timing(train(longer, resume=True))) == 2
+
+
+def test_a_signal_counts_even_when_nobody_reads_its_answer(monkeypatch):
+    """Ctrl-C in `flowbench train | tee log` ends tee as well: the write fails, the request must not."""
+    monkeypatch.setattr(os, "write", lambda *_: (_ for _ in ()).throw(BrokenPipeError()))
+    with Interruption().listening() as interruption:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert interruption.signal == signal.SIGTERM
+        os.kill(os.getpid(), signal.SIGINT)  # torchrun passes on what a scheduler has sent already: the same request
+        assert interruption.signal == signal.SIGTERM
+        monkeypatch.setattr("flowbench.trainer.interrupt.DOUBLED", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_a_config_of_another_tool_is_named(tmp_path):

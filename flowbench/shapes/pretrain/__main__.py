@@ -49,6 +49,8 @@ def main(out: Path, stage: str, seed: int, threads: int, steps: int) -> None:
     corpus = transformer.build_corpus(out, tokenizer, encoders, autoencoder, CORPUS, seed)
     config = StageConfig(**{**TRANSFORMER.__dict__, "steps": steps})
     model = transformer.train_transformer(out, corpus, config, TRANSFORMER_BATCH, seed)
+    if stage == "transformer":  # the decoder may still be in the making
+        return
     export.write_pipeline(out / "pipeline", out / "tokenizer", encoders, autoencoder, model)
     print(f"pipeline: {out / 'pipeline'}")
 
