@@ -29,7 +29,7 @@ from flowbench.models import load_model
 from flowbench.models.base import FlowModel
 from flowbench.trainer.runs import check_folder, stored_config
 
-SUITE = "shapes"
+SUITE = MODEL = "shapes"
 METRICS = ("official", "exclusive")
 
 
@@ -108,6 +108,14 @@ def dev_curve(folder: Path, scales: Sequence[float], every: int) -> list[str]:
     return lines
 
 
+def early_results(config: TrainConfig, step: int, guidance: float) -> Results:
+    """Test results of the averaged policy as it was after `step` steps."""
+    folder = Path(config.out)
+    model = load_model(folder / "checkpoints" / f"step-{step:06d}")
+    label = f"Flow-GRPO, seed {config.seed}, step {step}, guidance {guidance:g}"
+    return load_results(evaluate(model, SUITE, out=folder / "early", guidance=guidance, batch_size=32, label=label))
+
+
 def gains(rows: list[Results], bases: list[Results]) -> list[str]:
     """Every run against the better base and, where that is another one, the base at the run's own guidance."""
     lines = ["| run | metric | against | gain | 95 % interval | p |", "|---|---|---|---:|---|---:|"]
@@ -122,29 +130,37 @@ def gains(rows: list[Results], bases: list[Results]) -> list[str]:
     return lines
 
 
+def _early(configs: list[TrainConfig], trained: list[list[Results]], bases: list[Results], step: int) -> list[str]:
+    rows = [
+        early_results(config, step, guidance_of(results[-1])) for config, results in zip(configs, trained, strict=True)
+    ]
+    return [f"All runs as they were after {step} steps, on the test split:", "", *gains(rows, bases), ""]
+
+
 @click.command(help=__doc__)
 @click.option("--recipe", default="shapes-geneval")
-@click.option("--model", default="shapes")
 @click.option("--seeds", default="0,1,2")
 @click.option("--guidance", default="1,1.5,2,3", help="Scales to choose from, on the dev split.")
 @click.option("--curve-every", default=100, help="Steps between the points of the first run's dev curve.")
+@click.option("--early", type=int, help="Also measure every run as it was after so many steps, on the test split.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/learning"))
 @click.option("--report", type=click.Path(path_type=Path), default=Path("docs/results/learning.md"))
 @click.argument("overrides", nargs=-1)
 def main(
-    recipe: str, model: str, seeds: str, guidance: str, curve_every: int, out: Path, report: Path,
+    recipe: str, seeds: str, guidance: str, curve_every: int, early: int | None, out: Path, report: Path,
     overrides: tuple[str, ...],
 ) -> None:  # fmt: skip
     scales = [float(scale) for scale in guidance.split(",")]
-    bases = measured(load_model(model), model, out / "base", scales)
+    bases = measured(load_model(MODEL), MODEL, out / "base", scales)
     configs = [
-        load_config(recipe, [*overrides, f"model.name={model}", f"seed={seed}", f"out={out / f'{recipe}-seed{seed}'}"])
+        load_config(recipe, [*overrides, f"model.name={MODEL}", f"seed={seed}", f"out={out / f'{recipe}-seed{seed}'}"])
         for seed in seeds.split(",")
     ]
     trained = [trained_results(config, scales) for config in configs]
     rows = [row for results in trained for row in results]
     chosen = list(dict.fromkeys((1.0, guidance_of(trained[0][-1]))))
     settings = f"--recipe {recipe} --seeds {seeds} --guidance {guidance} --curve-every {curve_every}"
+    settings += f" --early {early}" if early else ""
     command = " ".join(["python bench/learning.py", settings, *overrides])
     lines = [
         f"# Learning: recipe {recipe}",
@@ -160,6 +176,7 @@ def main(
         "",
         *(f"- {config.out}: {curve(Path(config.out))} ({minutes(Path(config.out)):.1f} min)" for config in configs),
         "",
+        *(_early(configs, trained, bases, early) if early else ()),
         "The first run on the dev split (single run):",
         "",
         *dev_curve(Path(configs[0].out), chosen, curve_every),
