@@ -210,3 +210,14 @@ def test_the_figures_of_the_readme_table_stand_in_the_measured_results() -> None
     assert len(figures) >= 10
     measured = set(re.findall(r"[+-]?\d\.\d{3}", text("results/learning.md")))
     assert {figure.replace(".", "0.", 1) for figure in figures} - measured == set()
+
+
+def test_the_readme_speaks_of_the_recipe_as_it_stands() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"its {config.load_config('shapes-geneval').steps:,} steps took" in readme
+    quick = re.search(r"^QUICK_STEPS \?= (\d+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert (
+        quick
+        and f"with {quick[1]} training steps" in readme
+        and f"with {quick[1]} training" in text("getting_started.md")
+    )
