@@ -36,8 +36,8 @@ def is_main() -> bool:
 def fitting_processes(config: TrainConfig) -> int:
     """How many processes to train on when nobody said: one, but for the built-in model on a CPU one per core.
 
-    Its operations are so small that threads slow each other down: two processes of one thread took a third of the time
-    of one process of two (README). At most `MOST_PROCESSES`, and so many that the groups of a step can be dealt out.
+    Its operations are so small that threads share them badly: one process of two threads took 1.2 times as long as two
+    processes of one thread (README). At most `MOST_PROCESSES`, and so many that the groups of a step can be dealt out.
     """
     import torch
 
