@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from diffusers import StableDiffusion3Pipeline  # noqa: F401
 
 from flowbench import store
 from flowbench.models.sd3 import SD3Model
-from flowbench.trainer import checkpoint, rollout, tracking, training
+from flowbench.trainer import checkpoint, interrupt, rollout, tracking, training
 from flowbench.trainer.learner import Learner
 
 STEPS = 5  # checkpoints after steps 2, 4 and 5
@@ -54,8 +55,12 @@ def tear(path: Path, record: Any) -> None:
     kill()
 
 
-def send(number: int) -> Callable[..., None]:
-    return lambda *args, **kwargs: os.kill(os.getpid(), number)
+def send(number: int, *, after: float = 0.0) -> Callable[..., None]:
+    def act(*args: Any, **kwargs: Any) -> None:
+        time.sleep(after)
+        os.kill(os.getpid(), number)
+
+    return act
 
 
 # sample_slice runs once in the on-policy check, then 4 times a step; apply twice a step; save_tensors once a checkpoint
@@ -74,7 +79,10 @@ PLACES: dict[str, Callable[[], None]] = {
     "in the last step": lambda: on_call(Learner, "apply", 10, kill),
     "SIGTERM": lambda: on_call(rollout, "sample_slice", 11, send(signal.SIGTERM)),
     "SIGINT": lambda: on_call(rollout, "sample_slice", 11, send(signal.SIGINT)),
-    "two SIGINTs": lambda: [on_call(rollout, "sample_slice", place, send(signal.SIGINT)) for place in (11, 12)],
+    "two SIGINTs": lambda: [
+        on_call(rollout, "sample_slice", 11, send(signal.SIGINT)),
+        on_call(rollout, "sample_slice", 12, send(signal.SIGINT, after=1.5 * interrupt.DOUBLED)),
+    ],
 }
 
 
