@@ -10,6 +10,7 @@ The bare calls have the same batch shapes (one row where a group shares its late
 
 from __future__ import annotations
 
+import os
 import platform
 import statistics
 import sys
@@ -107,8 +108,8 @@ def prepare(model_name: str, config: TrainConfig, device: str) -> Subject:
     return Subject(config, model, learner, sampler.at(0), Processes(str(model.device)))
 
 
-def measure(subject: Subject, rounds: int) -> dict[str, tuple[float, float]]:
-    """Name -> median seconds of (the trainer, the bare calls); the two alternate, and so does which comes first."""
+def measure(subject: Subject, rounds: int) -> dict[str, tuple[list[float], list[float]]]:
+    """Name -> seconds of (the trainer, the bare calls); the two alternate, and so does which comes first."""
     batches = subject.batches(subject.collect())
     pairs: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
         "rollout": (subject.collect, subject.bare_rollout),
@@ -121,7 +122,7 @@ def measure(subject: Subject, rounds: int) -> dict[str, tuple[float, float]]:
                 taken = clock(pair[which], subject.model.device)
                 if turn:  # the first round only warms up
                     seconds[name][which].append(taken)
-    return {name: (statistics.median(a), statistics.median(b)) for name, (a, b) in seconds.items()}
+    return seconds
 
 
 def clock(work: Callable[[], object], device: torch.device) -> float:
@@ -133,24 +134,28 @@ def clock(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - started
 
 
-def report(medians: dict[str, tuple[float, float]], subject: Subject, rounds: int) -> str:
+def row(name: str, ours: list[float], bare: list[float]) -> str:
+    """Medians, their ratio, and between what the ratios of single rounds lie (their quartiles)."""
+    a, b = statistics.median(ours), statistics.median(bare)
+    low, _, high = statistics.quantiles([x / y for x, y in zip(ours, bare, strict=True)], n=4)
+    return f"| {name} | {a:.3f} | {b:.3f} | {a / b:.3f} | {low:.2f} to {high:.2f} | {TARGETS[name]} |"
+
+
+def report(seconds: dict[str, tuple[list[float], list[float]]], subject: Subject, rounds: int) -> str:
     """The table, with what it takes to repeat it."""
     rollout = subject.config.rollout
     device = torch.cuda.get_device_name() if subject.model.device.type == "cuda" else "CPU"
-    rows = [
-        f"| {name} | {ours:.3f} | {bare:.3f} | {ours / bare:.3f} | {TARGETS[name]} |"
-        for name, (ours, bare) in medians.items()
-    ]
+    threads = f"OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']} " if "OMP_NUM_THREADS" in os.environ else ""
     lines = [
         "# What the trainer costs beside the model",
         "",
         "Medians in seconds; how they are taken: bench/overhead.py.",
         "",
-        "| part | trainer | unavoidable calls | ratio | target at most |",
-        "|---|---|---|---|---|",
-        *rows,
+        "| part | trainer | unavoidable calls | ratio | single rounds, middle half | target at most |",
+        "|---|---|---|---|---|---|",
+        *(row(name, ours, bare) for name, (ours, bare) in seconds.items()),
         "",
-        f"- Command: `python {' '.join(sys.argv)}`",
+        f"- Command: `{threads}python {' '.join(sys.argv)}`",
         f"- Model {subject.model.name}: {rollout.groups} groups of {rollout.group_size} in micro-batches of "
         f"{rollout.micro_batch}, {rollout.steps} steps, guidance {rollout.guidance:g}, {rollout.kind}, "
         f"{len(subject.groups[0].stochastic)} trained steps; {rounds} rounds",
@@ -164,7 +169,7 @@ def report(medians: dict[str, tuple[float, float]], subject: Subject, rounds: in
 @click.command()
 @click.option("--model", "model_name", default="shapes", show_default=True, help="Model name or folder.")
 @click.option("--recipe", default="shapes-geneval", show_default=True, help="Whose batch shapes are measured.")
-@click.option("--rounds", default=9, show_default=True, help="Measured rounds; one more warms up.")
+@click.option("--rounds", default=40, show_default=True, help="Measured rounds; one more warms up.")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--out", default="docs/results/overhead.md", show_default=True, help="Where the table goes.")
 @click.argument("overrides", nargs=-1)
