@@ -1,4 +1,4 @@
-"""Files of a run folder: atomic writes, append-only logs, locks. Nothing here is ever pickled."""
+"""Files of a run folder: atomic writes, append-only logs, locks, the versions in cards. Nothing is ever pickled."""
 
 from __future__ import annotations
 

@@ -43,11 +43,11 @@ def _check(config: TrainConfig) -> tuple[PolicyCheck, str]:
     from flowbench import prompts
     from flowbench.trainer import check_policy
     from flowbench.trainer.groups import GroupSampler
-    from flowbench.trainer.training import policy
+    from flowbench.trainer.training import fresh_policy
 
     training = prompts.load(config.prompts.name, "train")
     sampler = GroupSampler(training, config.rollout, config.prompts.tag_weights, config.seed)
-    model = policy(config, config.model.device)
+    model = fresh_policy(config, config.model.device)
     return check_policy(model, sampler.at(0)[0], config.rollout), str(model.device)
 
 

@@ -111,8 +111,9 @@ def _run(config: TrainConfig, resume: bool, processes: int) -> None:
                 click.echo(f"stopped after step {stopped.step}; go on with: {_resuming(config.out)}", err=True)
         raise
     except KeyboardInterrupt:
-        with suppress(OSError):
-            click.echo("interrupted", err=True)
+        if is_main():
+            with suppress(OSError):
+                click.echo("interrupted", err=True)
         os._exit(INTERRUPTED)  # an ordinary exit would wait for the thread of a reward that hangs
     if is_main():
         training_report(folder)

@@ -25,7 +25,7 @@ PEFT_WEIGHTS = "adapter_model.safetensors"
 FILES = (CONFIG, DIFFUSERS_WEIGHTS, PEFT_WEIGHTS)
 
 _METADATA_KEY = "lora_adapter_metadata"  # diffusers.loaders.lora_base.LORA_ADAPTER_METADATA_KEY
-_BASE_KEY = "flowbench_base_digest"  # not in adapter_config.json: older PEFT refuses keys that it does not know
+_BASE_KEY = "flowbench_base"  # not in adapter_config.json: older PEFT refuses keys that it does not know
 _KEYS = ("r", "lora_alpha", "target_modules", "rank_pattern", "alpha_pattern", "use_rslora")
 _REFUSED = ("use_dora", "modules_to_save", "layers_to_transform", "lora_bias", "target_parameters")
 
@@ -36,13 +36,13 @@ def is_adapter(folder: Path) -> bool:
 
 
 def write(
-    folder: Path, tensors: Mapping[str, torch.Tensor], config: Mapping[str, Any], *, base: str, digest: str
+    folder: Path, tensors: Mapping[str, torch.Tensor], config: Mapping[str, Any], *, base: str, identity: str
 ) -> Path:
     """Write both files. The metadata carries rank and alpha: without it diffusers takes alpha = rank."""
     from safetensors.torch import save
 
     packed = json.dumps({f"transformer.{key}": config[key] for key in _KEYS})
-    metadata = {"format": "pt", _METADATA_KEY: packed, _BASE_KEY: digest}
+    metadata = {"format": "pt", _METADATA_KEY: packed, _BASE_KEY: identity}
     content = {f"transformer.{name}": tensor.contiguous() for name, tensor in tensors.items()}
     write_bytes(folder / DIFFUSERS_WEIGHTS, save(content, metadata=metadata))
     fixed = {"peft_type": "LORA", "task_type": None, "bias": "none", "lora_dropout": 0.0}
@@ -72,8 +72,8 @@ def base_model(folder: Path) -> str | None:
     return read_json(path).get("base_model_name_or_path") if path.is_file() else None
 
 
-def base_digest(folder: Path) -> str | None:
-    """What `write` was told of the base weights on which it was trained; None for an adapter of other origin."""
+def base_identity(folder: Path) -> str | None:
+    """The `FlowModel.base_identity` on which it was trained; None for an adapter of other origin."""
     from safetensors import SafetensorError, safe_open
 
     path = folder / DIFFUSERS_WEIGHTS

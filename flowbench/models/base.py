@@ -192,7 +192,7 @@ class FlowModel(ABC):
             raise ModelError(f"{self.name} has no adapter to save. Call add_adapter or load_adapter first.")
         tensors = {name: parameter.detach().cpu() for name, parameter in self.adapter_parameters().items()}
         config = lora.config(self.transformer)
-        return adapter_files.write(Path(folder), tensors, config, base=self.source, digest=self.base_identity)
+        return adapter_files.write(Path(folder), tensors, config, base=self.source, identity=self.base_identity)
 
     def load_adapter(self, folder: str | Path) -> None:
         """Read an adapter that `save_adapter`, diffusers or PEFT wrote.

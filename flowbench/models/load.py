@@ -56,7 +56,7 @@ def load_model(
 
 def _check_base(adapter: Path, model: FlowModel) -> None:
     """Told apart only when both were read in one dtype: training in 16 bits and evaluating in 32 is usual."""
-    trained_on = adapter_files.base_digest(adapter) or ""
+    trained_on = adapter_files.base_identity(adapter) or ""
     if trained_on.endswith(f" {model.dtype}") and trained_on != model.base_identity:
         raise ModelError(
             f"{adapter}: it was trained on other weights of '{model.source}' ({trained_on.split()[0]}) than are there "

@@ -33,16 +33,13 @@ class Scorer:
     def submit(self, samples: list[Sample]) -> Future[list[Score]]:
         return self._thread.submit(self._score, samples)
 
-    def close(self, *, wait: bool = True) -> None:
-        """Let go of thread and reward; without `wait`, of a reward that may be hanging."""
-        self._thread.shutdown(wait=wait, cancel_futures=True)
-        self._reward.close()
-
     def __enter__(self) -> Scorer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.close(wait=kind is None or not issubclass(kind, KeyboardInterrupt))
+        """Let go of thread and reward; after Ctrl-C without waiting, for the reward may be what hangs."""
+        self._thread.shutdown(wait=kind is None or not issubclass(kind, KeyboardInterrupt), cancel_futures=True)
+        self._reward.close()
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
         training = prompts.load(config.prompts.name, "train")
         sampler = GroupSampler(training, config.rollout, config.prompts.tag_weights, config.seed)
         rewards.check(config.reward.name, config.reward.options)
-        model = policy(config, str(processes.device))
+        model = fresh_policy(config, str(processes.device))
         card = build_card(model, training, config.reward.name, processes=processes.world)
         if processes.is_main:
             runs.keep_card(folder, card)
@@ -167,7 +167,7 @@ def _vocabulary(config: TrainConfig, model: FlowModel) -> str:
     return vocabulary
 
 
-def policy(config: TrainConfig, device: str) -> FlowModel:
+def fresh_policy(config: TrainConfig, device: str) -> FlowModel:
     """The model with a fresh adapter, as training begins."""
     model = load_model(config.model.name, device=device, dtype=config.model.dtype)
     adapter = config.adapter
