@@ -68,8 +68,14 @@ class RewardConfig(_Frozen):
     """One reward, or several with their weights (weight 0: logged only)."""
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options by reward name, e.g. `{geneval: {extra_price: 0.4}}`."""
+    combine: Literal["raw", "scaled", "zscore", "rank"] = "raw"
+    """How several rewards are added: values, values as published training scales them, or compared within the group."""
     on_error: Literal["raise", "skip"] = "raise"
     """`skip`: a failed picture is unscored and takes no part in the update."""
+    timeout: float | None = Field(None, gt=0)
+    """Seconds for one call of a reward; null: no limit. What takes longer has failed."""
+    max_error_rate: float = Field(1.0, ge=0, le=1)
+    """The run stops when more than this share of a step's pictures is unscored; 1: never."""
 
     @field_validator("name", mode="before")
     @classmethod

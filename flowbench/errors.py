@@ -6,7 +6,9 @@ FlowbenchError            exit code 2: the user can mend it; the message says wh
 ├── NameTaken             two plugins under one name
 ├── MissingFile           a path that is not there
 ├── ModelError            a model or adapter that cannot be loaded
+├── AssetError            weights that are missing, damaged or cannot be fetched
 ├── RewardError           a reward that cannot be built, or that failed under `on_error: raise`
+├── LicenceError          a scorer whose licence the user has to accept first
 ├── RunError              a run folder in the wrong state (locked, foreign, incomplete)
 ├── CardMismatch          two evaluations whose settings do not allow a comparison
 └── PolicyMismatch        the on-policy check failed: rollout and replay disagree
@@ -41,8 +43,16 @@ class ModelError(FlowbenchError):
     """A model or an adapter that cannot be loaded."""
 
 
+class AssetError(FlowbenchError):
+    """Weights that are missing, damaged or cannot be fetched."""
+
+
 class RewardError(FlowbenchError):
     """A reward that cannot be built, or that failed under `on_error: raise`."""
+
+
+class LicenceError(FlowbenchError):
+    """A scorer whose licence the user has to accept first."""
 
 
 class RunError(FlowbenchError):

@@ -37,11 +37,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class Score:
-    """What a reward says of one sample. Unscored is NaN with a reason in `note`, never 0."""
+    """What a reward says of one sample. Unscored is NaN with a reason in `note`, never 0.
+
+    `details` is what a reader may want to see and no mean is taken of (boxes, the text that was read): JSON types only.
+    """
 
     value: float
     parts: dict[str, float] = field(default_factory=dict)
     note: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def unscored(cls, reason: str) -> Score:

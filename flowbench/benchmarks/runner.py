@@ -14,7 +14,7 @@ from flowbench.benchmarks.pictures import Pictures
 from flowbench.benchmarks.plan import Item, batches, limited, plan
 from flowbench.benchmarks.suite import Suite
 from flowbench.errors import ConfigError, ModelError
-from flowbench.evals.score import Record, is_scored, score_samples, summarise, to_record, unscored_reasons
+from flowbench.evals.score import Record, is_scored, summarise, to_record, unscored_reasons
 from flowbench.types import Sample
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _whole_prompts(batch_size: int, images_per_prompt: int) -> int:
 def _score(reward: Reward, items: list[Item], pictures: Pictures) -> list[Record]:
     """Score from the files, never from memory: a resumed run then sees what an undisturbed one saw."""
     samples = [Sample(item.prompt, pictures.load(item.picture), item.seed) for item in items]
-    scores = score_samples(reward, samples)
+    scores = reward(samples)
     return [
         to_record(sample, score, index=item.index, image=f"images/{item.picture}")
         for item, sample, score in zip(items, samples, scores, strict=True)

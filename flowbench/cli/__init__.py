@@ -10,12 +10,14 @@ from flowbench.cli.group import CommandGroup
 COMMANDS = {
     "train": ("flowbench.cli.train:train", "Train a model on a reward."),
     "eval": ("flowbench.cli.evaluate:evaluate", "Evaluate a model on a suite."),
+    "score": ("flowbench.cli.score:score", "Score pictures that are there already."),
     "compare": ("flowbench.cli.compare:compare", "Compare two evaluations on the same prompts and seeds."),
     "leaderboard": ("flowbench.cli.leaderboard:leaderboard", "Rank evaluations and their gains over the base model."),
     "report": ("flowbench.cli.report:report", "Write a run's report.html."),
     "doctor": ("flowbench.cli.doctor:doctor", "Check that a setup is sound."),
     "list": ("flowbench.cli.catalog:list_names", "List rewards, suites, prompts, recipes or models."),
     "show": ("flowbench.cli.catalog:show", "Show what stands behind a name."),
+    "assets": ("flowbench.cli.assets:assets", "List, pull, verify, locate and convert weights."),
     "version": ("flowbench.cli.version:version", "Print the versions of flowbench and of what it stands on."),
 }
 __all__ = ["COMMANDS", "main"]

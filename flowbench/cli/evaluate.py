@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flowbench.cli.options import device_options, plugin_option
-from flowbench.cli.output import format_option, show_tables
+from flowbench.cli.options import device_options, error_rate_option, licence_option, plugin_option
+from flowbench.cli.output import MOST_UNSCORED, format_option, refuse_unscored, show_tables
 from flowbench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,12 +31,14 @@ if TYPE_CHECKING:
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Pictures at a time.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all pictures.")
 @click.option("--label", metavar="TEXT", help="Its name in tables.")
+@error_rate_option(default=MOST_UNSCORED, show_default=True)
 @format_option
 @device_options
+@licence_option
 @plugin_option
 def evaluate(
-    ckpt: str, suites: str, guidance: float | None, out: str | None, style: str | None, plugins: tuple[str, ...],
-    **settings: Any,
+    ckpt: str, suites: str, guidance: float | None, out: str | None, style: str | None, max_error_rate: float,
+    plugins: tuple[str, ...], **settings: Any,
 ) -> None:  # fmt: skip
     """Evaluate a model on a suite.
 
@@ -57,6 +59,8 @@ def evaluate(
     settings |= {"guidance": guidance, "out": Path(out) if out else checkpoint.out()}
     results = [_evaluated(checkpoint, model, suite, settings) for suite in names]
     _show(results, style)
+    for each in results:
+        refuse_unscored(each.summary["suite"], each.summary, max_error_rate)
 
 
 def _evaluated(checkpoint: Checkpoint, model: FlowModel, suite: str, settings: dict[str, Any]) -> Results:

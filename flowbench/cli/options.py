@@ -31,6 +31,39 @@ def plugin_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def _accept(context: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    from flowbench.rewards import accept_licence
+
+    for name in names:
+        accept_licence(name)
+    return names
+
+
+def licence_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--accept-licence NAME`: the user's own word, hence never a setting."""
+    return click.option(
+        "--accept-licence",
+        "accepted",
+        multiple=True,
+        metavar="NAME",
+        is_eager=True,
+        expose_value=False,
+        callback=_accept,
+        help="Use this reward or metric although its licence is not a permissive one. Can be repeated.",
+    )(command)
+
+
+def error_rate_option(**settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--max-error-rate SHARE`."""
+    return click.option(
+        "--max-error-rate",
+        type=click.FloatRange(0, 1),
+        metavar="SHARE",
+        help="Fail when more than this share of the pictures is unscored.",
+        **settings,
+    )
+
+
 def device_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--device` and `--dtype`; None where they are not given."""
     command = click.option("--dtype", type=click.Choice(DTYPES), help="Dtype of the frozen weights.")(command)

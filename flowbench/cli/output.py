@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from flowbench.errors import RewardError
 
 if TYPE_CHECKING:
     from flowbench.evals.tables import Table
 
 WIDTH = 160
 """Of a table that goes into a pipe or a file, where no terminal sets a limit."""
+MOST_UNSCORED = 0.1
+"""Default of `--max-error-rate` where scores are reported."""
 FORMATS = ("terminal", "markdown", "json", "csv")
 
 
@@ -31,6 +35,20 @@ def show_tables(tables: Sequence[Table], data: Any, *, style: str | None, out: s
     else:
         store.write_text(out, text)
         click.echo(f"wrote {out}")
+
+
+def refuse_unscored(what: str, summary: Mapping[str, Any], most: float) -> None:
+    """Raise RewardError when more than this share of an evaluation's pictures is unscored: its means then hold for
+    another set of pictures than they claim. Everything has been written by then."""
+    unscored, images = summary["unscored"], summary["images"]
+    if unscored <= most * images:
+        return
+    reasons = summary["unscored_reasons"]
+    often = max(reasons, key=reasons.__getitem__).rstrip(".")
+    raise RewardError(
+        f"{what}: {unscored} of {images} pictures are unscored, most often because {often}. What was scored is kept; "
+        "mend the cause and run the same command again, or allow it: --max-error-rate 1."
+    )
 
 
 def _as_text(tables: Sequence[Table], data: Any, style: str) -> str:

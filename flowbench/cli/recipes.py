@@ -20,6 +20,7 @@ FLAGS = {
     "device": "model.device",
     "dtype": "model.dtype",
     "prompts": "prompts.name",
+    "max_error_rate": "reward.max_error_rate",
     "steps": "steps",
     "seed": "seed",
     "out": "out",

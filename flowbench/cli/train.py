@@ -22,7 +22,7 @@ from flowbench.cli.launch import (
     launched,
     resumed_processes,
 )
-from flowbench.cli.options import device_options, plugin_option
+from flowbench.cli.options import device_options, error_rate_option, licence_option, plugin_option
 from flowbench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -44,8 +44,10 @@ if TYPE_CHECKING:
     "--processes", type=click.IntRange(1), metavar="N",
     help="Train on N processes. Default: one, but one per core for the built-in model on a CPU.",
 )  # fmt: skip
+@error_rate_option()
 @click.option("--print-config", is_flag=True, help="Print the resolved configuration and do nothing else.")
 @device_options
+@licence_option
 @plugin_option
 def train(
     arguments: tuple[str, ...],
@@ -88,7 +90,9 @@ def _config(
     recipe, overrides = split_arguments(arguments)
     if resume is None:
         return resolve(recipe, overrides, rewards=rewards, flags=flags)
-    settings = {"--reward": rewards or None} | {f"--{name}": value for name, value in flags.items() if name != "steps"}
+    settings = {"--reward": rewards or None} | {
+        f"--{name.replace('_', '-')}": value for name, value in flags.items() if name != "steps"
+    }
     refused = ([recipe] if recipe else []) + [name for name, value in settings.items() if value is not None]
     if refused:
         raise ConfigError(f"--resume goes on with the run's own settings: leave out {refused[0]}.")
@@ -121,8 +125,11 @@ def _run(config: TrainConfig, resume: bool, processes: int) -> None:
 
 
 def _resuming(folder: str) -> str:
-    """The command that goes on with a run, with its plugins: a configuration never causes code to be loaded."""
+    """The command that goes on with a run, with its plugins and accepted licences, which no configuration may hold."""
+    from flowbench.rewards.licences import accepted_licences
+
     plugins = click.get_current_context().params["plugins"]
-    words = ["train", *(word for path in plugins for word in ("--plugin", str(path))), "--resume", folder]
+    words = ["train", *(word for path in plugins for word in ("--plugin", str(path)))]
+    words += [word for name in accepted_licences() for word in ("--accept-licence", name)] + ["--resume", folder]
     own_torchrun = launched() and LAUNCHER not in os.environ
     return f"{'torchrun ... -m flowbench' if own_torchrun else 'flowbench'} {shlex.join(words)}"

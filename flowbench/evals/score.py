@@ -6,34 +6,15 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flowbench.errors import ConfigError
 from flowbench.evals.intervals import interval
 from flowbench.types import Sample, Score
 
-if TYPE_CHECKING:
-    from flowbench.rewards import Reward
-
 Record = dict[str, Any]
-"""One scored picture: prompt_id, index, seed, tag, prompt, image, value (None = unscored), parts, note."""
-
-
-def score_samples(reward: Reward, samples: Sequence[Sample]) -> list[Score]:
-    """One score per sample, from a reward built with `on_error="skip"`.
-
-    A reward that leaves a whole batch unscored may have stumbled over one picture of it: it is asked again picture by
-    picture, so that only that one stays unscored, with its reason. When the first, the middle and the last one fail
-    too, it is down (or fits none of them), and is not kept busy with the others.
-    """
-    scores = reward(samples)
-    if reward.per_group or len(samples) == 1 or any(score.is_scored for score in scores):
-        return scores
-    probes = dict.fromkeys((0, len(samples) // 2, len(samples) - 1))
-    again = {place: reward([samples[place]])[0] for place in probes}
-    if not any(score.is_scored for score in again.values()):
-        return scores
-    return [again[place] if place in again else reward([sample])[0] for place, sample in enumerate(samples)]
+"""One scored picture: prompt_id, index, seed, tag, prompt, image, value (None = unscored), parts, note, and
+details where there are any."""
 
 
 def to_record(sample: Sample, score: Score, *, index: int, image: str) -> Record:
@@ -48,6 +29,7 @@ def to_record(sample: Sample, score: Score, *, index: int, image: str) -> Record
         "value": score.value if score.is_scored else None,
         "parts": {name: float(part) for name, part in score.parts.items()},
         "note": score.note,
+        **({"details": score.details} if score.details else {}),
     }
 
 

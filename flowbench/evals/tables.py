@@ -23,6 +23,7 @@ DASH = "–"
 UNSEEN_MARK = "*"
 DIFFERS_MARK = "†"
 NAME_WIDTH = 30
+_ARROWS = {"higher": "↑", "lower": "↓", "none": ""}
 COLUMN_GAP = 3  # one blank on each side and one between
 
 
@@ -75,6 +76,24 @@ def summary_table(results: Results) -> Table:
     header = ("metric", "overall", *(f"{tag}{UNSEEN_MARK if tag in unseen else ''}" for tag in results.tags))
     notes = [_counts(results), *_unseen_notes(unseen), *_unscored_notes([results])]
     return Table(f"{results.summary['suite']}: {results.label}", header, rows, tuple(notes))
+
+
+def scores_table(title: str, scored: Sequence[Results]) -> Table:
+    """Several scorers of the same pictures: a line for each, since no two need share a unit."""
+    tags = list(dict.fromkeys(tag for each in scored for tag in each.tags))
+    rows = tuple(
+        (
+            f"{each.summary['suite']} {_ARROWS[each.summary['direction']]}".rstrip(),
+            each.summary["unit"],
+            bounded(each.interval("value")),
+            *(number(each.mean("value", tag)) for tag in tags),
+        )
+        for each in scored
+    )
+    counts = dict.fromkeys(f"{each.summary['prompts']} prompts, {each.summary['images']} pictures" for each in scored)
+    mean = f"; overall is the unweighted mean of {len(tags)} tags" if tags else ""
+    notes = [f"{'; '.join(counts)}{mean}; brackets: 95 % interval, bootstrap over prompts."]
+    return Table(title, ("scorer", "unit", "overall", *tags), rows, (*notes, *_unscored_lines(scored)))
 
 
 def to_rich(table: Table, width: int) -> RenderableType:
@@ -205,10 +224,27 @@ def _unseen_notes(unseen: Sequence[str]) -> list[str]:
     return [f"{UNSEEN_MARK} the training split holds the same prompts: evaluated on unseen seeds, not unseen prompts."]
 
 
+def _unscored_lines(scored: Sequence[Results]) -> list[str]:
+    return [
+        f"{each.summary['suite']}: {each.summary['unscored']} of {each.summary['images']} unscored "
+        f"({_reasons(each.summary)}), left out of its mean."
+        for each in scored
+        if each.summary["unscored"]
+    ]
+
+
+def _reasons(summary: dict[str, Any], most: int = 2) -> str:
+    """The most frequent reasons; one that names its prompt comes once for each prompt."""
+    reasons = summary["unscored_reasons"]
+    often = sorted(reasons, key=lambda reason: -reasons[reason])
+    more = [f"{len(often) - most} more reasons like these"] * (len(often) > most)
+    return "; ".join([*often[:most], *more])
+
+
 def _unscored_notes(results: Sequence[Results]) -> list[str]:
     return [
         f"{result.label}: {result.summary['unscored']} of {result.summary['images']} pictures unscored "
-        f"({'; '.join(result.summary['unscored_reasons'])}), left out of its means."
+        f"({_reasons(result.summary)}), left out of its means."
         for result in results
         if result.summary["unscored"]
     ]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import inspect
 import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from numbers import Real
 from typing import Any, Literal
 
@@ -12,6 +15,7 @@ from flowbench.errors import ConfigError, FlowbenchError, RewardError
 from flowbench.registry import did_you_mean
 from flowbench.rewards.card import Card
 from flowbench.rewards.catalog import registry
+from flowbench.rewards.licences import require_accepted
 from flowbench.types import RewardFunction, Sample, Score
 
 OnError = Literal["raise", "skip"]
@@ -21,8 +25,10 @@ class Reward:
     """A reward ready to score: `reward(samples) -> scores`, as many and in the same order.
 
     A `per_group` reward is called once for each prompt with all of that prompt's samples, so hand it whole groups.
-    An exception inside the reward's function becomes a RewardError (`on_error="raise"`), or unscored samples with the
-    reason (`"skip"`). A function that breaks the contract (wrong length, not a Score, an infinite value) always raises.
+    A call that fails (an exception, no answer within `timeout` seconds, another number of scores than of samples)
+    becomes a RewardError (`on_error="raise"`); with `"skip"` the samples are asked for one by one, so that only those
+    which fail alone stay unscored, with the reason. What is no score at all (not a Score, an infinite value) always
+    raises.
     """
 
     def __init__(
@@ -33,6 +39,7 @@ class Reward:
         card: Card,
         per_group: bool = False,
         on_error: OnError = "raise",
+        timeout: float | None = None,
     ):
         self.name = name
         self.card = card
@@ -40,6 +47,7 @@ class Reward:
         self.parts: dict[str, Reward] = {}
         self._function = function
         self._on_error = on_error
+        self._timeout = timeout
 
     def __call__(self, samples: Sequence[Sample]) -> list[Score]:
         scores: list[Score | None] = [None] * len(samples)
@@ -65,21 +73,59 @@ class Reward:
 
     def _score(self, samples: list[Sample]) -> list[Score]:
         try:
-            scores = self._function(samples)
+            scores = self._answer(samples)
         except Exception as error:
             reason = f"reward '{self.name}' failed: {type(error).__name__}: {error}"
             if self._on_error == "skip":
-                return [Score.unscored(reason)] * len(samples)
+                return self._ask_again(samples, reason)
             raise RewardError(
                 f"{reason.rstrip('.')}. Mend the cause, or set `on_error: skip` to leave such samples unscored."
             ) from error
+        return [self._checked(score) for score in scores]
+
+    def _ask_again(self, samples: list[Sample], reason: str) -> list[Score]:
+        """After a failed call: picture by picture, for one of them may be what it stumbled over.
+
+        When the first, the middle and the last one fail too, it is down (or fits none of them), and is not kept busy
+        with the others. A group reward needs its group, so there the whole prompt stays unscored.
+        """
+        if self.per_group or len(samples) == 1:
+            return [Score.unscored(reason)] * len(samples)
+        probes = dict.fromkeys((0, len(samples) // 2, len(samples) - 1))
+        again = {place: self._score([samples[place]])[0] for place in probes}
+        if not any(score.is_scored for score in again.values()):
+            return [Score.unscored(reason)] * len(samples)
+        return [again[place] if place in again else self._score([sample])[0] for place, sample in enumerate(samples)]
+
+    def _answer(self, samples: list[Sample]) -> Sequence[Score]:
+        """What the function returns, once it is known to belong to these samples. Any exception is a failed call."""
+        scores = self._function(samples) if self._timeout is None else self._answer_in_time(samples, self._timeout)
         if not isinstance(scores, Sequence) or len(scores) != len(samples):
             got = f"{len(scores)} scores" if isinstance(scores, Sequence) else type(scores).__name__
-            raise RewardError(
-                f"reward '{self.name}' got {len(samples)} samples and returned {got}. "
-                "Return a list with one Score for each sample, in the same order."
+            raise ValueError(
+                f"it got {len(samples)} samples and returned {got}, where a list with one Score for each sample, in "
+                "the same order, belongs"
             )
-        return [self._checked(score) for score in scores]
+        return scores
+
+    def _answer_in_time(self, samples: list[Sample], seconds: float) -> Any:
+        """The function's answer; TimeoutError when it takes longer. A call that hangs is left to its own thread, which
+        ends with the process: Python cannot stop it."""
+        answer: Future[Any] = Future()
+
+        def call() -> None:
+            try:
+                answer.set_result(self._function(samples))
+            except BaseException as error:
+                answer.set_exception(error)
+
+        threading.Thread(target=call, name=f"reward {self.name}", daemon=True).start()
+        try:
+            return answer.result(seconds)
+        except FutureTimeout:
+            if answer.done():  # its own TimeoutError, a network's for example
+                raise
+            raise TimeoutError(f"no answer for {len(samples)} samples within {seconds:g} s") from None
 
     def _checked(self, score: Any) -> Score:
         """The same score with plain floats (they go into JSON); an unscored one always has a reason."""
@@ -93,7 +139,7 @@ class Reward:
         if math.isnan(value) and not note:
             note = f"reward '{self.name}' gave NaN and no reason"
         parts = {key: self._number(part, f"the part '{key}'") for key, part in score.parts.items()}
-        return Score(value, parts, note)
+        return Score(value, parts, note, score.details)
 
     def _number(self, value: Any, what: str) -> float:
         if not isinstance(value, Real) or math.isinf(value):
@@ -105,10 +151,20 @@ class Reward:
 
 
 def build_one(
-    name: str, *, vocabulary: str | None = None, options: Mapping[str, Any] | None = None, on_error: OnError = "raise"
+    name: str,
+    *,
+    vocabulary: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    on_error: OnError = "raise",
+    timeout: float | None = None,
 ) -> Reward:
-    """Build one registered reward. Raises UnknownName, ConfigError (bad options) or RewardError (all else)."""
+    """Build one registered reward.
+
+    Raises UnknownName, ConfigError (bad options), LicenceError (terms to accept first) or RewardError (all else).
+    """
     factory = registry.get(name)
+    card = registry.card(name) or Card(name, summary=(inspect.getdoc(factory) or "").partition("\n")[0])
+    require_accepted(card)
     settings = settings_of(name, factory, vocabulary, options or {})
     try:
         function = factory(**settings)
@@ -124,8 +180,7 @@ def build_one(
             "A reward is a factory that returns the function which scores a list of samples."
         )
     per_group = bool(getattr(function, "per_group", False) or getattr(factory, "per_group", False))
-    card = registry.card(name) or Card(name, summary=(inspect.getdoc(factory) or "").partition("\n")[0])
-    return Reward(name, function, card=card, per_group=per_group, on_error=on_error)
+    return Reward(name, function, card=card, per_group=per_group, on_error=on_error, timeout=timeout)
 
 
 def settings_of(

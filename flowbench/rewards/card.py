@@ -1,18 +1,24 @@
-"""What a reader must know of a reward before comparing two of its numbers."""
+"""What a reader must know of a reward or metric before comparing two of its numbers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
+Terms = Literal["permissive", "non-commercial", "copyleft", "unknown"]
+
 
 @dataclass(frozen=True)
 class Card:
-    """The facts of one reward, printed beside its numbers.
+    """The facts of one reward or metric, printed beside its numbers.
 
-    `low` and `high` bound the value in `unit` (None: no bound); `direction` says which end is better. `rl_scale` is the
-    factor that published training code puts on the value (1/26 for PickScore, for example); the reported value is
-    never scaled by it. `needs` names the weights to download. `reference` is a published number to check against.
+    `low` and `high` bound the value in `unit` (None: no bound); `direction` says which end is better ("none": neither,
+    it only describes). `rl_scale` and `rl_shift` are the affine map that published training code puts on the value,
+    value x scale + shift (1/26 for PickScore, for example); the reported value is never changed by it. `backbone`,
+    `revision` and `preprocessing` say what looks at the picture and how it is brought into shape: another one gives
+    other numbers. `needs` names the weights to fetch (`flowbench assets list`). `licence` is that of code and weights,
+    `terms` what it asks of a user: a scorer of non-commercial or copyleft terms runs only after `--accept-licence`.
+    `reference` is a published number to check against.
     """
 
     name: str
@@ -20,9 +26,18 @@ class Card:
     unit: str = ""
     low: float | None = None
     high: float | None = None
-    direction: Literal["higher", "lower"] = "higher"
+    direction: Literal["higher", "lower", "none"] = "higher"
     source: str = ""
     licence: str = ""
+    terms: Terms = "permissive"
     rl_scale: float = 1.0
+    rl_shift: float = 0.0
+    backbone: str = ""
+    revision: str = ""
+    preprocessing: str = ""
     needs: tuple[str, ...] = ()
     reference: str = ""
+
+    def for_training(self, value: float) -> float:
+        """The value as published training code uses it."""
+        return value * self.rl_scale + self.rl_shift

@@ -6,13 +6,11 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 
-from flowbench.config import ObjectiveConfig, RolloutConfig
+from flowbench.config import ObjectiveConfig, RewardConfig, RolloutConfig
 from flowbench.errors import RewardError
-from flowbench.evals.score import score_samples
 from flowbench.rewards.base import Reward
 from flowbench.trainer.advantages import group_advantages
 from flowbench.trainer.processes import Processes
@@ -24,14 +22,12 @@ from flowbench.types import Sample, Score
 class Scorer:
     """Scores groups in the order in which they come, in one thread beside the sampling."""
 
-    def __init__(self, reward: Reward, *, skip: bool = False):
-        """With `skip` (`on_error: skip`), only the pictures over which the reward stumbles stay unscored."""
+    def __init__(self, reward: Reward):
         self._reward = reward
-        self._score = partial(score_samples, reward) if skip else reward
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reward")
 
     def submit(self, samples: list[Sample]) -> Future[list[Score]]:
-        return self._thread.submit(self._score, samples)
+        return self._thread.submit(self._reward, samples)
 
     def __enter__(self) -> Scorer:
         return self
@@ -63,14 +59,21 @@ def gather(rollout: Rollout, config: RolloutConfig, processes: Processes) -> Sco
     return Scored(values.masked_fill(unscored > 0, math.nan), scores)
 
 
-def refuse_unscored(scored: Scored) -> None:
-    """Raise RewardError with the first reason when not one picture of a whole training step was scored."""
-    if scored.rewards.isnan().all():
-        notes = [score.note.rstrip(".") for scores in scored.scores for score in scores]
-        raise RewardError(
-            f"not one picture of this step was scored: {notes[0] if notes else 'no reason given'}. "
-            "Choose a reward that fits the prompts, or set `on_error: skip` to wait for one that fails."
-        )
+def refuse_unscored(scored: Scored, config: RewardConfig) -> None:
+    """Raise RewardError with the first reason when more than `max_error_rate` of a step's pictures are unscored, or,
+    under `on_error: raise`, when all of them are."""
+    unscored = scored.rewards.isnan()
+    rate = float(unscored.double().mean())
+    if rate <= config.max_error_rate and (config.on_error == "skip" or rate < 1):
+        return
+    notes = [score.note.rstrip(".") for scores in scored.scores for score in scores if not score.is_scored]
+    many = "not one picture of this step was scored"
+    if rate < 1:
+        many = f"{int(unscored.sum())} of {unscored.numel()} pictures of this step are unscored"
+    raise RewardError(
+        f"{many}: {notes[0] if notes else 'another process has the reason'}. Choose a reward that fits the prompts; for "
+        "one that fails now and then set `reward.on_error=skip`, and raise `reward.max_error_rate` where it is set."
+    )
 
 
 def to_batches(trajectories: Sequence[Trajectory], rewards: torch.Tensor, objective: ObjectiveConfig) -> list[Batch]:

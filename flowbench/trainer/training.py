@@ -63,8 +63,7 @@ def _take(run: _Run, step: int) -> tuple[dict[str, float], dict[str, float]]:
     rollout = collect(run.model, groups, config.rollout, run.scorer.submit)
     sampled = time.monotonic()
     scored = scoring.gather(rollout, config.rollout, run.processes)
-    if config.reward.on_error == "raise":
-        scoring.refuse_unscored(scored)
+    scoring.refuse_unscored(scored, config.reward)
     waited = time.monotonic()
     batches = scoring.to_batches(rollout.trajectories, scored.rewards, config.objective)
     lr = scheduled_lr(config.optimizer, step, config.steps)
@@ -146,9 +145,10 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
         first = checkpoint.restore(newest, learner) if newest else 0
         reward = rewards.build(
             config.reward.name, vocabulary=_vocabulary(config, model),
-            options=config.reward.options, on_error=config.reward.on_error,
+            options=config.reward.options, combine=config.reward.combine, on_error=config.reward.on_error,
+            timeout=config.reward.timeout,
         )  # fmt: skip
-        scorer = stack.enter_context(Scorer(reward, skip=config.reward.on_error == "skip"))
+        scorer = stack.enter_context(Scorer(reward))
         tracker = Tracker(folder, first, config.steps) if processes.is_main else NullTracker()
         stack.callback(tracker.close)
         check_policy(model, sampler.at(first)[0], config.rollout)

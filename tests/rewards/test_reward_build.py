@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import time
 
 import numpy
 import pytest
 from PIL import Image
+from scipy import stats
 
 from flowbench import rewards
-from flowbench.errors import ConfigError, NameTaken, RewardError, UnknownName
+from flowbench.errors import ConfigError, LicenceError, NameTaken, RewardError, UnknownName
+from flowbench.rewards import licences
+from flowbench.rewards.combine import ranks, zscores
 from flowbench.types import Prompt, Sample, Score
 
 
@@ -83,7 +87,7 @@ def test_a_failing_reward_is_named_or_skipped(by_seed):
     with pytest.raises(RewardError, match="reward 'by_seed' failed: ValueError: thirteen"):
         rewards.build("by_seed")(samples(1, 13))
     scores = rewards.build("by_seed", on_error="skip")(samples(1, 13))
-    assert [score.is_scored for score in scores] == [False, False]
+    assert [score.value for score in scores[:1]] == [1.0] and not scores[1].is_scored
     assert "ValueError: thirteen" in scores[1].note
     with pytest.raises(ConfigError, match="on_error is 'ignore'"):
         rewards.build("by_seed", on_error="ignore")
@@ -92,8 +96,6 @@ def test_a_failing_reward_is_named_or_skipped(by_seed):
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        ([Score(1.0)], "got 2 samples and returned 1 scores"),
-        (None, "returned NoneType"),
         ([1.0, 2.0], "returned a float where a flowbench.Score belongs"),
         ([Score(1.0), Score(math.inf)], "returned a value of inf"),
         ([Score(1.0), Score("2")], "returned a value of '2'"),
@@ -105,6 +107,47 @@ def test_a_broken_contract_always_raises(keep_registry, returned, message, on_er
     rewards.register("broken")(lambda: lambda batch: returned)
     with pytest.raises(RewardError, match=f"reward 'broken'.*{message}"):
         rewards.build("broken", on_error=on_error)(samples(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [([Score(1.0)] * 3, "got 2 samples and returned 3 scores"), (None, "got 2 samples and returned NoneType")],
+)
+def test_another_number_of_scores_is_a_failed_call(keep_registry, returned, message):
+    rewards.register("short")(lambda: lambda batch: returned)
+    with pytest.raises(RewardError, match=f"reward 'short' failed.*{message}"):
+        rewards.build("short")(samples(0, 1))
+    scores = rewards.build("short", on_error="skip")(samples(0, 1))
+    assert [score.is_scored for score in scores] == [False, False]
+    assert message in scores[0].note
+
+
+def test_a_call_that_takes_too_long_has_failed(keep_registry):
+    def factory():
+        def score(batch):
+            if any(sample.seed == 13 for sample in batch):
+                time.sleep(30)
+            return [Score(float(sample.seed)) for sample in batch]
+
+        return score
+
+    rewards.register("slow")(factory)
+    assert [score.value for score in rewards.build("slow", timeout=5)(samples(1, 2))] == [1.0, 2.0]
+    started = time.monotonic()
+    with pytest.raises(RewardError, match=r"'slow' failed: TimeoutError: no answer for 2 samples within 0\.1 s"):
+        rewards.build("slow", timeout=0.1)(samples(1, 13))
+    kept, hung = rewards.build("slow", timeout=0.1, on_error="skip")(samples(1, 13))
+    assert kept.value == 1.0 and "no answer for 1 samples within 0.1 s" in hung.note
+    assert time.monotonic() - started < 5
+
+
+def test_an_error_in_time_keeps_its_own_words(keep_registry):
+    def network(batch):
+        raise TimeoutError("the server did not answer")
+
+    rewards.register("remote")(lambda: network)
+    with pytest.raises(RewardError, match="TimeoutError: the server did not answer"):
+        rewards.build("remote", timeout=5)(samples(1))
 
 
 def test_scores_come_back_as_plain_floats_and_a_bare_nan_gets_a_reason(keep_registry):
@@ -198,6 +241,66 @@ def test_a_sum_with_a_group_part_wants_whole_groups(keep_registry):
     reward = rewards.build({"size": 1.0, "jpeg": 0})
     assert reward.per_group
     assert [score.value for score in reward(samples(0, 1, prompt="a") + samples(0, prompt="b"))] == [2.0, 2.0, 1.0]
+
+
+def test_zscore_and_rank_compare_within_a_prompt(by_seed, keep_registry):
+    """Prompt a: seeds 1, 3, 8 (mean 4, deviation sqrt(26/3)); prompt b: 5, 5. The constant has nothing to say."""
+    rewards.register("constant")(lambda: lambda batch: [Score(10.0)] * len(batch))
+    mixed = [*samples(1, 3, prompt="a"), *samples(5, 5, prompt="b"), *samples(8, prompt="a")]
+    deviation = math.sqrt(26 / 3)
+    spec = {"by_seed": 2.0, "constant": 1.0}
+    zscore = rewards.build(spec, combine="zscore")
+    assert zscore.per_group
+    values = [score.value for score in zscore(mixed)]
+    assert values == pytest.approx([-6 / deviation, -2 / deviation, 0, 0, 8 / deviation])
+    assert [score.parts["by_seed"] for score in zscore(mixed)] == [1.0, 3.0, 5.0, 5.0, 8.0]
+    # ranks 0, .5, 1 within a; .5 for equals; weights 2 and 1
+    ranked = rewards.build(spec, combine="rank")(mixed)
+    assert [score.value for score in ranked] == [0.5, 1.5, 1.5, 1.5, 2.5]
+
+
+def test_an_unscored_picture_takes_no_part_in_the_others_zscores(by_seed):
+    scores = rewards.build({"by_seed": 1.0}, combine="zscore")(samples(1, -1, 3))
+    assert [score.value for score in scores[::2]] == [-1.0, 1.0]
+    assert not scores[1].is_scored and scores[1].note == "by_seed: negative"
+
+
+def test_scaled_uses_what_published_training_puts_on_a_value(keep_registry):
+    card = rewards.Card("celsius", rl_scale=1 / 50, rl_shift=-0.5)
+    rewards.register("celsius", card=card)(lambda: lambda batch: [Score(100.0)] * len(batch))
+    (score,) = rewards.build({"celsius": 2.0}, combine="scaled")(samples(0))
+    assert score.value == pytest.approx(2 * (100 / 50 - 0.5))
+    assert score.parts["celsius"] == 100.0
+
+
+@pytest.mark.parametrize("values", [[3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0, 6.0], [0.1] * 4, [7.0]])
+def test_zscores_and_ranks_against_scipy(values):
+    expected = stats.zscore(values) if len(set(values)) > 1 else numpy.zeros(len(values))
+    assert zscores(values) == pytest.approx(expected)
+    places = (stats.rankdata(values) - 1) / (len(values) - 1) if len(values) > 1 else [0.5]
+    assert ranks(values) == pytest.approx(places)
+    with_gap = [math.nan, *values]
+    assert zscores(with_gap)[1:] == zscores(values) and math.isnan(zscores(with_gap)[0])
+    assert ranks(with_gap)[1:] == ranks(values) and math.isnan(ranks(with_gap)[0])
+
+
+def test_an_unknown_way_to_combine_is_refused():
+    with pytest.raises(ConfigError, match="combine is 'mean'. Use one of: raw, scaled, zscore, rank"):
+        rewards.build({"jpeg": 1.0}, combine="mean")
+
+
+@pytest.mark.parametrize(("terms", "words"), [("non-commercial", "forbids commercial use"), ("copyleft", "same lic")])
+def test_restricting_licences_need_the_users_word(keep_registry, monkeypatch, terms, words):
+    monkeypatch.setattr(licences, "_accepted", set())
+    card = rewards.Card("gated", licence="Some licence 1.0", terms=terms)
+    rewards.register("gated", card=card)(lambda: lambda batch: [Score(1.0)] * len(batch))
+    with pytest.raises(LicenceError, match=rf"'gated' \(Some licence 1.0\) .*{words}.*--accept-licence gated"):
+        rewards.build({"jpeg": 1.0, "gated": 0})
+    monkeypatch.setenv("FLOWBENCH_ACCEPT_LICENCES", "other, gated")
+    assert rewards.build("gated")(samples(0))[0].value == 1.0
+    monkeypatch.delenv("FLOWBENCH_ACCEPT_LICENCES")
+    rewards.accept_licence("gated")
+    assert rewards.build("gated")(samples(0))[0].value == 1.0
 
 
 @pytest.mark.parametrize("weights", [{}, {"jpeg": 0}, {"jpeg": math.nan}, {"jpeg": "1"}, {"jpeg": True}])

@@ -1,4 +1,4 @@
-"""What is asked again when a reward leaves a whole batch unscored."""
+"""What is asked again when a reward fails on a whole batch (`on_error: skip`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from flowbench import rewards
-from flowbench.evals.score import score_samples
 from flowbench.types import Prompt, Sample, Score
 
 
@@ -27,7 +26,7 @@ def ask():
 
         reward = rewards.Reward("fragile", score, card=rewards.Card("fragile"), on_error="skip")
         samples = [Sample(Prompt("p", "a thing"), Image.new("RGB", (4, 4)), seed) for seed in range(size)]
-        return [score.value for score in score_samples(reward, samples)], calls
+        return [score.value for score in reward(samples)], calls
 
     return asked
 

@@ -1,0 +1,127 @@
+"""`flowbench score`: pictures that are there, any rewards, records, tables, resuming, comparing."""
+
+from __future__ import annotations
+
+import json
+
+import numpy
+import pytest
+from PIL import Image
+
+from flowbench import rewards, store
+from flowbench.rewards import registry
+from flowbench.shapes import grammar, world
+from flowbench.types import Sample, Score
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    """GenEval's layout: 24 prompts of the built-in world, two pictures each, rendered right but for the last 8."""
+    rng = numpy.random.default_rng(0)
+    prompts = [prompt for prompt in grammar.prompts("test")][::9][:24]
+    for number, prompt in enumerate(prompts):
+        folder = tmp_path / "made" / f"{number:05d}"
+        (folder / "samples").mkdir(parents=True)
+        (folder / "metadata.jsonl").write_text(json.dumps({**prompt.metadata, "tag": prompt.tag, "prompt": prompt.text}))
+        for k in range(2):
+            scene = world.sample_scene(prompt.metadata, rng) if number < 16 else []
+            world.render(scene).save(folder / "samples" / f"{k:04d}.png")
+    return tmp_path / "made"
+
+
+@pytest.fixture
+def spoiled():
+    """A reward that fails on some pictures, until it is mended."""
+    state = {"broken": True, "asked": 0}
+
+    def score(batch):
+        state["asked"] += len(batch)
+        if state["broken"] and any(sample.prompt.id > "00019" for sample in batch):
+            raise ConnectionError("no answer")
+        return [Score(0.5) for _ in batch]
+
+    registry.add("spoiled", lambda: score, card=rewards.Card("spoiled", unit="halves"))
+    yield state
+    registry._targets.pop("spoiled"), registry._cards.pop("spoiled")
+
+
+def only(folder, pattern):
+    (found,) = folder.glob(pattern)
+    return found
+
+
+def test_genevals_layout_gets_the_same_scores_as_the_reward_itself(flowbench, drawn, tmp_path):
+    out = tmp_path / "out"
+    words = ("score", drawn, "--reward", "geneval_official,jpeg", "--vocabulary", "shapes", "--out", out)
+    result = flowbench(*words, "--format", "json")
+    assert result.exit_code == 0, result.output
+    official, jpeg = json.loads(result.stdout)
+    # 16 of 24 prompts are drawn right; the mean of the tags' means weighs them otherwise
+    assert official["images"] == 48 and official["unscored"] == 0
+    records = store.read_jsonl(only(out, "eval/geneval_official-*/records.jsonl"))
+    assert sum(record["value"] for record in records) == 32
+    reward = rewards.build("geneval_official", vocabulary="shapes")
+    for record in records[::7]:
+        sample = Sample(
+            next(p for p in [*grammar.prompts("test")] if p.text == record["prompt"]),
+            Image.open(drawn / record["image"]).convert("RGB"),
+        )
+        assert reward([sample])[0].value == record["value"]
+    assert jpeg["unit"] == "kB" and jpeg["metrics"]["value"]["overall"]["mean"] < 0
+    table = flowbench(*words).stdout
+    assert "geneval_official ↑" in table and "correct pictures" in table and "kB" in table
+
+
+def test_what_was_scored_is_not_scored_again_and_failures_are(flowbench, drawn, tmp_path, spoiled):
+    words = ("score", drawn, "--reward", "spoiled", "--out", tmp_path / "out", "--batch-size", "4")
+    failed = flowbench(*words)
+    assert failed.exit_code == 2
+    assert "spoiled: 8 of 48 pictures are unscored, most often because reward 'spoiled' failed" in failed.stderr
+    records = store.read_jsonl(only(tmp_path / "out", "eval/spoiled-*/records.jsonl"))
+    assert [record["value"] for record in records] == [0.5] * 40 + [None] * 8
+    assert flowbench(*words, "--max-error-rate", "0.2").exit_code == 0
+    spoiled |= {"broken": False, "asked": 0}
+    assert flowbench(*words).exit_code == 0
+    assert spoiled["asked"] == 8
+    spoiled["asked"] = 0
+    assert flowbench(*words).exit_code == 0
+    assert spoiled["asked"] == 0
+
+
+def test_two_folders_of_pictures_can_be_compared(flowbench, drawn, tmp_path):
+    common = ("--reward", "geneval", "--vocabulary", "shapes")
+    flowbench("score", drawn, *common, "--out", tmp_path / "a")
+    rng = numpy.random.default_rng(1)
+    for number, prompt in enumerate([*grammar.prompts("test")][::9][:24]):
+        if number >= 16:
+            for k in range(2):
+                world.render(world.sample_scene(prompt.metadata, rng)).save(drawn / f"{number:05d}/samples/{k:04d}.png")
+    flowbench("score", drawn, *common, "--out", tmp_path / "b")
+    result = flowbench("compare", tmp_path / "b", tmp_path / "a", "--metric", "official", "--format", "json")
+    assert result.exit_code == 0, result.output
+    overall = json.loads(result.stdout)[0]
+    assert overall["candidate"] == 1.0 and overall["paired"]["difference"] > 0.2 and overall["paired"]["p"] < 0.05
+
+
+def test_options_of_a_reward_follow_by_name(flowbench, drawn, tmp_path):
+    words = ("score", drawn, "--reward", "jpeg", "--out", tmp_path / "out", "--format", "json")
+    small, large = (json.loads(flowbench(*words, *more).stdout)[0] for more in ((), ("jpeg.larger=true",)))
+    assert small["metrics"]["value"]["overall"]["mean"] == -large["metrics"]["value"]["overall"]["mean"]
+    assert len(list((tmp_path / "out" / "eval").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--reward", "jpg"], "Did you mean 'jpeg'?"),
+        (["--reward", ","], "--reward names no reward"),
+        (["--reward", "jpeg", "larger=true"], "write NAME.OPTION=VALUE"),
+        (["--reward", "jpeg", "jpeg.lager=true"], "Did you mean 'larger'?"),
+        (["--reward", "jpeg", "geneval.x=1"], "reward 'geneval', which is not in use"),
+        (["--reward", "jpeg", "--prompts", "nowhere.txt"], "nowhere.txt: there is no such file"),
+    ],
+)
+def test_mistakes_are_one_sentence(flowbench, drawn, words, message):
+    result = flowbench("score", drawn, *words)
+    assert result.exit_code == 2
+    assert message in result.stderr and result.stderr.count("\n") == 1
