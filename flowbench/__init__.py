@@ -16,7 +16,7 @@ _LAZY = {
     "load_model": "flowbench.models:load_model",
     "train": "flowbench.trainer:train",
 }
-_PARTS = ("benchmarks", "evals", "models", "prompts", "rewards", "sampling", "trainer")
+_PARTS = ("assets", "benchmarks", "evals", "metrics", "models", "prompts", "rewards", "sampling", "testing", "trainer")
 __all__ = ["Detection", "FlowbenchError", "Prompt", "Sample", "Score", "__version__", "evaluate", "load_model", "train"]
 
 if TYPE_CHECKING:

@@ -1,0 +1,57 @@
+"""Weights that rewards and metrics need: where they come from, under which licence, and where they lie here."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_LAZY = {
+    "ASSETS": "flowbench.assets.manifest",
+    "Asset": "flowbench.assets.manifest",
+    "AssetFile": "flowbench.assets.manifest",
+    "Check": "flowbench.assets.digests",
+    "MMENGINE_STUBS": "flowbench.assets.checkpoints",
+    "convert": "flowbench.assets.conversion",
+    "find": "flowbench.assets.manifest",
+    "folder": "flowbench.assets.store",
+    "held": "flowbench.assets.places",
+    "place": "flowbench.assets.places",
+    "pull": "flowbench.assets.store",
+    "read_checkpoint": "flowbench.assets.checkpoints",
+    "verify": "flowbench.assets.checks",
+}
+"""No module bears the name of a function here: once imported, it would take the function's place."""
+__all__ = [  # noqa: RUF022 - as Python sorts
+    "ASSETS",
+    "Asset",
+    "AssetFile",
+    "Check",
+    "MMENGINE_STUBS",
+    "convert",
+    "find",
+    "folder",
+    "held",
+    "place",
+    "pull",
+    "read_checkpoint",
+    "verify",
+]
+
+if TYPE_CHECKING:
+    from flowbench.assets.checkpoints import MMENGINE_STUBS, read_checkpoint
+    from flowbench.assets.checks import verify
+    from flowbench.assets.conversion import convert
+    from flowbench.assets.digests import Check
+    from flowbench.assets.manifest import ASSETS, Asset, AssetFile, find
+    from flowbench.assets.places import held, place
+    from flowbench.assets.store import folder, pull
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'flowbench.assets' has no attribute '{name}'")
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

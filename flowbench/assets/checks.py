@@ -1,0 +1,37 @@
+"""Whether weights on this machine are still what their publishers, or our first look at them, said they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flowbench.assets.digests import Check, check_file, recorded
+from flowbench.assets.manifest import Asset, find
+from flowbench.assets.places import held, sources
+
+
+def verify(name: str) -> list[Check]:
+    """One check per file of an asset: those that are loaded, then what they were converted from. Uses no network.
+
+    Raises UnknownName, and AssetError where FLOWBENCH_ASSETS names no folder.
+    """
+    asset = find(name)
+    folder = held(name)
+    if folder is None:
+        return [Check(file, "missing", "not on this machine") for file in asset.needed]
+    if not asset.converter:
+        return _as_published(asset, folder)
+    source = sources(asset)  # not needed any more, so it may be gone
+    converted = [_as_converted(asset, folder, file) for file in asset.converted]
+    return converted + (_as_published(asset, source) if source else [])
+
+
+def _as_published(asset: Asset, folder: Path) -> list[Check]:
+    return [check_file(folder, file.path, file.sha256, file.size) for file in asset.files]
+
+
+def _as_converted(asset: Asset, folder: Path, file: str) -> Check:
+    check = check_file(folder, file)
+    origin = recorded(folder).get(file, {}).get("made_from_sha256", "")
+    if origin and not origin.startswith(asset.files[0].sha256):
+        return check._replace(detail=f"{check.detail}; made from another file than the published one")
+    return check
