@@ -7,7 +7,7 @@ FlowbenchError            exit code 2: the user can mend it; the message says wh
 ├── MissingFile           a path that is not there
 ├── ModelError            a model or adapter that cannot be loaded
 ├── AssetError            weights that are missing, damaged or cannot be fetched
-├── RewardError           a reward that cannot be built, or that failed under `on_error: raise`
+├── RewardError           a reward or metric that cannot be built, or that failed under `on_error: raise`
 ├── LicenceError          a scorer whose licence the user has to accept first
 ├── RunError              a run folder in the wrong state (locked, foreign, incomplete)
 ├── CardMismatch          two evaluations whose settings do not allow a comparison
@@ -48,7 +48,7 @@ class AssetError(FlowbenchError):
 
 
 class RewardError(FlowbenchError):
-    """A reward that cannot be built, or that failed under `on_error: raise`."""
+    """A reward or metric that cannot be built, or that failed under `on_error: raise`."""
 
 
 class LicenceError(FlowbenchError):

@@ -1,4 +1,4 @@
-"""Score pictures that are there already: no model, no generation, the same rewards, records and intervals."""
+"""Score and measure pictures that are there already: no model, no generation, the same rewards and records."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from flowbench import store
 from flowbench.benchmarks.given import Given, pictures_digest
 from flowbench.evals.score import Record, is_scored, summarise, to_record, unscored_reasons
 from flowbench.prompts import prompts_digest
-from flowbench.types import Prompt
+from flowbench.types import Prompt, Sample
 
 if TYPE_CHECKING:
+    from flowbench.metrics import Measured
     from flowbench.rewards import Card, Reward
 
 Progress = Callable[[int, int], None]
@@ -39,8 +40,9 @@ def score_pictures(
     from flowbench import rewards
 
     options = dict(options or {})
-    card = build_card(given, _scorer(reward, options, vocabulary))
-    folder = Path(out) / "eval" / f"{store.slug(reward)}-{store.digest(_kept(card))[:10]}"
+    code = rewards.plugin_code(reward)
+    card = build_card(given, _scorer(rewards.registry.card(reward), reward, options, vocabulary=vocabulary or "", code=code))
+    folder = _folder(out, reward, card)
     with store.locked(folder):
         store.write_json(folder / "card.json", card)
         built = rewards.build(reward, vocabulary=vocabulary, options={reward: options}, on_error="skip")
@@ -49,6 +51,39 @@ def score_pictures(
         finally:
             built.close()
         store.write_json(folder / "summary.json", build_summary(built.card, records, label, card))
+    return folder
+
+
+def measure_pictures(
+    given: Sequence[Given],
+    metric: str,
+    *,
+    out: str | Path,
+    label: str,
+    options: Mapping[str, Any] | None = None,
+    reference: Sequence[Given] | None = None,
+) -> Path:
+    """Measure the pictures with one metric and return the folder `<out>/eval/<metric>-<key>/`, as `score_pictures` does.
+
+    `reference`: the pictures that metrics of level "set" compare with. A record is one picture, one prompt or, at level
+    "set", all of them. What has been measured whole is not measured again. Raises what `metrics.build` raises,
+    ConfigError without a reference that is needed, and RunError for a broken picture.
+    """
+    from flowbench import metrics
+
+    options = dict(options or {})
+    compared = {"reference": pictures_digest(reference)} if reference is not None else {}
+    card = build_card(given, _scorer(metrics.registry.card(metric), metric, options, **compared))
+    folder = _folder(out, metric, card)
+    with store.locked(folder):
+        if not _is_whole(folder):
+            built = metrics.build(metric, options=options, on_error="skip")
+            others = [each.load().image for each in reference] if reference is not None else None
+            measured = built([each.load() for each in given], others)
+            records = [_measured_record(each, given) for each in measured]
+            store.write_text(folder / "records.jsonl", "".join(store.to_json(record) + "\n" for record in records))
+            store.write_json(folder / "card.json", card)
+            store.write_json(folder / "summary.json", build_summary(built.card, records, label, card))
     return folder
 
 
@@ -61,6 +96,7 @@ def build_card(given: Sequence[Given], scorer: Mapping[str, Any]) -> dict[str, d
             "suite": scorer["reward"],
             "prompts": prompts_digest(prompts),
             "num_prompts": len(prompts),
+            "num_images": len(given),
             "images_per_prompt": len(given) / len(prompts),
             "scorer": dict(scorer),
         },
@@ -128,20 +164,33 @@ def _prompts(given: Sequence[Given]) -> list[Prompt]:
     return list({each.prompt.id: each.prompt for each in given}.values())
 
 
-def _scorer(reward: str, options: Mapping[str, Any], vocabulary: str | None) -> dict[str, Any]:
-    from flowbench import rewards
+def _measured_record(measured: Measured, given: Sequence[Given]) -> Record:
+    """The record of a picture, of a prompt, or of all pictures."""
+    if measured.index is not None:
+        each = given[measured.index]
+        sample, index, image = Sample(each.prompt, None, each.seed), each.index, each.name  # type: ignore[arg-type]
+    else:
+        prompt = next((each.prompt for each in given if each.prompt.id == measured.prompt_id), Prompt("all pictures", ""))
+        sample, index, image = Sample(prompt, None), 0, ""  # type: ignore[arg-type]
+    return to_record(sample, measured.score, index=index, image=image)
 
-    card = rewards.registry.card(reward)
-    code = rewards.plugin_code(reward)
+
+def _is_whole(folder: Path) -> bool:
+    path = folder / "summary.json"
+    return path.is_file() and store.read_json(path)["unscored"] == 0
+
+
+def _folder(out: str | Path, name: str, card: Mapping[str, Mapping[str, Any]]) -> Path:
+    """Its name is a hash of all of the card but what is only noted."""
+    kept = {part: card[part] for part in ("subject", "must_agree", "declared")}
+    return Path(out) / "eval" / f"{store.slug(name)}-{store.digest(kept)[:10]}"
+
+
+def _scorer(card: Card | None, name: str, options: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """Who scores. Device and batch size change no more than a last digit, so they may differ."""
     return {
-        "reward": reward,
+        "reward": name,
         "options": {key: value for key, value in options.items() if key not in ("device", "batch_size")},
-        "vocabulary": vocabulary or "",
         "weights": list(card.needs) if card is not None else [],
-        **({"code": code} if code else {}),
+        **{key: value for key, value in more.items() if value},
     }
-
-
-def _kept(card: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What names the folder: all but what is only noted."""
-    return {part: card[part] for part in ("subject", "must_agree", "declared")}

@@ -15,7 +15,7 @@ COMMANDS = {
     "leaderboard": ("flowbench.cli.leaderboard:leaderboard", "Rank evaluations and their gains over the base model."),
     "report": ("flowbench.cli.report:report", "Write a run's report.html."),
     "doctor": ("flowbench.cli.doctor:doctor", "Check that a setup is sound."),
-    "list": ("flowbench.cli.catalog:list_names", "List rewards, suites, prompts, recipes or models."),
+    "list": ("flowbench.cli.catalog:list_names", "List rewards, metrics, suites, prompts, recipes or models."),
     "show": ("flowbench.cli.catalog:show", "Show what stands behind a name."),
     "assets": ("flowbench.cli.assets:assets", "List, pull, verify, locate and convert weights."),
     "version": ("flowbench.cli.version:version", "Print the versions of flowbench and of what it stands on."),

@@ -5,25 +5,28 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from flowbench.cli.options import plugin_option
 from flowbench.errors import ConfigError, UnknownName
 
-KINDS = ("rewards", "suites", "prompts", "recipes", "models")
+if TYPE_CHECKING:
+    from flowbench.registry import Registry
+
+KINDS = ("rewards", "metrics", "suites", "prompts", "recipes", "models")
 
 
 @click.command(name="list")
 @click.argument("kind", type=click.Choice(KINDS), metavar="KIND")
 @plugin_option
 def list_names(kind: str, plugins: tuple[str, ...]) -> None:
-    """List rewards, suites, prompts, recipes or models.
+    """List rewards, metrics, suites, prompts, recipes or models.
 
-    KIND is one of these five words.
+    KIND is one of these six words.
     """
-    lines = {"rewards": _rewards, "suites": _suites, "prompts": _prompts, "recipes": _recipes, "models": _models}
+    lines = {"rewards": _rewards, "metrics": _metrics, "suites": _suites, "prompts": _prompts, "recipes": _recipes, "models": _models}
     entries = lines[kind]()
     width = max(map(len, entries), default=0)
     for name, line in entries.items():
@@ -36,7 +39,7 @@ def list_names(kind: str, plugins: tuple[str, ...]) -> None:
 def show(name: str, plugins: tuple[str, ...]) -> None:
     """Show what stands behind a name.
 
-    NAME is a reward, a suite, a prompt set or a recipe; where several have the name, all are shown.
+    NAME is a reward, a metric, a suite, a prompt set or a recipe; where several have the name, all are shown.
     """
     from flowbench.registry import did_you_mean
 
@@ -51,7 +54,16 @@ def show(name: str, plugins: tuple[str, ...]) -> None:
 def _rewards() -> dict[str, str]:
     from flowbench.rewards import registry
 
-    return {name: _line(lambda name: _reward_card(name).get("summary", ""), name) for name in registry.names()}
+    return {name: _line(lambda name: _card(registry, name).get("summary", ""), name) for name in registry.names()}
+
+
+def _metrics() -> dict[str, str]:
+    from flowbench.metrics import registry
+
+    def line(name: str) -> str:
+        return f"per {registry.get(name).level}: {_card(registry, name).get('summary', '')}"
+
+    return {name: _line(line, name) for name in registry.names()}
 
 
 def _suites() -> dict[str, str]:
@@ -100,22 +112,20 @@ def _models() -> dict[str, str]:
 
 def _tables() -> dict[str, tuple[Callable[[], Any], Callable[[str], str]]]:
     """Kind -> (its names, the text about one of them)."""
-    from flowbench import benchmarks, prompts
+    from flowbench import benchmarks, metrics, prompts, rewards
     from flowbench.config import recipe_names
-    from flowbench.rewards import registry
 
     return {
-        "reward": (registry.names, _reward_text),
+        "reward": (rewards.registry.names, lambda name: _scorer_text(rewards.registry, name)),
+        "metric": (metrics.registry.names, lambda name: _scorer_text(metrics.registry, name)),
         "suite": (benchmarks.suites.names, lambda name: _fields(dataclasses.asdict(benchmarks.find(name)))),
         "prompt set": (prompts.prompt_sets.names, _prompt_set_text),
         "recipe": (recipe_names, _recipe_text),
     }
 
 
-def _reward_card(name: str) -> dict[str, Any]:
+def _card(registry: Registry, name: str) -> dict[str, Any]:
     """The card's filled fields; without a card, the first line of the factory's docstring."""
-    from flowbench.rewards import registry
-
     card = registry.card(name)
     if card is None:
         return {"summary": (inspect.getdoc(registry.get(name)) or "").partition("\n")[0]}
@@ -124,12 +134,12 @@ def _reward_card(name: str) -> dict[str, Any]:
     }
 
 
-def _reward_text(name: str) -> str:
-    from flowbench.rewards import registry
-
-    parameters = inspect.signature(registry.get(name)).parameters.values()
+def _scorer_text(registry: Registry, name: str) -> str:
+    factory = registry.get(name)
+    parameters = inspect.signature(factory).parameters.values()
     options = [str(each.replace(annotation=each.empty)) for each in parameters if each.name != "vocabulary"]
-    return _fields({**_reward_card(name), "options": ", ".join(options) or "none"})
+    level = {"level": f"one number per {factory.level}"} if hasattr(factory, "level") else {}
+    return _fields({**_card(registry, name), **level, "options": ", ".join(options) or "none"})
 
 
 def _prompt_set_text(name: str) -> str:

@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flowbench.cli.options import device_options, plugin_option
+from flowbench.cli.options import device_options, licence_option, plugin_option
+from flowbench.errors import RewardError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flowbench.config import TrainConfig
+    from flowbench.rewards.golden import Finding
     from flowbench.trainer.doctor import PolicyCheck
 
 
@@ -36,6 +40,63 @@ def policy(arguments: tuple[str, ...], plugins: tuple[str, ...], **flags: Any) -
     config = resolve(recipe, overrides, rewards=(), flags=flags)
     check, device = _check(config)
     click.echo(_told(check, device, config))
+
+
+@doctor.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--promises", is_flag=True, help="Check what every reward promises as well: flowbench.testing.check_reward.")
+@click.option("--device", default="auto", show_default=True, metavar="NAME", help="Where the networks run.")
+@licence_option
+@plugin_option
+def rewards(names: tuple[str, ...], promises: bool, device: str, plugins: tuple[str, ...]) -> None:
+    """Check rewards on pictures whose right answer is known.
+
+    NAME is a reward, or `shapes`, the built-in detector; without one, all are checked. What is not installed, or has no
+    weights here, is listed and not counted. Fails when one check fails. A reward of a plugin has promises to keep
+    instead of golden checks.
+    """
+    from flowbench.rewards.golden import checks
+
+    everything = dict.fromkeys([*checks.names(), *_of_plugins()])
+    findings = []
+    for name in names or everything:
+        for finding in [*checks.check(name, device), *(_promises(name) if promises or name in _of_plugins() else ())]:
+            click.echo(_line(finding))
+            findings.append(finding)
+    failed = [finding for finding in findings if finding.passed is False]
+    click.echo(_counts(findings))
+    if failed:
+        raise RewardError(
+            f"{len(failed)} of {len(findings)} checks failed, first '{failed[0].reward}': {failed[0].check}. Do not use "
+            "a reward that fails: fetch its weights again (flowbench assets verify), or look at the detail above."
+        )
+
+
+def _of_plugins() -> list[str]:
+    from flowbench.rewards import plugin_code, registry
+
+    return [name for name in registry.names() if plugin_code(name)]
+
+
+def _promises(name: str) -> list[Finding]:
+    from flowbench.rewards.golden import Finding
+    from flowbench.testing import check_reward
+
+    try:
+        check_reward(name)
+    except AssertionError as error:
+        return [Finding(name, "promises", False, str(error).partition("\n")[2].replace("\n", "; "))]
+    return [Finding(name, "promises", True, "length, order, determinism, batch size, bad input")]
+
+
+def _line(finding: Finding) -> str:
+    state = {True: "ok", False: "FAILED", None: "not run"}[finding.passed]
+    return f"{state:<8} {finding.reward:<20} {finding.check}: {finding.detail}"
+
+
+def _counts(findings: Sequence[Finding]) -> str:
+    by_state = [sum(finding.passed is state for finding in findings) for state in (True, False, None)]
+    return "{} passed, {} failed, {} not run".format(*by_state)
 
 
 def _check(config: TrainConfig) -> tuple[PolicyCheck, str]:

@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 @click.argument("source")
 @click.argument("arguments", nargs=-1, metavar="[NAME.OPTION=VALUE]...")
 @click.option(
-    "--reward", "rewards", multiple=True, required=True, metavar="NAME[,NAME]", help="`flowbench list rewards`."
+    "--reward", "rewards", multiple=True, metavar="NAME[,NAME]", help="`flowbench list rewards` shows them."
 )
+@click.option(
+    "--metric", "metrics", multiple=True, metavar="NAME[,NAME]", help="`flowbench list metrics` shows them."
+)
+@click.option("--reference", metavar="FOLDER", help="The pictures that fid, kid and cmmd compare with.")
 @click.option(
     "--prompts", metavar="FILE", help="Their prompts, in turn (.txt, .csv, .jsonl), for a folder of pictures."
 )
@@ -37,22 +41,29 @@ if TYPE_CHECKING:
 @licence_option
 @plugin_option
 def score(
-    source: str, arguments: tuple[str, ...], rewards: tuple[str, ...], style: str | None, max_error_rate: float,
-    plugins: tuple[str, ...], **settings: Any,
+    source: str, arguments: tuple[str, ...], rewards: tuple[str, ...], metrics: tuple[str, ...], style: str | None,
+    max_error_rate: float, plugins: tuple[str, ...], **settings: Any,
 ) -> None:  # fmt: skip
     """Score pictures that are there already.
 
     SOURCE is a folder of pictures, one in GenEval's layout, or a table (.csv, .jsonl) of pictures and prompts. Options
-    of a reward follow as NAME.OPTION=VALUE. Can be killed and started again.
+    of a reward or metric follow as NAME.OPTION=VALUE. Can be killed and started again.
     """
-    names = _names(rewards)
-    options = _options(names, arguments, {flag: settings.pop(flag) for flag in ("device", "dtype")})
+    scorers = _named(rewards, metrics)
+    options = _options(scorers, arguments, {flag: settings.pop(flag) for flag in ("device", "dtype")})
+    reference = settings.pop("reference")
+    _check_reference(scorers, reference)
     given = _given(source, settings.pop("prompts"))
     name = Path(source).resolve().stem
     settings["label"] = settings["label"] or name
     settings["out"] = settings["out"] or Path("runs") / f"score-{name}"
     settings["vocabulary"] = settings["vocabulary"] or "coco80"
-    results = [_scored(given, reward, options.get(reward, {}), settings) for reward in names]
+    results = [
+        _measured(given, each, options[each], settings, reference)
+        if kind == "metric"
+        else _scored(given, each, options[each], settings)
+        for each, kind in scorers.items()
+    ]
     from flowbench.evals.tables import scores_table
 
     show_tables([scores_table(settings["label"], results)], [each.summary for each in results], style=style)
@@ -62,35 +73,48 @@ def score(
         refuse_unscored(each.summary["suite"], each.summary, max_error_rate)
 
 
-def _names(rewards: Sequence[str]) -> list[str]:
-    """The rewards asked for, each once. Raises UnknownName for one that is not registered."""
-    from flowbench.rewards import registry
+def _named(rewards: Sequence[str], metrics: Sequence[str]) -> dict[str, str]:
+    """Name -> "reward" or "metric", each once, in order. Raises UnknownName for one that is not registered."""
+    from flowbench.metrics import registry as metric_registry
+    from flowbench.rewards import registry as reward_registry
 
-    names = list(dict.fromkeys(name.strip() for word in rewards for name in word.split(",") if name.strip()))
-    if not names:
-        raise ConfigError("--reward names no reward. `flowbench list rewards` shows them.")
-    for name in names:
-        registry.get(name)
-    return names
+    found = {}
+    for kind, words, registry in (("reward", rewards, reward_registry), ("metric", metrics, metric_registry)):
+        for name in [name.strip() for word in words for name in word.split(",") if name.strip()]:
+            registry.get(name)
+            if found.setdefault(name, kind) != kind:
+                raise ConfigError(f"'{name}' is a reward and a metric. Score it in two calls.")
+    if not found:
+        raise ConfigError("nothing to score with: give --reward NAME or --metric NAME (`flowbench list` shows them).")
+    return found
 
 
-def _options(names: Sequence[str], arguments: Sequence[str], flags: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Options by reward: `--device` and `--dtype` for those that take them, then NAME.OPTION=VALUE."""
+def _options(
+    scorers: Mapping[str, str], arguments: Sequence[str], flags: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Options by scorer: `--device` and `--dtype` for those that take them, then NAME.OPTION=VALUE."""
     import yaml
 
-    from flowbench.rewards import check, registry
+    from flowbench import metrics, rewards
 
+    registries = {"reward": rewards.registry, "metric": metrics.registry}
     options = {}
-    for name in names:
-        takes = inspect.signature(registry.get(name)).parameters
+    for name, kind in scorers.items():
+        takes = inspect.signature(registries[kind].get(name)).parameters
         options[name] = {flag: value for flag, value in flags.items() if value is not None and flag in takes}
     for argument in arguments:
         key, separator, value = argument.partition("=")
         name, dot, option = key.rpartition(".")  # a reward may have a dot in its name, an option has none
         if not separator or not dot:
             raise ConfigError(f"'{argument}': write NAME.OPTION=VALUE, for example geneval.extra_price=0.4.")
-        options.setdefault(name, {})[option] = yaml.safe_load(value)
-    check(dict.fromkeys(names, 1.0), options)
+        if name not in options:
+            raise ConfigError(f"'{argument}': '{name}' is not in use. In use: {', '.join(options)}.")
+        options[name][option] = yaml.safe_load(value)
+    for name, kind in scorers.items():
+        if kind == "metric":
+            metrics.check(name, options[name])
+        else:
+            rewards.check(name, {name: options[name]})
     return options
 
 
@@ -111,3 +135,29 @@ def _scored(given: Sequence[Given], name: str, options: Mapping[str, Any], setti
             given, name, options=options, progress=lambda done, total: progress("score", done, total), **settings
         )
     return load_results(folder)
+
+
+def _measured(
+    given: Sequence[Given], name: str, options: Mapping[str, Any], settings: Mapping[str, Any], reference: str | None
+) -> Results:
+    from flowbench.benchmarks.scoring import measure_pictures
+    from flowbench.evals import load_results
+
+    others = _given(reference, None) if reference is not None and _compares(name) else None
+    out, label = settings["out"], settings["label"]
+    return load_results(measure_pictures(given, name, out=out, label=label, options=options, reference=others))
+
+
+def _check_reference(scorers: Mapping[str, str], reference: str | None) -> None:
+    """Before anything is scored: a reference where one is needed, and none where nobody looks at it."""
+    comparing = [name for name, kind in scorers.items() if kind == "metric" and _compares(name)]
+    if comparing and reference is None:
+        raise ConfigError(f"metric '{comparing[0]}' compares with other pictures. Give them: --reference FOLDER.")
+    if reference is not None and not comparing:
+        raise ConfigError("--reference has no use here: only fid, kid and cmmd compare with other pictures.")
+
+
+def _compares(metric: str) -> bool:
+    from flowbench.metrics import registry
+
+    return bool(registry.get(metric).level == "set")

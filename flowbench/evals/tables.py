@@ -90,7 +90,8 @@ def scores_table(title: str, scored: Sequence[Results]) -> Table:
         )
         for each in scored
     )
-    counts = dict.fromkeys(f"{each.summary['prompts']} prompts, {each.summary['images']} pictures" for each in scored)
+    agreed = [each.card["must_agree"] for each in scored]
+    counts = dict.fromkeys(f"{each['num_prompts']} prompts, {each['num_images']} pictures" for each in agreed)
     mean = f"; overall is the unweighted mean of {len(tags)} tags" if tags else ""
     notes = [f"{'; '.join(counts)}{mean}; brackets: 95 % interval, bootstrap over prompts."]
     return Table(title, ("scorer", "unit", "overall", *tags), rows, (*notes, *_unscored_lines(scored)))

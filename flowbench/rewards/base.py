@@ -184,7 +184,12 @@ def build_one(
 
 
 def settings_of(
-    name: str, factory: Callable[..., Any], vocabulary: str | None, options: Mapping[str, Any]
+    name: str,
+    factory: Callable[..., Any],
+    vocabulary: str | None,
+    options: Mapping[str, Any],
+    *,
+    kind: str = "reward",
 ) -> dict[str, Any]:
     """The factory's keyword arguments: the given options, checked against its signature, and the vocabulary."""
     parameters = inspect.signature(factory).parameters
@@ -197,11 +202,11 @@ def settings_of(
     for key in options:
         if key not in known and (key == "vocabulary" or not takes_anything):
             listed = f"Its options: {', '.join(known)}." if known else "It has no options."
-            raise ConfigError(f"reward '{name}' has no option '{key}'.{did_you_mean(key, known)} {listed}")
+            raise ConfigError(f"{kind} '{name}' has no option '{key}'.{did_you_mean(key, known)} {listed}")
     missing = [key for key in known if parameters[key].default is inspect.Parameter.empty and key not in options]
     if missing:
         raise ConfigError(
-            f"reward '{name}' needs a value for its option '{missing[0]}'. Give it, or, if the reward is yours: "
+            f"{kind} '{name}' needs a value for its option '{missing[0]}'. Give it, or, if the {kind} is yours: "
             "its parameters are its options, and it returns the function that takes the samples."
         )
     settings = dict(options)

@@ -75,7 +75,8 @@ def load_file(path: Path, architecture: str, *, placement: Placement) -> OpenCli
         raise ConfigError(
             f"open_clip {open_clip.__version__} knows no architecture '{architecture}'. Install a newer one."
         )
-    model = open_clip.CLIP(**config)  # not create_model: that warns that it was given no weights
+    with torch.random.fork_rng(devices=[]):  # its first, random weights must not cost a run its random numbers
+        model = open_clip.CLIP(**config)  # not create_model: that warns that it was given no weights
     weights = _state_dict(assets.read_checkpoint(path))
     try:
         model.load_state_dict(weights, strict=True)

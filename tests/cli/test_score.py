@@ -114,10 +114,14 @@ def test_options_of_a_reward_follow_by_name(flowbench, drawn, tmp_path):
     ("words", "message"),
     [
         (["--reward", "jpg"], "Did you mean 'jpeg'?"),
-        (["--reward", ","], "--reward names no reward"),
+        (["--reward", ","], "nothing to score with"),
         (["--reward", "jpeg", "larger=true"], "write NAME.OPTION=VALUE"),
         (["--reward", "jpeg", "jpeg.lager=true"], "Did you mean 'larger'?"),
-        (["--reward", "jpeg", "geneval.x=1"], "reward 'geneval', which is not in use"),
+        (["--reward", "jpeg", "geneval.x=1"], "'geneval' is not in use. In use: jpeg."),
+        ([], "nothing to score with"),
+        (["--metric", "fid"], "metric 'fid' compares with other pictures. Give them: --reference FOLDER."),
+        (["--metric", "saturation", "--reference", "."], "--reference has no use here"),
+        (["--metric", "edge_density", "edge_density.treshold=1"], "Did you mean 'threshold'?"),
         (["--reward", "jpeg", "--prompts", "nowhere.txt"], "nowhere.txt: there is no such file"),
     ],
 )
