@@ -267,7 +267,7 @@ def _set(tree: dict[str, Any], override: str) -> None:
     key, separator, value = override.partition("=")
     if not separator or not key:
         raise ConfigError(f"override '{override}': write key=value, for example optimizer.lr=1e-4.")
-    *parents, last = key.strip().split(".")
+    *parents, last = _split(key.strip())
     node = tree
     for parent in parents:
         child = node.get(parent)
@@ -276,6 +276,16 @@ def _set(tree: dict[str, Any], override: str) -> None:
         node[last] = _number(yaml.safe_load(value))
     except yaml.YAMLError:
         raise ConfigError(f"override '{override}': '{value}' is not a YAML value.") from None
+
+
+def _split(key: str) -> list[str]:
+    """The parts of a dotted key. A reward may have a dot in its name (hpsv2.1), an option has none."""
+    if key.startswith("reward.name."):
+        return ["reward", "name", key.removeprefix("reward.name.")]
+    if key.startswith("reward.options.") and key.count(".") > 2:
+        name, _, option = key.removeprefix("reward.options.").rpartition(".")
+        return ["reward", "options", name, option]
+    return key.split(".")
 
 
 def _number(value: Any) -> Any:

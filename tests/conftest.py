@@ -3,6 +3,9 @@
 import os
 
 import pytest
+import tiny_clip
+import tiny_mask2former
+import tiny_preferences
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -15,3 +18,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("network"):
             item.add_marker(pytest.mark.skip(reason="needs the model hub: set FLOWBENCH_NETWORK=1"))
+
+
+@pytest.fixture(scope="session")
+def tiny_mirror(tmp_path_factory: pytest.TempPathFactory):
+    """A folder with tiny random weights for every built-in reward, in the formats in which the real ones are published."""
+    root = tiny_preferences.write_all(tmp_path_factory.mktemp("weights"))
+    tiny_mask2former.write_asset(root / "geneval")
+    return root
+
+
+@pytest.fixture
+def tiny_weights(tiny_mirror, monkeypatch: pytest.MonkeyPatch):
+    """The same, in use: every reward builds its real network, only smaller."""
+    from flowbench.rewards.geneval import colors
+
+    tiny_preferences.use(monkeypatch, tiny_mirror)
+    monkeypatch.setattr(colors, "ARCHITECTURE", tiny_clip.TINY_QUICK)
+    return tiny_mirror

@@ -15,6 +15,7 @@ _LAZY = {
     "find": "flowbench.assets.manifest",
     "folder": "flowbench.assets.store",
     "held": "flowbench.assets.places",
+    "identity": "flowbench.assets.checks",
     "place": "flowbench.assets.places",
     "pull": "flowbench.assets.store",
     "read_checkpoint": "flowbench.assets.checkpoints",
@@ -31,6 +32,7 @@ __all__ = [  # noqa: RUF022 - as Python sorts
     "find",
     "folder",
     "held",
+    "identity",
     "place",
     "pull",
     "read_checkpoint",
@@ -39,7 +41,7 @@ __all__ = [  # noqa: RUF022 - as Python sorts
 
 if TYPE_CHECKING:
     from flowbench.assets.checkpoints import MMENGINE_STUBS, read_checkpoint
-    from flowbench.assets.checks import verify
+    from flowbench.assets.checks import identity, verify
     from flowbench.assets.conversion import convert
     from flowbench.assets.digests import Check
     from flowbench.assets.manifest import ASSETS, Asset, AssetFile, find

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flowbench.assets.digests import Check, check_file, recorded
+from flowbench.assets.digests import Check, check_file, known_sha256, recorded
 from flowbench.assets.manifest import Asset, find
 from flowbench.assets.places import held, sources
+from flowbench.assets.store import folder
+from flowbench.store import digest
+
+_WEIGHTS = (".safetensors", ".pt", ".pth", ".bin")
 
 
 def verify(name: str) -> list[Check]:
@@ -23,6 +27,18 @@ def verify(name: str) -> list[Check]:
     source = sources(asset)  # not needed any more, so it may be gone
     converted = [_as_converted(asset, folder, file) for file in asset.converted]
     return converted + (_as_published(asset, source) if source else [])
+
+
+def identity(name: str) -> str:
+    """Twelve hex digits that two machines share exactly when they hold the same weights; fetched if they are not here.
+
+    Of an asset without weights (a tokenizer) all files count. A file with a hash on record is not read again. Raises
+    what `folder` raises.
+    """
+    place = folder(name)
+    needed = find(name).needed
+    files = [file for file in needed if file.endswith(_WEIGHTS)] or sorted(needed)
+    return digest([[file, known_sha256(place, file)] for file in files])[:12]
 
 
 def _as_published(asset: Asset, folder: Path) -> list[Check]:

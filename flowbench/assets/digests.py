@@ -65,6 +65,14 @@ def describe(path: Path, **facts: str) -> dict[str, Any]:
     return {**facts, "size": path.stat().st_size, "sha256": file_digest(path)}
 
 
+def known_sha256(folder: Path, name: str) -> str:
+    """The file's SHA-256: recorded when it came, or by which the hub names it; else computed now."""
+    entry, named = recorded(folder).get(name), hub_name(folder / name)
+    if entry:
+        return str(entry["sha256"])
+    return named if _SHA256.fullmatch(named) else file_digest(folder / name)
+
+
 def _known(folder: Path, name: str, published: str) -> Iterator[tuple[str, str]]:
     """(who says so, the hash in hex) of everything that is known about a file."""
     if published:

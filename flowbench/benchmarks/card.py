@@ -9,7 +9,7 @@ noted        kept for the record
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flowbench import store
@@ -87,17 +87,24 @@ def adapter_digest(parameters: Mapping[str, Any]) -> str:
     return total.hexdigest()[:12]
 
 
+def weights_of(assets_needed: Iterable[str]) -> list[str]:
+    """ "name identity" of each asset, once; they are fetched now, so that one that cannot be had is said at once."""
+    from flowbench import assets
+
+    return [f"{name} {assets.identity(name)}" for name in dict.fromkeys(assets_needed)]
+
+
 def _scorer(suite: Suite, vocabulary: str) -> dict[str, Any]:
     """Who scores: the rewards, their options, the vocabulary that picks a detector, the weights they need, and the code
     of those that are not ours (ours changes with the suite's version)."""
     from flowbench import rewards
 
     names = [suite.reward] if isinstance(suite.reward, str) else list(suite.reward)
-    cards = [rewards.registry.card(name) for name in names]
+    needs = [rewards.needed_weights(name, suite.reward_options.get(name, {}), vocabulary) for name in names]
     return {
         "reward": suite.reward if isinstance(suite.reward, str) else dict(suite.reward),
         "options": {name: dict(options) for name, options in suite.reward_options.items()},
         "vocabulary": vocabulary,
-        "weights": [need for card in cards if card is not None for need in card.needs],
+        "weights": weights_of(need for each in needs for need in each),
         **({"code": code} if (code := rewards.plugin_code(suite.reward)) else {}),
     }

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowbench import store
+from flowbench.benchmarks import geneval_results
+from flowbench.benchmarks.card import weights_of
 from flowbench.benchmarks.given import Given, pictures_digest
 from flowbench.evals.score import Record, is_scored, summarise, to_record, unscored_reasons
 from flowbench.prompts import prompts_digest
@@ -34,14 +36,16 @@ def score_pictures(
     """Score the pictures with one reward and return the folder `<out>/eval/<reward>-<key>/`.
 
     It holds what the folder of an evaluation holds but the pictures: records.jsonl, card.json and, when all is done,
-    summary.json; `flowbench compare` reads it. After a kill the same call goes on. Other pictures, prompts, options or
+    summary.json; for GenEval rewards results.jsonl as well. `flowbench compare` reads it. After a kill the same call goes
+    on. Other pictures, prompts, options, weights or
     code of the reward get a folder of their own. Raises what `rewards.build` raises, and RunError for a broken picture.
     """
     from flowbench import rewards
 
     options = dict(options or {})
     code = rewards.plugin_code(reward)
-    card = build_card(given, _scorer(rewards.registry.card(reward), reward, options, vocabulary=vocabulary or "", code=code))
+    needs = rewards.needed_weights(reward, options, vocabulary)
+    card = build_card(given, _scorer(reward, options, needs, vocabulary=vocabulary or "", code=code))
     folder = _folder(out, reward, card)
     with store.locked(folder):
         store.write_json(folder / "card.json", card)
@@ -50,6 +54,7 @@ def score_pictures(
             records = _score_missing(given, built, folder / "records.jsonl", batch_size, progress)
         finally:
             built.close()
+        geneval_results.write(folder, given, records)
         store.write_json(folder / "summary.json", build_summary(built.card, records, label, card))
     return folder
 
@@ -73,7 +78,9 @@ def measure_pictures(
 
     options = dict(options or {})
     compared = {"reference": pictures_digest(reference)} if reference is not None else {}
-    card = build_card(given, _scorer(metrics.registry.card(metric), metric, options, **compared))
+    metrics.check(metric, options)
+    described = metrics.registry.card(metric)
+    card = build_card(given, _scorer(metric, options, described.needs if described else (), **compared))
     folder = _folder(out, metric, card)
     with store.locked(folder):
         if not _is_whole(folder):
@@ -186,11 +193,11 @@ def _folder(out: str | Path, name: str, card: Mapping[str, Mapping[str, Any]]) -
     return Path(out) / "eval" / f"{store.slug(name)}-{store.digest(kept)[:10]}"
 
 
-def _scorer(card: Card | None, name: str, options: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+def _scorer(name: str, options: Mapping[str, Any], needs: Sequence[str], **more: Any) -> dict[str, Any]:
     """Who scores. Device and batch size change no more than a last digit, so they may differ."""
     return {
         "reward": name,
         "options": {key: value for key, value in options.items() if key not in ("device", "batch_size")},
-        "weights": list(card.needs) if card is not None else [],
+        "weights": weights_of(needs),
         **{key: value for key, value in more.items() if value},
     }

@@ -14,16 +14,17 @@ _LAZY = {
     "accept_licence": "flowbench.rewards.licences",
     "build": "flowbench.rewards.combine",
     "check": "flowbench.rewards.combine",
+    "needed_weights": "flowbench.rewards.catalog",
     "plugin_code": "flowbench.rewards.catalog",
     "register": "flowbench.rewards.catalog",
     "registry": "flowbench.rewards.catalog",
 }
-__all__ = ["Card", "Reward", "accept_licence", "build", "check", "plugin_code", "register", "registry"]
+__all__ = ["Card", "Reward", "accept_licence", "build", "check", "needed_weights", "plugin_code", "register", "registry"]
 
 if TYPE_CHECKING:
     from flowbench.rewards.base import Reward
     from flowbench.rewards.card import Card
-    from flowbench.rewards.catalog import plugin_code, register, registry
+    from flowbench.rewards.catalog import needed_weights, plugin_code, register, registry
     from flowbench.rewards.combine import build, check
     from flowbench.rewards.licences import accept_licence
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from flowbench import store
@@ -12,16 +12,33 @@ from flowbench.rewards.card import Card
 
 registry = Registry("reward", "flowbench.rewards")
 
+registry.add("aesthetic", "flowbench.rewards.aesthetic:aesthetic")
+registry.add("clip_score-vit-b-32", "flowbench.rewards.clip_score:clip_score_vit_b_32")
+registry.add("clip_score-vit-l-14", "flowbench.rewards.clip_score:clip_score_vit_l_14")
 registry.add("geneval", "flowbench.rewards.geneval.reward:geneval")
 registry.add("geneval_flowgrpo", "flowbench.rewards.geneval.reward:geneval_flowgrpo")
 registry.add("geneval_official", "flowbench.rewards.geneval.reward:geneval_official")
 registry.add("geneval_strict", "flowbench.rewards.geneval.reward:geneval_strict")
+registry.add("hpsv2", "flowbench.rewards.hpsv2:hpsv2")
+registry.add("hpsv2.1", "flowbench.rewards.hpsv2:hpsv2_1")
+registry.add("imagereward", "flowbench.rewards.imagereward:imagereward")
 registry.add("jpeg", "flowbench.rewards.jpeg:jpeg")
+registry.add("ocr", "flowbench.rewards.ocr.reward:ocr")
+registry.add("pickscore", "flowbench.rewards.pickscore:pickscore")
 
 
 def register(name: str, *, card: Card | None = None) -> Callable[[Any], Any]:
     """Decorate a reward factory. Raises NameTaken when another factory holds `name`."""
     return registry.register(name, card=card)
+
+
+def needed_weights(name: str, options: Mapping[str, Any], vocabulary: str | None) -> tuple[str, ...]:
+    """The assets that the reward will load: its card's, or what its factory's own `needs(options, vocabulary)` says."""
+    needs = getattr(registry.get(name), "needs", None)
+    if needs is not None:
+        return tuple(needs(options, vocabulary))
+    card = registry.card(name)
+    return card.needs if card is not None else ()
 
 
 def plugin_code(spec: str | Iterable[str]) -> dict[str, str]:

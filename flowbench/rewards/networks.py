@@ -68,7 +68,7 @@ class Affine(NamedTuple):
 
     def __call__(self, rows: torch.Tensor) -> list[float]:
         """(N, D) of any dtype and device -> N numbers."""
-        return (rows.double().cpu() @ self.weight + self.bias).tolist()
+        return (rows.cpu().double() @ self.weight + self.bias).tolist()
 
 
 def fold_head(weights: Mapping[str, torch.Tensor], where: str) -> Affine:

@@ -42,15 +42,19 @@ def check_reward(
     device        with an option `device`: every device that is there gives the CPU's scores (1e-2)
     """
     pictures = list(samples) if samples is not None else sample_pictures()
+    opened: list[Reward] = []
 
     def built(**more: Any) -> Reward:
-        return build(name, vocabulary=vocabulary, options={name: {**(options or {}), **more}}, on_error="skip")
+        options_of = {name: {**(options or {}), **more}}
+        opened.append(build(name, vocabulary=vocabulary, options=options_of, on_error="skip"))
+        return opened[-1]
 
-    failures = [
-        f"{label}: {said}"
-        for label, check in _CHECKS.items()
-        if (said := check(built, copy.deepcopy(pictures), tolerance))  # copies: one check's harm is not the next one's
-    ]
+    failures = []
+    for label, check in _CHECKS.items():
+        said = check(built, copy.deepcopy(pictures), tolerance)  # copies: one check's harm is not the next one's
+        failures += [f"{label}: {said}"] * bool(said)
+        while opened:
+            opened.pop().close()
     if failures:
         raise AssertionError(f"reward '{name}' breaks {len(failures)} of its promises:\n" + "\n".join(failures))
 

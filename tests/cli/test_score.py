@@ -60,6 +60,13 @@ def test_genevals_layout_gets_the_same_scores_as_the_reward_itself(flowbench, dr
     assert official["images"] == 48 and official["unscored"] == 0
     records = store.read_jsonl(only(out, "eval/geneval_official-*/records.jsonl"))
     assert sum(record["value"] for record in records) == 32
+    results = store.read_jsonl(only(out, "eval/geneval_official-*/results.jsonl"))
+    assert [line["correct"] for line in results] == [record["value"] == 1 for record in records]
+    assert set(results[0]) == {"filename", "tag", "prompt", "correct", "reason", "metadata", "details"}
+    assert json.loads(results[0]["metadata"])["include"] and results[-1]["reason"].startswith("expected ")
+    (label, boxes), *_ = json.loads(results[0]["details"]).items()
+    assert label in results[0]["prompt"] and len(boxes[0]) == 5 and boxes[0][4] > 0.3
+    assert json.loads(results[-1]["details"]) == {}
     reward = rewards.build("geneval_official", vocabulary="shapes")
     for record in records[::7]:
         sample = Sample(

@@ -18,6 +18,16 @@ def test_overrides_go_deep_and_keep_their_neighbours():
     assert config.reward.name == {"geneval": 1.0, "jpeg": 0.1} and config.prompts.tag_weights == {"a": 2.0}
 
 
+def test_a_reward_with_a_dot_in_its_name_keeps_it():
+    config = load_config(
+        {},
+        ["reward.name={jpeg: 1}", "reward.name.hpsv2.1=0.3", "reward.options.hpsv2.1.antialias=true",
+         "reward.options.jpeg.larger=true"],
+    )  # fmt: skip
+    assert config.reward.name == {"jpeg": 1.0, "hpsv2.1": 0.3}
+    assert config.reward.options == {"hpsv2.1": {"antialias": True}, "jpeg": {"larger": True}}
+
+
 def test_overriding_does_not_change_the_mapping_it_was_given():
     tree = {"rollout": {"steps": 8}}
     load_config(tree, ["rollout.steps=5"])

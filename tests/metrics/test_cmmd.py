@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import urllib.request
 
 import numpy
@@ -87,7 +86,6 @@ def test_the_central_square_of_odd_sizes():
 
 
 @pytest.mark.network
-@pytest.mark.skipif(not os.environ.get("FLOWBENCH_NETWORK"), reason="needs the network: set FLOWBENCH_NETWORK=1")
 def test_the_published_pair_of_pictures():
     """7.696 in the README of sayakpaul/cmmd-pytorch. Needs clip-vit-l-14-336 (1.7 GB) and the two pictures there."""
     pictures = []

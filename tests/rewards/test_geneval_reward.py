@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy
 import pytest
+import tiny_clip
+import tiny_mask2former
+from PIL import Image
 
 from flowbench import rewards
 from flowbench.errors import ConfigError, RewardError, UnknownName
@@ -106,9 +111,11 @@ def test_prompts_of_another_vocabulary_are_refused(draw_blocks):
 
 
 def test_a_vocabulary_without_a_detector_says_so():
-    with pytest.raises(RewardError, match="no detector for the vocabulary 'coco80' yet; those with one: shapes"):
-        rewards.build("geneval", vocabulary="coco80")
-    with pytest.raises(UnknownName, match="unknown detector 'mask2former'"):
+    with pytest.raises(RewardError, match="no detector for the vocabulary 'lvis' yet; those with one: coco80, shapes"):
+        rewards.build("geneval", vocabulary="lvis")
+    with pytest.raises(UnknownName, match=r"unknown detector 'mask4former'\. Did you mean 'mask2former'"):
+        build("geneval", "mask4former")
+    with pytest.raises(RewardError, match="'mask2former' knows the vocabulary 'coco80', but the prompts use 'shapes'"):
         build("geneval", "mask2former")
 
 
@@ -135,3 +142,102 @@ def test_pictures_of_the_built_in_world_with_its_own_detector():
 def test_the_blocks_detector_sees_what_was_drawn(blocks, draw_blocks):
     (found,) = detectors.build(blocks)([draw_blocks(circle=(2, 3, 9, 11))])
     assert found == [Detection("circle", 0.95, (2.0, 3.0, 10.0, 12.0), color="blue")]
+
+
+# COCO's classes: the tiny detector and colour network, through the assets that the real ones come from
+
+
+@pytest.fixture
+def coco80(tmp_path, monkeypatch):
+    """Weights in a mirror and no network: their folder, a picture, and what the detector finds on it, best first."""
+    from flowbench.rewards.geneval import colors
+
+    tiny_mask2former.write_asset(tmp_path / "geneval")
+    tiny_clip.register(tmp_path / "architectures")
+    tiny_clip.write(tmp_path / "clip-vit-l-14", tiny_clip.TINY_QUICK)
+    monkeypatch.setattr(colors, "ARCHITECTURE", tiny_clip.TINY_QUICK)
+    monkeypatch.setenv("FLOWBENCH_ASSETS", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    rough = Image.fromarray(numpy.random.default_rng(0).integers(0, 256, (6, 6, 3), dtype=numpy.uint8))
+    image = rough.resize((64, 48), Image.Resampling.BICUBIC)
+    (found,) = detectors.build("mask2former", device="cpu")([image])
+    return tmp_path, image, sorted(found, key=lambda one: -one.score)
+
+
+def asking(image, tag="two_object", **clause):
+    return Sample(Prompt(str(clause), "a prompt", tag, {"include": [clause]}), image)
+
+
+def on_coco(name, **options):
+    return rewards.build(name, vocabulary="coco80", options={name: {"device": "cpu", **options}})
+
+
+def test_coco80_is_judged_by_mask2former(coco80):
+    _, image, found = coco80
+    labels = [one.label for one in found]
+    best, count = labels[0], labels.count(labels[0])
+    absent = next(name for name in ("zebra", "toothbrush") if name not in labels)
+    samples = [
+        asking(image, **{"class": best, "count": count}),
+        asking(image, **{"class": best, "count": count + 1}),
+        asking(image, **{"class": absent, "count": 1}),
+    ]
+    scores = on_coco("geneval_strict")(samples)
+    assert [score.value for score in scores] == [1.0, 0.0, 0.0]
+    assert [score.parts["partial"] for score in scores] == pytest.approx([1.0, count / (count + 1), 0.0])
+    assert scores[0].parts["extras"] == len(found) - count
+    assert scores[2].note == f"expected {absent}>=1, found 0"
+    boxes = scores[0].details["objects"]
+    assert {label: len(objects) for label, objects in boxes.items()} == {name: labels.count(name) for name in labels}
+    assert boxes[best][0] == pytest.approx([*found[0].box, found[0].score], rel=1e-5)
+
+
+def test_colours_are_asked_of_clip_and_only_where_they_matter(coco80):
+    from flowbench.rewards.geneval import colors
+
+    folder, image, found = coco80
+    best = found[0]
+    named = colors.load(device="cpu").name(image, best)
+    other = next(color for color in colors.COLORS if color != named)
+    clause = {"class": best.label, "count": 1}
+    samples = [asking(image, **clause, color=named), asking(image, **clause, color=other)]
+    assert [score.value for score in on_coco("geneval_official")(samples)] == [1.0, 0.0]
+    assert f"expected {other} {best.label}>=1" in on_coco("geneval_official")(samples)[1].note
+    shutil.rmtree(folder / "clip-vit-l-14")
+    reward = on_coco("geneval_official")
+    assert reward([asking(image, **clause)])[0].value == 1.0
+    with pytest.raises(RewardError, match="clip-vit-l-14"):
+        reward(samples)
+
+
+def test_flow_grpos_score_asks_clip_too(coco80):
+    from flowbench.rewards.geneval import colors
+
+    _, image, found = coco80
+    labels = [one.label for one in found]
+    mine = [one for one in found if one.label == labels[0]]
+    names = [colors.load(device="cpu").name(image, one) for one in mine]
+    clause = {"class": labels[0], "count": len(mine), "color": names[0]}
+    share = names.count(names[0]) / len(mine)
+    (score,) = on_coco("geneval_flowgrpo")([asking(image, **clause)])
+    assert score.value == pytest.approx((1 + share) / 2)  # the count is exact
+
+
+def test_the_batch_size_changes_no_score(coco80):
+    _, image, found = coco80
+    images = [image, image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), image.resize((48, 48))]
+    samples = [asking(each, **{"class": found[0].label, "count": 1}) for each in images]
+    whole, single = (on_coco("geneval", batch_size=size)(samples) for size in (8, 1))
+    assert [score.parts for score in whole] == [score.parts for score in single]
+
+
+def test_an_unknown_dtype_or_device_is_refused(coco80):
+    with pytest.raises(ConfigError, match="dtype 'half'"):
+        on_coco("geneval", dtype="half")
+    with pytest.raises(ConfigError, match="device 'tpu9'"):
+        rewards.build("geneval", vocabulary="coco80", options={"geneval": {"device": "tpu9"}})
+
+
+def test_flow_grpos_card_says_which_errors_are_not_repeated():
+    summary = rewards.registry.card("geneval_flowgrpo").summary
+    assert "red and blue swapped" in summary and "GELU instead of QuickGELU" in summary and "not repeated" in summary

@@ -1,17 +1,20 @@
 """The detectors that GenEval rewards can judge with, by name, and the default one of each vocabulary.
 
-A detector is a factory that returns a function: RGB pictures -> one list of Detections for each. To add one:
+A detector is a factory that returns a function: RGB pictures -> one list of Detections for each. Its keyword parameters
+may be `dtype`, `device` and `batch_size`, which it gets from the reward. To add one:
 `detectors.registry.register("name", card=DetectorCard("coco80"))` on its factory.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowbench.errors import RewardError
 from flowbench.registry import Registry
+from flowbench.rewards.geneval import coco
 from flowbench.types import Detection
 
 if TYPE_CHECKING:
@@ -22,10 +25,22 @@ Detect = Callable[["Sequence[Image.Image]"], list[list[Detection]]]
 
 @dataclass(frozen=True)
 class DetectorCard:
-    """The vocabulary that a detector was made for. `labels()`, where given, lists the class names it can find."""
+    """The facts of one detector: numbers by different ones are different metrics.
+
+    `vocabulary` is the one it was made for; `labels()`, where given, lists the class names it can find. `names_colors`:
+    its detections say their colour; if not, GenEval's colour network (`colors`) is asked about them. `weights` is the
+    asset that it loads, `needs` all assets that judging with it may load. `about` is what a reader has to know before
+    comparing its numbers.
+    """
 
     vocabulary: str
     labels: Callable[[], Collection[str]] | None = None
+    names_colors: bool = True
+    backbone: str = ""
+    weights: str = ""
+    licence: str = ""
+    needs: tuple[str, ...] = ()
+    about: str = ""
 
 
 def _shapes_labels() -> Collection[str]:
@@ -34,11 +49,44 @@ def _shapes_labels() -> Collection[str]:
     return KINDS
 
 
-registry = Registry("detector")
-registry.add("shapes", "flowbench.shapes.detector:build", card=DetectorCard("shapes", _shapes_labels))
+def _mask2former(weights: str, licence: str, about: str) -> DetectorCard:
+    return DetectorCard("coco80", coco.names, names_colors=False, backbone="Mask2Former, Swin-S", weights=weights,
+                        licence=licence, needs=(weights, "clip-vit-l-14"), about=about)  # fmt: skip
 
-DEFAULT_DETECTOR = {"shapes": "shapes"}
+
+registry = Registry("detector")
+registry.add(
+    "shapes",
+    "flowbench.shapes.detector:build",
+    card=DetectorCard(
+        "shapes", _shapes_labels, licence="Apache-2.0", about="exact on the built-in world's own drawings"
+    ),
+)
+registry.add(
+    "mask2former",
+    "flowbench.rewards.geneval.mask2former:build",
+    card=_mask2former("geneval", "Apache-2.0", "GenEval's detector and weights, converted for transformers"),
+)
+registry.add(
+    "mask2former-hf",
+    "flowbench.rewards.geneval.mask2former:build_hf",
+    card=_mask2former(
+        "mask2former-hf",
+        "other (see its page)",
+        "the network of GenEval's detector with its authors' weights, not GenEval's: another metric, whose numbers "
+        "must not be compared with published ones",
+    ),
+)
+registry.add(
+    "mmdet",
+    "flowbench.rewards.geneval.mmdet:build",
+    card=_mask2former("geneval", "Apache-2.0", "GenEval's detector and weights in mmdet itself: the reference"),
+)
+
+DEFAULT_DETECTOR = {"coco80": "mask2former", "shapes": "shapes"}
 DEFAULT_VOCABULARY = "shapes"
+LEAST_SCORE = 0.3
+"""GenEval's confidence threshold: a detector may leave out what is at or below it, for no rule reads it."""
 
 
 def choose(detector: str | None, vocabulary: str | None) -> str:
@@ -63,12 +111,26 @@ def choose(detector: str | None, vocabulary: str | None) -> str:
     return name
 
 
-def build(name: str) -> Detect:
-    """Build the detector of that name."""
-    return registry.get(name)()
+def build(name: str, **options: Any) -> Detect:
+    """Build the detector of that name with those of the options that it has; one without a network has no `device`."""
+    factory = registry.get(name)
+    known = inspect.signature(factory).parameters
+    return factory(**{key: value for key, value in options.items() if key in known})
 
 
 def labels(name: str) -> frozenset[str] | None:
     """The class names that the detector can find; None when it does not say."""
     card = registry.card(name)
     return frozenset(card.labels()) if card is not None and card.labels is not None else None
+
+
+def names_colors(name: str) -> bool:
+    """Do its detections say their colour? One that is registered without a card has to."""
+    card = registry.card(name)
+    return card is None or card.names_colors
+
+
+def needs(detector: str | None, vocabulary: str | None) -> tuple[str, ...]:
+    """The assets that judging may load, for the detector that `choose` finds. Raises what that raises."""
+    card = registry.card(choose(detector, vocabulary))
+    return card.needs if card is not None else ()

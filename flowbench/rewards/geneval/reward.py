@@ -7,16 +7,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
+
+from PIL import Image
 
 from flowbench.errors import ConfigError, RewardError
 from flowbench.rewards import Card, register
-from flowbench.rewards.geneval import detectors
+from flowbench.rewards.geneval import colors, detectors
 from flowbench.rewards.geneval.flowgrpo import partial_score
-from flowbench.rewards.geneval.rule import Verdict, judge
+from flowbench.rewards.geneval.rule import ColorOf, Verdict, judge
+from flowbench.rewards.networks import in_batches
 from flowbench.types import Detection, RewardFunction, Sample, Score
 
-ValueOf = Callable[[Verdict, Sequence[Detection], Mapping[str, Any]], float]
+
+class Setup(NamedTuple):
+    """Who looks at the pictures: the options that all four rewards share.
+
+    `dtype`, `device` and `batch_size` are those of the networks of detector and colours; a detector without a network
+    takes no notice. At most `batch_size` pictures' masks are held at a time.
+    """
+
+    detector: str | None
+    vocabulary: str | None
+    dtype: str
+    device: str
+    batch_size: int
+
+
+class Judged(NamedTuple):
+    """One picture: what was found on it, what its prompt asks for, who names colours, and the verdict."""
+
+    found: Sequence[Detection]
+    spec: Mapping[str, Any]
+    color_of: ColorOf
+    verdict: Verdict
+
+
+ValueOf = Callable[[Judged], float]
 
 _card = partial(
     Card,
@@ -24,6 +51,8 @@ _card = partial(
     high=1.0,
     source="GenEval, arXiv 2310.11513, judged by the vocabulary's detector (shapes: the exact one)",
     licence="MIT (rule)",
+    backbone="shapes: none; coco80: Mask2Former Swin-S, and CLIP ViT-L/14 for colours",
+    preprocessing="coco80: fitted into 1333 x 800 without antialias",
 )
 CARD = _card("geneval", "Share of the prompt's counts, colours and places that the picture shows.", "share of terms")
 OFFICIAL_CARD = _card(
@@ -37,7 +66,9 @@ STRICT_CARD = _card(
 )
 FLOWGRPO_CARD = _card(
     "geneval_flowgrpo",
-    "The partial score of flow_grpo's reward server, its errors kept; to reproduce published runs.",
+    "The partial score of flow_grpo's reward server with the errors of its rule, to compare with published runs. Two "
+    "errors of its networks are not repeated: it fed the detector red and blue swapped, and ran the colour CLIP with "
+    "GELU instead of QuickGELU.",
     "mean of terms",
     low=None,
     source="yifan123/reward-server (arXiv 2505.05470)",
@@ -46,7 +77,14 @@ FLOWGRPO_CARD = _card(
 
 @register("geneval", card=CARD)
 def geneval(
-    *, detector: str | None = None, extra_price: float = 0.0, strict_share: float = 0.0, vocabulary: str | None = None
+    *,
+    detector: str | None = None,
+    extra_price: float = 0.0,
+    strict_share: float = 0.0,
+    dtype: str = "float32",
+    device: str = "auto",
+    batch_size: int = 8,
+    vocabulary: str | None = None,
 ) -> RewardFunction:
     """The bounded partial score: the default to train on. See `rule.judge` for its terms.
 
@@ -57,57 +95,95 @@ def geneval(
     if not 0 <= strict_share <= 1:
         raise ConfigError(f"strict_share is {strict_share}. Give a share of the reward, from 0 (none) to 1.")
 
-    def value(verdict: Verdict, found: Sequence[Detection], spec: Mapping[str, Any]) -> float:
-        return (1 - strict_share) * verdict.score + strict_share * verdict.strict
+    def value(judged: Judged) -> float:
+        return (1 - strict_share) * judged.verdict.score + strict_share * judged.verdict.strict
 
-    return _reward(value, detector, extra_price, vocabulary)
+    return _reward(value, Setup(detector, vocabulary, dtype, device, batch_size), extra_price)
 
 
 @register("geneval_strict", card=STRICT_CARD)
 def geneval_strict(
-    *, detector: str | None = None, extra_price: float = 0.0, vocabulary: str | None = None
+    *,
+    detector: str | None = None,
+    extra_price: float = 0.0,
+    dtype: str = "float32",
+    device: str = "auto",
+    batch_size: int = 8,
+    vocabulary: str | None = None,
 ) -> RewardFunction:
     """1 for exact counts, colours and places."""
-    return _reward(lambda verdict, found, spec: float(verdict.strict), detector, extra_price, vocabulary)
+    setup = Setup(detector, vocabulary, dtype, device, batch_size)
+    return _reward(lambda judged: float(judged.verdict.strict), setup, extra_price)
 
 
 @register("geneval_official", card=OFFICIAL_CARD)
 def geneval_official(
-    *, detector: str | None = None, extra_price: float = 0.0, vocabulary: str | None = None
+    *,
+    detector: str | None = None,
+    extra_price: float = 0.0,
+    dtype: str = "float32",
+    device: str = "auto",
+    batch_size: int = 8,
+    vocabulary: str | None = None,
 ) -> RewardFunction:
     """1 where the official rule says correct: the number to report."""
-    return _reward(lambda verdict, found, spec: float(verdict.correct), detector, extra_price, vocabulary)
+    setup = Setup(detector, vocabulary, dtype, device, batch_size)
+    return _reward(lambda judged: float(judged.verdict.correct), setup, extra_price)
 
 
 @register("geneval_flowgrpo", card=FLOWGRPO_CARD)
-def geneval_flowgrpo(*, detector: str | None = None, vocabulary: str | None = None) -> RewardFunction:
+def geneval_flowgrpo(
+    *,
+    detector: str | None = None,
+    dtype: str = "float32",
+    device: str = "auto",
+    batch_size: int = 8,
+    vocabulary: str | None = None,
+) -> RewardFunction:
     """flow_grpo's partial score as published (`flowgrpo.partial_score` lists its quirks)."""
-    return _reward(lambda verdict, found, spec: partial_score(found, spec, _color), detector, 0.0, vocabulary)
+    setup = Setup(detector, vocabulary, dtype, device, batch_size)
+    return _reward(lambda judged: partial_score(judged.found, judged.spec, judged.color_of), setup)
 
 
-def _reward(value_of: ValueOf, detector: str | None, extra_price: float, vocabulary: str | None) -> RewardFunction:
+def _needs(options: Mapping[str, Any], vocabulary: str | None) -> tuple[str, ...]:
+    return detectors.needs(options.get("detector"), vocabulary)
+
+
+for _factory in (geneval, geneval_strict, geneval_official, geneval_flowgrpo):
+    _factory.needs = _needs  # type: ignore[attr-defined]
+
+
+def _reward(value_of: ValueOf, setup: Setup, extra_price: float = 0.0) -> RewardFunction:
     """value x (1 - extra_price) ** extras, with every reading of the verdict in the parts.
 
     `extra_price` is ours: 0 is the published reward, under which extra objects are free lottery tickets.
     """
     if not 0 <= extra_price <= 1:
         raise ConfigError(f"extra_price is {extra_price}. Give a share of the reward, from 0 (free) to 1.")
-    name = detectors.choose(detector, vocabulary)
-    detect = detectors.build(name)
+    name = detectors.choose(setup.detector, setup.vocabulary)
+    detect = detectors.build(name, dtype=setup.dtype, device=setup.device, batch_size=setup.batch_size)
     labels = detectors.labels(name)
+    name_color = (
+        _color_given if detectors.names_colors(name) else colors.when_asked(dtype=setup.dtype, device=setup.device)
+    )
 
     def score(samples: Sequence[Sample]) -> list[Score]:
         scores = [_no_clauses(sample) for sample in samples]
-        places = [place for place, sample in enumerate(samples) if sample.prompt.metadata.get("include")]
-        specs = [_spec(samples[place], name, labels) for place in places]
-        pictures = detect([samples[place].image for place in places]) if places else []
-        for place, spec, found in zip(places, specs, pictures, strict=True):
-            verdict = judge(found, spec, _color)
-            value = value_of(verdict, found, spec) * (1 - extra_price) ** verdict.extras
-            scores[place] = Score(value, _parts(verdict), _note(verdict))
+        asked = [place for place, sample in enumerate(samples) if sample.prompt.metadata.get("include")]
+        specs = {place: _spec(samples[place], name, labels) for place in asked}
+        for places in in_batches(asked, setup.batch_size):
+            pictures = [samples[place].image for place in places]
+            for place, image, found in zip(places, pictures, detect(pictures), strict=True):
+                color_of = _asked_once(name_color, image)
+                judged = Judged(found, specs[place], color_of, judge(found, specs[place], color_of))
+                scores[place] = _score(judged, value_of(judged) * (1 - extra_price) ** judged.verdict.extras)
         return scores
 
     return score
+
+
+def _score(judged: Judged, value: float) -> Score:
+    return Score(value, _parts(judged.verdict), _note(judged.verdict), {"objects": _objects(judged.found)})
 
 
 def _no_clauses(sample: Sample) -> Score:
@@ -134,10 +210,33 @@ def _spec(sample: Sample, detector: str, labels: frozenset[str] | None) -> dict[
     return spec
 
 
-def _color(detection: Detection) -> str:
+def _color_given(image: Image.Image, detection: Detection) -> str:
     if detection.color is None:
-        raise RewardError(f"the detector gave no colour for a {detection.label}. Choose a detector that names colours.")
+        raise RewardError(
+            f"the detector gave no colour for a {detection.label}. Choose a detector that names colours, or register "
+            "it with names_colors=False: then GenEval's colour network is asked."
+        )
     return detection.color
+
+
+def _asked_once(name_color: colors.NameColor, image: Image.Image) -> ColorOf:
+    """The rule may ask for a detection's colour more than once (by identity: its mask cannot be hashed)."""
+    known: dict[int, str] = {}
+
+    def color_of(detection: Detection) -> str:
+        if id(detection) not in known:
+            known[id(detection)] = name_color(image, detection)
+        return known[id(detection)]
+
+    return color_of
+
+
+def _objects(found: Sequence[Detection]) -> dict[str, list[list[float]]]:
+    """Class -> (x0, y0, x1, y1, score) of what was found of it, best first, as in GenEval's own results file."""
+    boxes: dict[str, list[list[float]]] = {}
+    for detection in sorted(found, key=lambda one: -one.score):
+        boxes.setdefault(detection.label, []).append([*map(float, detection.box), float(detection.score)])
+    return boxes
 
 
 def _parts(verdict: Verdict) -> dict[str, float]:

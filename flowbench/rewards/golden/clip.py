@@ -1,0 +1,43 @@
+"""Golden checks of rewards that compare a picture with its prompt, or judge its looks, through a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flowbench.rewards.combine import build
+from flowbench.rewards.golden.finding import Finding
+from flowbench.rewards.golden.pictures import CAPTIONS, captioned
+from flowbench.types import Score
+
+
+def captions(reward: str, device: str) -> Iterator[Finding]:
+    """Each photograph must score higher under its own caption than under the other one's."""
+    scorer = build(reward, options={reward: {"device": device}})
+    pairs = {name: scorer([captioned(name, right=True), captioned(name, right=False)]) for name in CAPTIONS}
+    for name, (right, wrong) in pairs.items():
+        yield Finding(
+            reward, f"the right caption wins ({name})", right.value > wrong.value, f"{right.value:.3f} > {wrong.value:.3f}"
+        )
+    yield _in_range(reward, [score for scores in pairs.values() for score in scores], scorer.card.low, scorer.card.high)
+
+
+def pickscore(reward: str, device: str) -> Iterator[Finding]:
+    """As `captions`; and the logit scale, value / cosine, is about 100 as in the published weights."""
+    yield from captions(reward, device)
+    score = build(reward, options={reward: {"device": device}})([captioned("cat", right=True)])[0]
+    scale = score.value / score.parts["cosine"]
+    yield Finding(reward, "the logit scale is about 100", 90 <= scale <= 110, f"{scale:.2f}")
+
+
+def aesthetic(reward: str, device: str) -> Iterator[Finding]:
+    """Photographs lie between 3 and 8; an embedding that is not normalised gives 20 to 30."""
+    scorer = build(reward, options={reward: {"device": device}})
+    scores = scorer([captioned(name, right=True) for name in CAPTIONS])
+    seen = ", ".join(f"{score.value:.2f}" for score in scores)
+    yield Finding(reward, "photographs score 3 to 8", all(3 < score.value < 8 for score in scores), seen)
+
+
+def _in_range(reward: str, scores: list[Score], low: float | None, high: float | None) -> Finding:
+    values = [score.value for score in scores]
+    within = all((low is None or value >= low) and (high is None or value <= high) for value in values)
+    return Finding(reward, "values lie in the card's range", within, f"{min(values):.3f} to {max(values):.3f}")

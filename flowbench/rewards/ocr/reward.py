@@ -1,0 +1,130 @@
+"""OCR as a reward: how much of the text that the prompt puts in quotation marks was rendered.
+
+Source: Flow-GRPO, arXiv 2505.05470.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy
+
+from flowbench.errors import ConfigError
+from flowbench.images import to_array
+from flowbench.rewards import Card, register
+from flowbench.rewards.ocr.lines import Line, Reading, read
+from flowbench.rewards.ocr.readers import build_reader, check_backend
+from flowbench.rewards.ocr.text import VARIANTS, Variant, target_text, text_reward
+from flowbench.rewards.ocr.workers import Workers
+from flowbench.types import Sample, Score
+
+LONGEST_NOTE = 80
+
+ReadAll = Callable[[Sequence[numpy.ndarray]], list[list[Line]]]
+
+CARD = Card(
+    "ocr",
+    "How much of the prompt's quoted text is read on the picture: 1 - edit distance / length, not below 0.",
+    "share of characters",
+    low=0.0,
+    high=1.0,
+    source="Flow-GRPO, arXiv 2505.05470",
+    licence="Apache-2.0 (RapidOCR, PaddleOCR and the PP-OCR models)",
+    backbone="PP-OCRv6 small (rapidocr); PP-OCRv6 medium or your folders (paddle)",
+    revision="the models inside rapidocr 3.10",
+    preprocessing="own size, made smaller above 2000 px, no orientation; lines of confidence .5 or more, "
+    "read from the top and from the left",
+    reference="SD3.5-M .59, after Flow-GRPO .92 (PaddleOCR 2.9.1, substring rule; arXiv 2505.05470)",
+)
+
+
+@register("ocr", card=CARD)
+def ocr(
+    *,
+    backend: str = "rapidocr",
+    variant: Variant = "edit",
+    workers: int = 1,
+    min_confidence: float = 0.5,
+    det_folder: str = "",
+    rec_folder: str = "",
+) -> Callable[[Sequence[Sample]], list[Score]]:
+    """The text is read by `backend`, "rapidocr" or "paddle", in `workers` processes (0 and 1: in this one).
+
+    `variant` chooses the value ("edit", "substring" or "exact"; `text.text_reward` says what they are); all three are
+    in the parts, with the mean confidence of the lines where there are any. `det_folder` and `rec_folder` are local
+    models for paddle. `min_confidence` .5 is the limit below which PaddleOCR 2.x itself drops lines (its `drop_score`)
+    before the published code sees them. Raises ConfigError for an option, RewardError without the package.
+
+    Deviations from the published code: text stands between any double quotes, else single ones, and not only in the
+    first straight pair; several parts are all asked for; a prompt without any is unscored and does not crash; a failure
+    raises and is not a 0; pictures reach the reader in the right order of colours (BGR); lines are put in reading
+    order; `edit` and `exact` compare one form of letters that look alike.
+    """
+    check_backend(backend)
+    _check(variant, workers, min_confidence)
+    folders = {key: folder for key, folder in (("det_folder", det_folder), ("rec_folder", rec_folder)) if folder}
+    if folders and backend != "paddle":
+        raise ConfigError(f"{next(iter(folders))} is for the backend paddle; {backend} brings its models along.")
+    return _Scorer(_read_all(backend, folders, workers), variant, min_confidence)
+
+
+class _Scorer:
+    """The reward's function; `close` ends the worker processes, if there are any."""
+
+    def __init__(self, read_all: ReadAll, variant: Variant, min_confidence: float):
+        self._read_all = read_all
+        self._variant = variant
+        self._min_confidence = min_confidence
+
+    def __call__(self, samples: Sequence[Sample]) -> list[Score]:
+        targets = [target_text(sample.prompt.text, sample.prompt.metadata) for sample in samples]
+        places = [place for place, target in enumerate(targets) if target]
+        found = self._read_all([to_array(samples[place].image) for place in places])
+        scores = [_no_target(sample) for sample in samples]
+        for place, lines in zip(places, found, strict=True):
+            scores[place] = _score(targets[place], read(lines, min_confidence=self._min_confidence), self._variant)
+        return scores
+
+    def close(self) -> None:
+        if isinstance(self._read_all, Workers):
+            self._read_all.close()
+
+
+def _check(variant: str, workers: int, min_confidence: float) -> None:
+    if variant not in VARIANTS:
+        raise ConfigError(f"variant is '{variant}'. Use one of: {', '.join(VARIANTS)}.")
+    if workers < 0:
+        raise ConfigError(f"workers is {workers}. Give a number of processes, or 1 to read in this one.")
+    if not 0 <= min_confidence <= 1:
+        raise ConfigError(f"min_confidence is {min_confidence}. Give a confidence from 0 (every line) to 1.")
+
+
+def _read_all(backend: str, settings: Mapping[str, str], workers: int) -> ReadAll:
+    if workers > 1:
+        return Workers(workers, backend, settings)
+    reader = build_reader(backend, settings)
+    return lambda pictures: [reader(picture) for picture in pictures]
+
+
+def _no_target(sample: Sample) -> Score:
+    return Score.unscored(
+        f"prompt '{sample.prompt.id}' has no text in quotation marks and no `text` in its metadata: "
+        "the OCR reward does not know what should be written"
+    )
+
+
+def _score(target: str, reading: Reading, variant: Variant) -> Score:
+    """An empty reading is a score of 0: the text was asked for and is not there."""
+    values = {name: text_reward(target, reading.text, variant=name) for name in VARIANTS}
+    parts: dict[str, float] = {name: value for name, value in values.items()}
+    if reading.text:
+        parts["confidence"] = reading.confidence
+    note = "" if values["exact"] == 1 else _what_was_read(reading.text)
+    return Score(values[variant], parts, note, {"target": target, "recognized": reading.text})
+
+
+def _what_was_read(text: str) -> str:
+    """For the note: the whole text stands in the details."""
+    if not text:
+        return "no text found"
+    return f"read '{text}'" if len(text) <= LONGEST_NOTE else f"read '{text[:LONGEST_NOTE]}...'"

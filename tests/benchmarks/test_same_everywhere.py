@@ -1,0 +1,91 @@
+"""One reward, three users: training, evaluation and `flowbench score` give a picture the same score."""
+
+from __future__ import annotations
+
+import json
+from itertools import groupby
+
+import pytest
+from painter import Painter
+
+from flowbench import benchmarks, rewards, store
+from flowbench.benchmarks import given, scoring
+from flowbench.testing import sample_pictures
+from flowbench.trainer.scoring import Scorer
+from flowbench.types import Sample
+
+NAMES = [name for name in rewards.registry.names() if not rewards.plugin_code(name)]
+RULES = {"jpeg", "ocr"}
+GENEVAL = {"geneval", "geneval_strict", "geneval_official", "geneval_flowgrpo"}
+
+
+class Show(Painter):
+    """A model that hands out the given samples: the k-th call for a prompt gets its k-th picture."""
+
+    vocabulary = "coco80"
+
+    def __init__(self, diary, samples):
+        super().__init__(diary)
+        self._left = list(samples)
+
+    def generate(self, prompts, seeds, **settings):
+        found = []
+        for prompt, seed in zip(prompts, seeds, strict=True):
+            place = next(i for i, sample in enumerate(self._left) if sample.prompt.id == prompt.id)
+            found.append(Sample(prompt, self._left.pop(place).image, seed))
+        return found
+
+
+@pytest.fixture
+def evaluated(tmp_path, tiny_weights):
+    """Evaluates the sample pictures with a reward: the folder, and {(prompt id, index): record}."""
+    samples = sample_pictures()
+    prompts = list({sample.prompt.id: sample.prompt for sample in samples}.values())
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(json.dumps({"id": p.id, "prompt": p.text, "tag": p.tag, **p.metadata}) + "\n" for p in prompts))
+
+    def evaluate(name):
+        suite = benchmarks.Suite(
+            name="all", prompt_set=str(path), steps=1, guidance=1.0, images_per_prompt=2, reward=name, metrics=("value",)
+        )
+        folder = benchmarks.evaluate(Show(tmp_path / "diary", samples), suite, out=tmp_path / "run", batch_size=3)
+        return folder, {(each["prompt_id"], each["index"]): each for each in store.read_jsonl(folder / "records.jsonl")}
+
+    return evaluate
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_training_evaluation_and_scoring_agree(name, evaluated, tmp_path):
+    folder, records = evaluated(name)
+    assert len(records) == 6 and all(record["value"] is not None for record in records.values())
+    rows = [{**_clauses(each), "image": each["image"], "id": each["prompt_id"], "prompt": each["prompt"]}
+            for each in records.values()]  # fmt: skip
+    table = folder / "pictures.jsonl"
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pictures = given.read(table)
+    scored = scoring.score_pictures(
+        pictures, name, out=tmp_path / "scores", label="x", vocabulary="coco80", batch_size=2
+    )
+    in_scoring = {(each["prompt_id"], each["index"]): each["value"] for each in store.read_jsonl(scored / "records.jsonl")}
+    in_training = _as_in_training(name, pictures)
+    exact = name in RULES or name in GENEVAL
+    for key, record in records.items():
+        for value in (in_scoring[key], in_training[key]):
+            assert value == (record["value"] if exact else pytest.approx(record["value"], rel=1e-5))
+
+
+def _clauses(record):
+    prompt = next(sample.prompt for sample in sample_pictures() if sample.prompt.id == record["prompt_id"])
+    return {"tag": prompt.tag, **prompt.metadata}
+
+
+def _as_in_training(name, pictures):
+    """Group by group, through the thread that scores beside the sampling."""
+    reward = rewards.build(name, vocabulary="coco80")
+    found = {}
+    with Scorer(reward) as scorer:
+        for _, group in groupby(pictures, key=lambda each: each.prompt.id):
+            members = list(group)
+            scores = scorer.submit([each.load() for each in members]).result()
+            found |= {each.key: score.value for each, score in zip(members, scores, strict=True)}
+    return found
