@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_mirror(tmp_path_factory: pytest.TempPathFactory):
-    """A folder with tiny random weights for every built-in reward, in the formats in which the real ones are published."""
+    """A folder with tiny random weights for every built-in reward, in the formats of the published ones."""
     root = tiny_preferences.write_all(tmp_path_factory.mktemp("weights"))
     tiny_mask2former.write_asset(root / "geneval")
     return root

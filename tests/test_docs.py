@@ -194,8 +194,8 @@ def test_every_recipe_scorer_detector_and_suite_is_in_the_docs() -> None:
     program = (
         "from flowbench import benchmarks, config, metrics, rewards; "
         "from flowbench.rewards.geneval import detectors; "
-        "print(*config.recipe_names(), *rewards.registry.names(), *benchmarks.suites.names(), *metrics.registry.names(),"
-        " *detectors.registry.names())"
+        "print(*config.recipe_names(), *rewards.registry.names(), *benchmarks.suites.names(), "
+        "*metrics.registry.names(), *detectors.registry.names())"
     )
     # In a process of its own: other tests register rewards and suites in this one.
     named = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()

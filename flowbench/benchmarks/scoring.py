@@ -36,9 +36,9 @@ def score_pictures(
     """Score the pictures with one reward and return the folder `<out>/eval/<reward>-<key>/`.
 
     It holds what the folder of an evaluation holds but the pictures: records.jsonl, card.json and, when all is done,
-    summary.json; for GenEval rewards results.jsonl as well. `flowbench compare` reads it. After a kill the same call goes
-    on. Other pictures, prompts, options, weights or
-    code of the reward get a folder of their own. Raises what `rewards.build` raises, and RunError for a broken picture.
+    summary.json; for GenEval rewards results.jsonl as well. `flowbench compare` reads it. After a kill the same call
+    goes on. Other pictures, prompts, options, weights or code of the reward get a folder of their own. Raises what
+    `rewards.build` raises, AssetError, and RunError for a broken picture.
     """
     from flowbench import rewards
 
@@ -68,7 +68,7 @@ def measure_pictures(
     options: Mapping[str, Any] | None = None,
     reference: Sequence[Given] | None = None,
 ) -> Path:
-    """Measure the pictures with one metric and return the folder `<out>/eval/<metric>-<key>/`, as `score_pictures` does.
+    """Measure the pictures with one metric; the folder `<out>/eval/<metric>-<key>/`, as of `score_pictures`.
 
     `reference`: the pictures that metrics of level "set" compare with. A record is one picture, one prompt or, at level
     "set", all of them. What has been measured whole is not measured again. Raises what `metrics.build` raises,
@@ -177,7 +177,9 @@ def _measured_record(measured: Measured, given: Sequence[Given]) -> Record:
         each = given[measured.index]
         sample, index, image = Sample(each.prompt, None, each.seed), each.index, each.name  # type: ignore[arg-type]
     else:
-        prompt = next((each.prompt for each in given if each.prompt.id == measured.prompt_id), Prompt("all pictures", ""))
+        prompt = next(
+            (each.prompt for each in given if each.prompt.id == measured.prompt_id), Prompt("all pictures", "")
+        )
         sample, index, image = Sample(prompt, None), 0, ""  # type: ignore[arg-type]
     return to_record(sample, measured.score, index=index, image=image)
 

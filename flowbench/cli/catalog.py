@@ -26,7 +26,14 @@ def list_names(kind: str, plugins: tuple[str, ...]) -> None:
 
     KIND is one of these six words.
     """
-    lines = {"rewards": _rewards, "metrics": _metrics, "suites": _suites, "prompts": _prompts, "recipes": _recipes, "models": _models}
+    lines = {
+        "rewards": _rewards,
+        "metrics": _metrics,
+        "suites": _suites,
+        "prompts": _prompts,
+        "recipes": _recipes,
+        "models": _models,
+    }
     entries = lines[kind]()
     width = max(map(len, entries), default=0)
     for name, line in entries.items():

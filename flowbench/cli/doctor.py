@@ -44,7 +44,9 @@ def policy(arguments: tuple[str, ...], plugins: tuple[str, ...], **flags: Any) -
 
 @doctor.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--promises", is_flag=True, help="Check what every reward promises as well: flowbench.testing.check_reward.")
+@click.option(
+    "--promises", is_flag=True, help="Check what each reward promises as well (flowbench.testing)."
+)
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="Where the networks run.")
 @licence_option
 @plugin_option
@@ -67,8 +69,8 @@ def rewards(names: tuple[str, ...], promises: bool, device: str, plugins: tuple[
     click.echo(_counts(findings))
     if failed:
         raise RewardError(
-            f"{len(failed)} of {len(findings)} checks failed, first '{failed[0].reward}': {failed[0].check}. Do not use "
-            "a reward that fails: fetch its weights again (flowbench assets verify), or look at the detail above."
+            f"{len(failed)} of {len(findings)} checks failed, first '{failed[0].reward}': {failed[0].check}. Do not "
+            "use a reward that fails: fetch its weights again (flowbench assets verify), or look at the detail above."
         )
 
 

@@ -21,12 +21,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("source")
 @click.argument("arguments", nargs=-1, metavar="[NAME.OPTION=VALUE]...")
-@click.option(
-    "--reward", "rewards", multiple=True, metavar="NAME[,NAME]", help="`flowbench list rewards` shows them."
-)
-@click.option(
-    "--metric", "metrics", multiple=True, metavar="NAME[,NAME]", help="`flowbench list metrics` shows them."
-)
+@click.option("--reward", "rewards", multiple=True, metavar="NAME[,NAME]", help="`flowbench list rewards` shows them.")
+@click.option("--metric", "metrics", multiple=True, metavar="NAME[,NAME]", help="`flowbench list metrics` shows them.")
 @click.option("--reference", metavar="FOLDER", help="The pictures that fid, kid and cmmd compare with.")
 @click.option(
     "--prompts", metavar="FILE", help="Their prompts, in turn (.txt, .csv, .jsonl), for a folder of pictures."
@@ -78,7 +74,7 @@ def _named(rewards: Sequence[str], metrics: Sequence[str]) -> dict[str, str]:
     from flowbench.metrics import registry as metric_registry
     from flowbench.rewards import registry as reward_registry
 
-    found = {}
+    found: dict[str, str] = {}
     for kind, words, registry in (("reward", rewards, reward_registry), ("metric", metrics, metric_registry)):
         for name in [name.strip() for word in words for name in word.split(",") if name.strip()]:
             registry.get(name)

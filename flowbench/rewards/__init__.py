@@ -19,7 +19,17 @@ _LAZY = {
     "register": "flowbench.rewards.catalog",
     "registry": "flowbench.rewards.catalog",
 }
-__all__ = ["Card", "Reward", "accept_licence", "build", "check", "needed_weights", "plugin_code", "register", "registry"]
+__all__ = [
+    "Card",
+    "Reward",
+    "accept_licence",
+    "build",
+    "check",
+    "needed_weights",
+    "plugin_code",
+    "register",
+    "registry",
+]
 
 if TYPE_CHECKING:
     from flowbench.rewards.base import Reward

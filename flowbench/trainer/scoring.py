@@ -71,8 +71,8 @@ def refuse_unscored(scored: Scored, config: RewardConfig) -> None:
     if rate < 1:
         many = f"{int(unscored.sum())} of {unscored.numel()} pictures of this step are unscored"
     raise RewardError(
-        f"{many}: {notes[0] if notes else 'another process has the reason'}. Choose a reward that fits the prompts; for "
-        "one that fails now and then set `reward.on_error=skip`, and raise `reward.max_error_rate` where it is set."
+        f"{many}: {notes[0] if notes else 'another process has the reason'}. Choose a reward that fits the prompts; "
+        "for one that fails now and then set `reward.on_error=skip`, and raise `reward.max_error_rate` where it is set."
     )
 
 

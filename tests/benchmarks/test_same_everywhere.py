@@ -42,11 +42,19 @@ def evaluated(tmp_path, tiny_weights):
     samples = sample_pictures()
     prompts = list({sample.prompt.id: sample.prompt for sample in samples}.values())
     path = tmp_path / "prompts.jsonl"
-    path.write_text("".join(json.dumps({"id": p.id, "prompt": p.text, "tag": p.tag, **p.metadata}) + "\n" for p in prompts))
+    path.write_text(
+        "".join(json.dumps({"id": p.id, "prompt": p.text, "tag": p.tag, **p.metadata}) + "\n" for p in prompts)
+    )
 
     def evaluate(name):
         suite = benchmarks.Suite(
-            name="all", prompt_set=str(path), steps=1, guidance=1.0, images_per_prompt=2, reward=name, metrics=("value",)
+            name="all",
+            prompt_set=str(path),
+            steps=1,
+            guidance=1.0,
+            images_per_prompt=2,
+            reward=name,
+            metrics=("value",),
         )
         folder = benchmarks.evaluate(Show(tmp_path / "diary", samples), suite, out=tmp_path / "run", batch_size=3)
         return folder, {(each["prompt_id"], each["index"]): each for each in store.read_jsonl(folder / "records.jsonl")}
@@ -66,7 +74,9 @@ def test_training_evaluation_and_scoring_agree(name, evaluated, tmp_path):
     scored = scoring.score_pictures(
         pictures, name, out=tmp_path / "scores", label="x", vocabulary="coco80", batch_size=2
     )
-    in_scoring = {(each["prompt_id"], each["index"]): each["value"] for each in store.read_jsonl(scored / "records.jsonl")}
+    in_scoring = {
+        (each["prompt_id"], each["index"]): each["value"] for each in store.read_jsonl(scored / "records.jsonl")
+    }
     in_training = _as_in_training(name, pictures)
     exact = name in RULES or name in GENEVAL
     for key, record in records.items():

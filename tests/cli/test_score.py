@@ -22,7 +22,9 @@ def drawn(tmp_path):
     for number, prompt in enumerate(prompts):
         folder = tmp_path / "made" / f"{number:05d}"
         (folder / "samples").mkdir(parents=True)
-        (folder / "metadata.jsonl").write_text(json.dumps({**prompt.metadata, "tag": prompt.tag, "prompt": prompt.text}))
+        (folder / "metadata.jsonl").write_text(
+            json.dumps({**prompt.metadata, "tag": prompt.tag, "prompt": prompt.text})
+        )
         for k in range(2):
             scene = world.sample_scene(prompt.metadata, rng) if number < 16 else []
             world.render(scene).save(folder / "samples" / f"{k:04d}.png")

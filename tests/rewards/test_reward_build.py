@@ -285,7 +285,7 @@ def test_zscores_and_ranks_against_scipy(values):
 
 
 def test_an_unknown_way_to_combine_is_refused():
-    with pytest.raises(ConfigError, match="combine is 'mean'. Use one of: raw, scaled, zscore, rank"):
+    with pytest.raises(ConfigError, match=r"combine is 'mean'\. Use one of: raw, scaled, zscore, rank"):
         rewards.build({"jpeg": 1.0}, combine="mean")
 
 

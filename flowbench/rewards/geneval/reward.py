@@ -150,7 +150,7 @@ def _needs(options: Mapping[str, Any], vocabulary: str | None) -> tuple[str, ...
 
 
 for _factory in (geneval, geneval_strict, geneval_official, geneval_flowgrpo):
-    _factory.needs = _needs  # type: ignore[attr-defined]
+    _factory.needs = _needs
 
 
 def _reward(value_of: ValueOf, setup: Setup, extra_price: float = 0.0) -> RewardFunction:

@@ -16,7 +16,10 @@ def captions(reward: str, device: str) -> Iterator[Finding]:
     pairs = {name: scorer([captioned(name, right=True), captioned(name, right=False)]) for name in CAPTIONS}
     for name, (right, wrong) in pairs.items():
         yield Finding(
-            reward, f"the right caption wins ({name})", right.value > wrong.value, f"{right.value:.3f} > {wrong.value:.3f}"
+            reward,
+            f"the right caption wins ({name})",
+            right.value > wrong.value,
+            f"{right.value:.3f} > {wrong.value:.3f}",
         )
     yield _in_range(reward, [score for scores in pairs.values() for score in scores], scorer.card.low, scorer.card.high)
 

@@ -1,4 +1,4 @@
-"""Golden checks without weights to fetch: a rendered text is read back, noise makes a larger file than a flat picture."""
+"""Golden checks without weights to fetch: a text is read back, noise makes a larger file than a flat picture."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def read_back(reward: str, device: str) -> Iterator[Finding]:
     finally:
         scorer.close()
     wrong = [words for words, score in zip(WORDS, scores, strict=True) if score.value != 1]
-    yield Finding(reward, "reads back what was written", not wrong, f"not read: {', '.join(wrong)}" if wrong else "3 of 3")
+    yield Finding(
+        reward, "reads back what was written", not wrong, f"not read: {', '.join(wrong)}" if wrong else "3 of 3"
+    )
     yield Finding(reward, "reads nothing on an empty sheet", empty.value == 0, f"score {empty.value:g}")
 
 

@@ -1,6 +1,6 @@
 """The text that a prompt asks for, and how much of it was read: pure functions on strings.
 
-Sources: Flow-GRPO, arXiv 2505.05470, section 4.1, visual text rendering (`edit`); its published code (`substring`).
+Sources: Flow-GRPO, arXiv 2505.05470 (`edit`); its published code (`substring`).
 """
 
 from __future__ import annotations
@@ -96,4 +96,4 @@ def text_reward(target: str, recognized: str, *, variant: Variant = "edit") -> f
         return float(wanted == read)
     if variant == "substring" and wanted in read:
         return 1.0
-    return max(1 - Levenshtein.distance(wanted, read) / len(wanted), 0.0)  # arXiv 2505.05470, section 4.1
+    return max(1 - Levenshtein.distance(wanted, read) / len(wanted), 0.0)  # arXiv 2505.05470
