@@ -31,7 +31,7 @@ from PIL import Image
 from flowbench import assets
 from flowbench.errors import AssetError
 from flowbench.rewards import Card, register
-from flowbench.rewards.networks import Affine, Placement, fold_head, in_batches, place, score_texts
+from flowbench.rewards.networks import Affine, Placement, building, fold_head, in_batches, place, score_texts
 from flowbench.rewards.openclip import preprocess_for
 from flowbench.types import RewardFunction, Sample, Score
 
@@ -129,7 +129,7 @@ def load(folder: Path, tokenizer_folder: Path, placement: Placement) -> ImageRew
     path = folder / "ImageReward.pt"
     weights = assets.read_checkpoint(path)
     parts = _split(weights, path)
-    with torch.random.fork_rng(devices=[]):  # their first, random weights must not cost a run its random numbers
+    with building():
         vision, side = _vision(parts["blip.visual_encoder."])
         text = _text(_med_config(folder / "med_config.json"), encoder_width=vision.embed_dim)
     for module, prefix in ((vision, "blip.visual_encoder."), (text, "blip.text_encoder.")):

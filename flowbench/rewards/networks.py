@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -34,6 +35,24 @@ def place(device: str = "auto", dtype: str = "float32") -> Placement:
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device '{device}': there is no CUDA device here. Use device: cpu, or auto.")
     return Placement(chosen, DTYPES[dtype])
+
+
+@contextmanager
+def building() -> Iterator[None]:
+    """Around the building of a network: its first, random weights cost the run none of its random numbers, and
+    transformers shows no bar and no list of weights that are not needed."""
+    from transformers.utils import logging
+
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
 
 
 def in_batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from flowbench import assets
 from flowbench.errors import AssetError, ConfigError
-from flowbench.rewards.networks import Placement, encode_once, in_batches
+from flowbench.rewards.networks import Placement, building, encode_once, in_batches
 
 FILE = "open_clip_model.safetensors"
 
@@ -75,7 +75,7 @@ def load_file(path: Path, architecture: str, *, placement: Placement) -> OpenCli
         raise ConfigError(
             f"open_clip {open_clip.__version__} knows no architecture '{architecture}'. Install a newer one."
         )
-    with torch.random.fork_rng(devices=[]):  # its first, random weights must not cost a run its random numbers
+    with building():
         model = open_clip.CLIP(**config)  # not create_model: that warns that it was given no weights
     weights = _state_dict(assets.read_checkpoint(path))
     try:

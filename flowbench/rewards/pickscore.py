@@ -26,7 +26,7 @@ from PIL import Image
 from flowbench import assets
 from flowbench.errors import AssetError
 from flowbench.rewards import Card, register
-from flowbench.rewards.networks import Placement, encode_once, in_batches, place, score_texts
+from flowbench.rewards.networks import Placement, building, encode_once, in_batches, place, score_texts
 from flowbench.rewards.openclip import unit
 from flowbench.types import RewardFunction, Sample, Score
 
@@ -108,7 +108,7 @@ def load(folder: Path, processor_folder: Path, placement: Placement) -> PickScor
 
     by_pil = getattr(transformers, "CLIPImageProcessorPil", transformers.CLIPImageProcessor)  # transformers 4 has one
     try:
-        with torch.random.fork_rng(devices=[]):  # building it must not cost a run its random numbers
+        with building():
             loaded: Any = transformers.CLIPModel.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, output_loading_info=True
             )

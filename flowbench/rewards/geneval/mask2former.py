@@ -7,8 +7,7 @@ gives mmdet and this file the same random weights and pictures.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ from flowbench.rewards.geneval.postprocess import (
     instances,
     upsample,
 )
-from flowbench.rewards.networks import place
+from flowbench.rewards.networks import building, place
 from flowbench.types import Detection
 
 __all__ = ["Instances", "build", "build_hf", "convert_file", "convert_state_dict", "instance_postprocess", "load"]
@@ -64,7 +63,8 @@ def build_hf(*, dtype: str = "float32", device: str = "auto", batch_size: int = 
 
 def load(folder: Path, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> torch.nn.Module:
     """A folder that `convert_file` wrote -> the network, every weight of it from there. Raises AssetError."""
-    model = network(store.read_json(folder / CONFIG_FILE))
+    with building():
+        model = network(store.read_json(folder / CONFIG_FILE))
     weights = assets.read_checkpoint(folder / WEIGHTS_FILE)
     here = names(model)
     odd = sorted(set(here) ^ set(weights))
@@ -82,7 +82,7 @@ def load_hf(folder: Path, *, dtype: torch.dtype = torch.float32, device: str | t
     """A folder in transformers' own layout -> the network. Raises AssetError when a weight of it is not there."""
     from transformers import Mask2FormerForUniversalSegmentation
 
-    with _quietly():
+    with building():
         loaded: Any = Mask2FormerForUniversalSegmentation.from_pretrained(
             folder, local_files_only=True, output_loading_info=True
         )
@@ -91,22 +91,6 @@ def load_hf(folder: Path, *, dtype: torch.dtype = torch.float32, device: str | t
     if missing:
         raise AssetError(f"{folder}: {len(missing)} weights are missing, such as {missing[0]}. Fetch it again.")
     return model.requires_grad_(False).eval().to(device, dtype)
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """transformers would print a bar, and list the weights that are not needed as missing."""
-    from transformers.utils import logging
-
-    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bar:
-            logging.enable_progress_bar()
 
 
 def detector(
