@@ -132,12 +132,15 @@ def _tables() -> dict[str, tuple[Callable[[], Any], Callable[[str], str]]]:
 
 
 def _card(registry: Registry, name: str) -> dict[str, Any]:
-    """The card's filled fields; without a card, the first line of the factory's docstring."""
+    """The card's filled fields, the usual left out; without a card, the first line of the factory's docstring."""
     card = registry.card(name)
     if card is None:
         return {"summary": (inspect.getdoc(registry.get(name)) or "").partition("\n")[0]}
+    usual = {"terms": "permissive", "rl_scale": 1.0, "rl_shift": 0.0}
     return {
-        key: value for key, value in dataclasses.asdict(card).items() if value not in (None, "", ()) and key != "name"
+        key: value
+        for key, value in dataclasses.asdict(card).items()
+        if value not in (None, "", ()) and key != "name" and usual.get(key) != value
     }
 
 
@@ -146,7 +149,18 @@ def _scorer_text(registry: Registry, name: str) -> str:
     parameters = inspect.signature(factory).parameters.values()
     options = [str(each.replace(annotation=each.empty)) for each in parameters if each.name != "vocabulary"]
     level = {"level": f"one number per {factory.level}"} if hasattr(factory, "level") else {}
-    return _fields({**_card(registry, name), **level, "options": ", ".join(options) or "none"})
+    card = _card(registry, name)
+    if "needs" in card:
+        card["needs"] = [_weights(need) for need in card["needs"]]
+    return _fields({**card, **level, "options": ", ".join(options) or "none"})
+
+
+def _weights(asset: str) -> str:
+    """An asset with its home and revision; a plugin may name what is no asset of ours."""
+    from flowbench.assets import ASSETS
+
+    found = ASSETS.get(asset)
+    return asset if found is None else f"{asset} ({found.home}{f' at {found.revision[:8]}' if found.repo else ''})"
 
 
 def _prompt_set_text(name: str) -> str:
