@@ -124,7 +124,9 @@ def test_the_working_folder_is_not_imported_from(
 
 
 PARENT = """
+import signal
 import numpy
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits "ignored"
 from flowbench.rewards.ocr.workers import Workers
 workers = Workers(2, "rapidocr", {})
 print("ready", flush=True)
@@ -143,17 +145,24 @@ def _start_parent() -> subprocess.Popen[str]:
     return parent
 
 
+def _last_words(parent: subprocess.Popen[str]) -> str:
+    """Its standard error, once no process holds that any more; a parent that does not end is killed."""
+    try:
+        return parent.communicate(timeout=60)[1]
+    finally:
+        parent.kill()
+
+
 @pytest.mark.slow
 def test_workers_end_with_a_killed_parent() -> None:
     parent = _start_parent()
     parent.kill()
-    _, stderr = parent.communicate(timeout=60)  # returns when no process holds its standard error any more
-    assert stderr == ""
+    assert _last_words(parent) == ""
 
 
 @pytest.mark.slow
 def test_ctrl_c_ends_a_batch_with_one_traceback() -> None:
     parent = _start_parent()
     os.killpg(parent.pid, signal.SIGINT)  # as a terminal does it
-    _, stderr = parent.communicate(timeout=60)
+    stderr = _last_words(parent)
     assert stderr.count("Traceback") == 1 and stderr.rstrip().endswith("KeyboardInterrupt")
