@@ -139,11 +139,12 @@ def locked(folder: str | Path) -> Iterator[Path]:
 
 def versions() -> dict[str, str]:
     """flowbench, python and the packages on which its numbers stand -> version, or "not installed"."""
-    packages = {name: _version(name) for name in _PACKAGES}
+    packages = {name: package_version(name) for name in _PACKAGES}
     return {"flowbench": __version__, "python": platform.python_version(), **packages}
 
 
-def _version(package: str) -> str:
+def package_version(package: str) -> str:
+    """The installed version of a package, or "not installed"."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:

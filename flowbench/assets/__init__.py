@@ -15,6 +15,7 @@ _LAZY = {
     "find": "flowbench.assets.manifest",
     "folder": "flowbench.assets.store",
     "held": "flowbench.assets.places",
+    "identities": "flowbench.assets.checks",
     "identity": "flowbench.assets.checks",
     "place": "flowbench.assets.places",
     "pull": "flowbench.assets.store",
@@ -32,6 +33,7 @@ __all__ = [  # noqa: RUF022 - as Python sorts
     "find",
     "folder",
     "held",
+    "identities",
     "identity",
     "place",
     "pull",
@@ -41,7 +43,7 @@ __all__ = [  # noqa: RUF022 - as Python sorts
 
 if TYPE_CHECKING:
     from flowbench.assets.checkpoints import MMENGINE_STUBS, read_checkpoint
-    from flowbench.assets.checks import identity, verify
+    from flowbench.assets.checks import identities, identity, verify
     from flowbench.assets.conversion import convert
     from flowbench.assets.digests import Check
     from flowbench.assets.manifest import ASSETS, Asset, AssetFile, find

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from flowbench.assets.digests import Check, check_file, known_sha256, recorded
+from flowbench.assets.digests import Check, check_file, recorded, sha256_of
 from flowbench.assets.manifest import Asset, find
 from flowbench.assets.places import held, sources
 from flowbench.assets.store import folder
@@ -30,15 +31,19 @@ def verify(name: str) -> list[Check]:
 
 
 def identity(name: str) -> str:
-    """Twelve hex digits that two machines share exactly when they hold the same weights; fetched if they are not here.
+    """Twelve hex digits that two machines share exactly when they hold the same files; fetched if they are not here.
 
-    Of an asset without weights (a tokenizer) all files count. A file with a hash on record is not read again. Raises
-    what `folder` raises.
+    Of what we converted only the weights count: its configuration follows from them, in the words of the transformers
+    that is installed. Raises what `folder` raises.
     """
-    place = folder(name)
-    needed = find(name).needed
-    files = [file for file in needed if file.endswith(_WEIGHTS)] or sorted(needed)
-    return digest([[file, known_sha256(place, file)] for file in files])[:12]
+    place, asset = folder(name), find(name)
+    files = [file for file in asset.needed if file.endswith(_WEIGHTS) or not asset.converter]
+    return digest([[file, sha256_of(place / file)] for file in sorted(files)])[:12]
+
+
+def identities(names: Iterable[str]) -> list[str]:
+    """ "name identity" of each asset, once; fetched now, so that one that cannot be had is said at once."""
+    return [f"{name} {identity(name)}" for name in dict.fromkeys(names)]
 
 
 def _as_published(asset: Asset, folder: Path) -> list[Check]:

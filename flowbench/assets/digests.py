@@ -65,12 +65,10 @@ def describe(path: Path, **facts: str) -> dict[str, Any]:
     return {**facts, "size": path.stat().st_size, "sha256": file_digest(path)}
 
 
-def known_sha256(folder: Path, name: str) -> str:
-    """The file's SHA-256: recorded when it came, or by which the hub names it; else computed now."""
-    entry, named = recorded(folder).get(name), hub_name(folder / name)
-    if entry:
-        return str(entry["sha256"])
-    return named if _SHA256.fullmatch(named) else file_digest(folder / name)
+def sha256_of(path: Path) -> str:
+    """The file's SHA-256, by which the hub's cache names a large one; of all others computed now."""
+    named = hub_name(path)
+    return named if _SHA256.fullmatch(named) else file_digest(path)
 
 
 def _known(folder: Path, name: str, published: str) -> Iterator[tuple[str, str]]:

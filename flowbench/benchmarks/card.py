@@ -9,10 +9,10 @@ noted        kept for the record
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flowbench import store
+from flowbench import assets, store
 from flowbench.benchmarks.suite import Suite
 from flowbench.prompts import PromptSet, prompts_digest
 from flowbench.types import Prompt
@@ -87,13 +87,6 @@ def adapter_digest(parameters: Mapping[str, Any]) -> str:
     return total.hexdigest()[:12]
 
 
-def weights_of(assets_needed: Iterable[str]) -> list[str]:
-    """ "name identity" of each asset, once; they are fetched now, so that one that cannot be had is said at once."""
-    from flowbench import assets
-
-    return [f"{name} {assets.identity(name)}" for name in dict.fromkeys(assets_needed)]
-
-
 def _scorer(suite: Suite, vocabulary: str) -> dict[str, Any]:
     """Who scores: the rewards, their options, the vocabulary that picks a detector, the weights they need, and the code
     of those that are not ours (ours changes with the suite's version)."""
@@ -105,6 +98,6 @@ def _scorer(suite: Suite, vocabulary: str) -> dict[str, Any]:
         "reward": suite.reward if isinstance(suite.reward, str) else dict(suite.reward),
         "options": {name: dict(options) for name, options in suite.reward_options.items()},
         "vocabulary": vocabulary,
-        "weights": weights_of(need for each in needs for need in each),
+        "weights": assets.identities(need for each in needs for need in each),
         **({"code": code} if (code := rewards.plugin_code(suite.reward)) else {}),
     }

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +30,8 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 TABLES = ("metadata.jsonl", "metadata.csv")
 _IMAGE_COLUMNS = ("image", "file_name", "path")
 _PROMPT_COLUMNS = ("prompt", "text")
+_ASKED = ("tag", "include", "exclude", "text")
+"""Metadata that asks for something; other columns (a width, a date) belong to the picture."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,9 @@ def read(source: str | Path, prompts: Sequence[Prompt] | None = None) -> list[Gi
 
 
 def pictures_digest(given: Sequence[Given]) -> str:
-    """Twelve hex digits of the SHA-256 over names and contents of all pictures."""
-    return store.digest([[each.name, store.file_digest(each.path)] for each in given])[:12]
+    """Twelve hex digits of the SHA-256 over all pictures: contents, names, and which prompt each belongs to."""
+    rows = [[each.prompt.id, each.index, each.seed, each.name, store.file_digest(each.path)] for each in given]
+    return store.digest(rows)[:12]
 
 
 def _is_geneval(folder: Path) -> bool:
@@ -132,9 +137,11 @@ def _from_table(table: Path) -> Iterator[Given]:
 def _prompt(row: Mapping[str, Any]) -> Prompt:
     text = _first(row, _PROMPT_COLUMNS) or ""
     tag = row.get("tag")
-    metadata = {key: value for key, value in row.items() if key not in (*_IMAGE_COLUMNS, "id", "seed")}
+    column = next((column for column in _PROMPT_COLUMNS if row.get(column)), "")
+    metadata = {key: value for key, value in row.items() if key not in (*_IMAGE_COLUMNS, "id", "seed", column)}
     given = row.get("id")
-    identifier = str(given) if given is not None else _identifier(text, metadata)
+    asked = {key: value for key, value in metadata.items() if key in _ASKED}
+    identifier = str(given) if given is not None else _identifier(text, asked)
     return Prompt(identifier, text, None if tag is None else str(tag), metadata)
 
 
@@ -150,15 +157,15 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     if table.suffix.lower() not in (".csv", ".jsonl"):
         raise ConfigError(f"{table}: cannot read '{table.suffix}'. Give a folder, or a table (.csv, .jsonl).")
     try:
-        lines = table.read_text(encoding="utf-8-sig").splitlines()
+        text = table.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{table}: not UTF-8 text ({error}). Save it as UTF-8.") from error
     if table.suffix.lower() == ".jsonl":
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
                 yield number, _parsed(line, table, number)
     else:
-        for number, row in enumerate(csv.DictReader(lines), start=2):
+        for number, row in enumerate(csv.DictReader(io.StringIO(text, newline="")), start=2):
             yield number, {key: value.strip() for key, value in row.items() if isinstance(value, str) and value.strip()}
 
 
@@ -177,13 +184,18 @@ def _first(row: Mapping[str, Any], columns: Sequence[str]) -> str | None:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
+    """In the order of their names, numbers in them by value: 2.png comes before 10.png."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
+    return sorted(found, key=lambda path: [_number_or_text(part) for part in re.split(r"(\d+)", path.as_posix())])
 
 
-def _identifier(text: str, metadata: Mapping[str, Any] | None = None) -> str:
-    """Twelve hex digits; prompts of one text and other metadata are two prompts."""
-    extra = {key: value for key, value in (metadata or {}).items() if key not in _PROMPT_COLUMNS}
-    words = text if not extra else f"{text}\n{store.to_json(extra)}"
+def _number_or_text(part: str) -> tuple[int, str]:
+    return (int(part), part) if part.isdecimal() else (0, part)
+
+
+def _identifier(text: str, asked: Mapping[str, Any] | None = None) -> str:
+    """Twelve hex digits; prompts of one text that ask for other things are two prompts."""
+    words = text if not asked else f"{text}\n{store.to_json(asked)}"
     return hashlib.sha256(words.encode("utf-8")).hexdigest()[:12]
 
 
@@ -192,6 +204,11 @@ def _together(found: Iterator[Given]) -> list[Given]:
     groups: dict[str, list[Given]] = {}
     for each in found:
         group = groups.setdefault(each.prompt.id, [])
-        prompt = group[0].prompt if group else each.prompt
-        group.append(replace(each, prompt=prompt, index=len(group)))
+        first = group[0].prompt if group else each.prompt
+        if (first.text, first.tag) != (each.prompt.text, each.prompt.tag):
+            raise ConfigError(
+                f"the id '{first.id}' stands for two prompts, '{first.text}' and '{each.prompt.text}' ({each.name}). "
+                "Give each prompt an id of its own, or leave the ids out."
+            )
+        group.append(replace(each, prompt=first, index=len(group)))
     return [each for group in groups.values() for each in group]

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowbench import store
+from flowbench import assets, store
 from flowbench.benchmarks import geneval_results
-from flowbench.benchmarks.card import weights_of
 from flowbench.benchmarks.given import Given, pictures_digest
 from flowbench.evals.score import Record, is_scored, summarise, to_record, unscored_reasons
 from flowbench.prompts import prompts_digest
@@ -43,9 +42,9 @@ def score_pictures(
     from flowbench import rewards
 
     options = dict(options or {})
-    code = rewards.plugin_code(reward)
     needs = rewards.needed_weights(reward, options, vocabulary)
-    card = build_card(given, _scorer(reward, options, needs, vocabulary=vocabulary or "", code=code))
+    scorer = rewards.describe(reward, options, vocabulary=vocabulary)
+    card = build_card(given, scorer | {"weights": assets.identities(needs)})
     folder = _folder(out, reward, card)
     with store.locked(folder):
         store.write_json(folder / "card.json", card)
@@ -74,13 +73,14 @@ def measure_pictures(
     "set", all of them. What has been measured whole is not measured again. Raises what `metrics.build` raises,
     ConfigError without a reference that is needed, and RunError for a broken picture.
     """
-    from flowbench import metrics
+    from flowbench import metrics, rewards
 
     options = dict(options or {})
     compared = {"reference": pictures_digest(reference)} if reference is not None else {}
     metrics.check(metric, options)
     described = metrics.registry.card(metric)
-    card = build_card(given, _scorer(metric, options, described.needs if described else (), **compared))
+    scorer = rewards.describe(metric, options, table=metrics.registry) | compared
+    card = build_card(given, scorer | {"weights": assets.identities(described.needs if described else ())})
     folder = _folder(out, metric, card)
     with store.locked(folder):
         if not _is_whole(folder):
@@ -114,7 +114,7 @@ def build_card(given: Sequence[Given], scorer: Mapping[str, Any]) -> dict[str, d
 
 def build_summary(scorer: Card, records: Sequence[Record], label: str, card: Mapping[str, Any]) -> dict[str, Any]:
     """What stands in summary.json: the value and every part with their intervals."""
-    parts = sorted({part for record in records for part in record["parts"]})
+    parts = sorted({part for record in records if is_scored(record) for part in record["parts"]})
     reasons = unscored_reasons(records)
     return {
         "suite": scorer.name,
@@ -193,13 +193,3 @@ def _folder(out: str | Path, name: str, card: Mapping[str, Mapping[str, Any]]) -
     """Its name is a hash of all of the card but what is only noted."""
     kept = {part: card[part] for part in ("subject", "must_agree", "declared")}
     return Path(out) / "eval" / f"{store.slug(name)}-{store.digest(kept)[:10]}"
-
-
-def _scorer(name: str, options: Mapping[str, Any], needs: Sequence[str], **more: Any) -> dict[str, Any]:
-    """Who scores. Device and batch size change no more than a last digit, so they may differ."""
-    return {
-        "reward": name,
-        "options": {key: value for key, value in options.items() if key not in ("device", "batch_size")},
-        "weights": weights_of(needs),
-        **{key: value for key, value in more.items() if value},
-    }

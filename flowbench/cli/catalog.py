@@ -136,7 +136,7 @@ def _card(registry: Registry, name: str) -> dict[str, Any]:
     card = registry.card(name)
     if card is None:
         return {"summary": (inspect.getdoc(registry.get(name)) or "").partition("\n")[0]}
-    usual = {"terms": "permissive", "rl_scale": 1.0, "rl_shift": 0.0}
+    usual = {"terms": "permissive", "rl_scale": 1.0, "rl_shift": 0.0, "version": "1"}
     return {
         key: value
         for key, value in dataclasses.asdict(card).items()

@@ -14,6 +14,7 @@ _LAZY = {
     "accept_licence": "flowbench.rewards.licences",
     "build": "flowbench.rewards.combine",
     "check": "flowbench.rewards.combine",
+    "describe": "flowbench.rewards.catalog",
     "needed_weights": "flowbench.rewards.catalog",
     "plugin_code": "flowbench.rewards.catalog",
     "register": "flowbench.rewards.catalog",
@@ -25,6 +26,7 @@ __all__ = [
     "accept_licence",
     "build",
     "check",
+    "describe",
     "needed_weights",
     "plugin_code",
     "register",
@@ -34,7 +36,7 @@ __all__ = [
 if TYPE_CHECKING:
     from flowbench.rewards.base import Reward
     from flowbench.rewards.card import Card
-    from flowbench.rewards.catalog import needed_weights, plugin_code, register, registry
+    from flowbench.rewards.catalog import describe, needed_weights, plugin_code, register, registry
     from flowbench.rewards.combine import build, check
     from flowbench.rewards.licences import accept_licence
 

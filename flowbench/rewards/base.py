@@ -74,7 +74,7 @@ class Reward:
     def _score(self, samples: list[Sample]) -> list[Score]:
         try:
             scores = self._answer(samples)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = f"reward '{self.name}' failed: {type(error).__name__}: {error}"
             if self._on_error == "skip":
                 return self._ask_again(samples, reason)
@@ -123,8 +123,8 @@ class Reward:
         try:
             return answer.result(seconds)
         except FutureTimeout:
-            if answer.done():  # its own TimeoutError, a network's for example
-                raise
+            if answer.done():  # in the last moment, or it is a TimeoutError of its own
+                return answer.result()
             raise TimeoutError(f"no answer for {len(samples)} samples within {seconds:g} s") from None
 
     def _checked(self, score: Any) -> Score:

@@ -16,8 +16,9 @@ class Card:
     it only describes). `rl_scale` and `rl_shift` are the affine map that published training code puts on the value,
     value x scale + shift (1/26 for PickScore, for example); the reported value is never changed by it. `backbone`,
     `revision` and `preprocessing` say what looks at the picture and how it is brought into shape: another one gives
-    other numbers. `needs` names the weights to fetch (`flowbench assets list`). `licence` is that of code and weights,
-    `terms` what it asks of a user: a scorer of non-commercial or copyleft terms runs only after `--accept-licence`.
+    other numbers. `version` changes with every change of code that moves a number: scores of two versions are not
+    compared. `needs` names the weights to fetch (`flowbench assets list`). `licence` is that of code and weights,
+    `terms` what it asks of a user: a scorer whose terms are not permissive runs only after `--accept-licence`.
     `reference` is a published number to check against.
     """
 
@@ -35,6 +36,7 @@ class Card:
     backbone: str = ""
     revision: str = ""
     preprocessing: str = ""
+    version: str = "1"
     needs: tuple[str, ...] = ()
     reference: str = ""
 

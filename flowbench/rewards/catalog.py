@@ -11,6 +11,8 @@ from flowbench.registry import Registry
 from flowbench.rewards.card import Card
 
 registry = Registry("reward", "flowbench.rewards")
+_NO_MATTER = ("batch_size", "device", "vocabulary", "workers")
+"""Options that change no number, or no more than its last digits."""
 
 registry.add("aesthetic", "flowbench.rewards.aesthetic:aesthetic")
 registry.add("clip_score-vit-b-32", "flowbench.rewards.clip_score:clip_score_vit_b_32")
@@ -41,7 +43,32 @@ def needed_weights(name: str, options: Mapping[str, Any], vocabulary: str | None
     return card.needs if card is not None else ()
 
 
-def plugin_code(spec: str | Iterable[str]) -> dict[str, str]:
+def describe(
+    name: str, options: Mapping[str, Any], *, vocabulary: str | None = None, table: Registry = registry
+) -> dict[str, Any]:
+    """What decides a scorer's numbers beside its weights: two scores are comparable when these agree.
+
+    Its name, all of its options (the defaults filled in) but those that only say where and how fast it works, the
+    version of its card; the vocabulary, the packages that carry its engine and a plugin's code, where it has them.
+    `table` is the registry that knows it (metrics have their own).
+    """
+    factory, card = table.get(name), table.card(name)
+    parameters = inspect.signature(factory).parameters
+    defaults = {key: each.default for key, each in parameters.items() if each.default is not inspect.Parameter.empty}
+    chosen = {key: value for key, value in {**defaults, **options}.items() if key not in _NO_MATTER}
+    packages = getattr(factory, "packages", lambda options: ())(chosen)
+    code = plugin_code(name, table)
+    return {
+        "reward": name,
+        "options": chosen,
+        "version": card.version if card is not None else "1",
+        **({"vocabulary": vocabulary or ""} if "vocabulary" in parameters else {}),
+        **({"packages": {each: store.package_version(each) for each in packages}} if packages else {}),
+        **({"code": code} if code else {}),
+    }
+
+
+def plugin_code(spec: str | Iterable[str], table: Registry = registry) -> dict[str, str]:
     """Reward -> twelve hex digits of the SHA-256 of the file that defines it, for those of plugins.
 
     A rewritten reward is another reward: its old scores are not compared with new ones, its old runs do not go on.
@@ -49,7 +76,7 @@ def plugin_code(spec: str | Iterable[str]) -> dict[str, str]:
     """
     files = {}
     for name in [spec] if isinstance(spec, str) else spec:
-        module = inspect.getmodule(inspect.unwrap(registry.get(name)))
+        module = inspect.getmodule(inspect.unwrap(table.get(name)))
         if module is not None and not module.__name__.startswith("flowbench."):
             files[name] = getattr(module, "__file__", None)  # in a notebook there is none
     return {name: store.file_digest(path)[:12] for name, path in files.items() if path}

@@ -107,7 +107,17 @@ class WeightedSum(Reward):
 
     def _sum(self, samples: Sequence[Sample]) -> list[Score]:
         columns = {name: part(samples) for name, part in self.parts.items()}
-        terms = {name: self._terms(name, [score.value for score in scores]) for name, scores in columns.items()}
+        missing = {
+            place
+            for name, scores in columns.items()
+            for place, score in enumerate(scores)
+            if self.weights[name] != 0 and not score.is_scored
+        }
+        values = {
+            name: [math.nan if place in missing else score.value for place, score in enumerate(scores)]
+            for name, scores in columns.items()
+        }
+        terms = {name: self._terms(name, column) for name, column in values.items()}
         return [
             self._add(
                 {name: scores[place] for name, scores in columns.items()},

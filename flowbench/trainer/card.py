@@ -6,11 +6,12 @@ noted        processes, device, dtype and versions, for the record: others give 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowbench import rewards, store
+from flowbench import assets, rewards, store
+from flowbench.config import RewardConfig
 from flowbench.errors import RunError
 from flowbench.prompts import prompts_digest
 from flowbench.types import Prompt
@@ -23,18 +24,21 @@ _MEANING = {
     "weights": "weights of the base model",
     "prompts": "training prompts",
     "code": "code of its plugin's reward",
+    "reward_weights": "weights of its reward",
 }
 
 
 def build_card(
-    model: FlowModel, training: Sequence[Prompt], reward: str | Mapping[str, float], *, processes: int
+    model: FlowModel, training: Sequence[Prompt], reward: RewardConfig, vocabulary: str, *, processes: int
 ) -> dict[str, dict[str, Any]]:
     """The card of a run that trains `model` on these prompts and this reward in so many processes."""
     import torch
 
-    code = rewards.plugin_code(reward)
+    code = rewards.plugin_code(reward.name)
+    weights = _reward_weights(reward, vocabulary)
+    scorers = {"reward_weights": weights} if weights else {}
     return {
-        "must_agree": {"weights": model.base_digest, "prompts": prompts_digest(training), "code": code},
+        "must_agree": {"weights": model.base_digest, "prompts": prompts_digest(training), "code": code, **scorers},
         "noted": {
             "processes": processes,
             "threads": torch.get_num_threads(),
@@ -63,3 +67,10 @@ def read_card(folder: str | Path) -> dict[str, dict[str, Any]] | None:
     """The card of a run, None when there is none."""
     path = Path(folder) / FILE
     return dict(store.read_json(path)) if path.is_file() else None
+
+
+def _reward_weights(reward: RewardConfig, vocabulary: str) -> list[str]:
+    """ "name identity" of each asset that the rewards load."""
+    names = [reward.name] if isinstance(reward.name, str) else list(reward.name)
+    needs = [rewards.needed_weights(name, reward.options.get(name, {}), vocabulary) for name in names]
+    return assets.identities(need for each in needs for need in each)

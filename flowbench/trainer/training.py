@@ -137,7 +137,7 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
         sampler = GroupSampler(training, config.rollout, config.prompts.tag_weights, config.seed)
         rewards.check(config.reward.name, config.reward.options)
         model = fresh_policy(config, str(processes.device))
-        card = build_card(model, training, config.reward.name, processes=processes.world)
+        card = build_card(model, training, config.reward, _vocabulary(config, model), processes=processes.world)
         if processes.is_main:
             runs.keep_card(folder, card)
         learner = Learner(model.adapter_parameters(), config.optimizer)

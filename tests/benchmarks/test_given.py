@@ -91,6 +91,34 @@ def test_prompts_dealt_to_a_folder_in_turn(tmp_path):
         read(tmp_path, [*prompts, Prompt("r", "a bus")])
 
 
+def test_prompts_are_dealt_by_the_numbers_in_the_names(tmp_path):
+    for k in range(12):
+        paint(tmp_path / f"{k}.png")
+    given = read(tmp_path, [Prompt(str(k), f"thing {k}") for k in range(12)])
+    assert [each.name for each in given] == [f"{k}.png" for k in range(12)]
+    assert [each.prompt.id for each in given] == [str(k) for k in range(12)]
+
+
+def test_the_column_that_is_the_prompt_asks_for_nothing_else(tmp_path):
+    """`text` in the metadata is what the ocr reward looks for; as the prompt's own column it is the prompt."""
+    paint(tmp_path / "a.png")
+    rows = [
+        {"image": "a.png", "text": 'a sign "OPEN"'},
+        {"image": "a.png", "prompt": "a sign", "text": "OPEN", "width": 9},
+    ]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    first, second = read(tmp_path / "t.jsonl")
+    assert first.prompt.text == 'a sign "OPEN"' and "text" not in first.prompt.metadata
+    assert second.prompt.text == "a sign" and second.prompt.metadata["text"] == "OPEN"
+
+
+def test_what_belongs_to_the_picture_does_not_part_a_prompt(tmp_path):
+    paint(tmp_path / "a.png"), paint(tmp_path / "b.png")
+    (tmp_path / "t.csv").write_text('image,prompt,width\na.png,"a dog\nand a cat",8\nb.png,"a dog\nand a cat",9\n')
+    given = read(tmp_path / "t.csv")
+    assert [(each.prompt.text, each.index) for each in given] == [("a dog\nand a cat", 0), ("a dog\nand a cat", 1)]
+
+
 def test_pictures_are_turned_as_their_camera_says_and_made_rgb(tmp_path):
     image = Image.new("L", (8, 6), 200)
     exif = image.getexif()
@@ -118,6 +146,7 @@ def test_another_picture_is_another_digest(tmp_path):
         ("t.jsonl", "[1]", ConfigError, "line 1: not a JSON object"),
         ("t.txt", "a.png", ConfigError, "cannot read '.txt'"),
         ("t.jsonl", "", ConfigError, "no pictures are here"),
+        ("t.csv", "image,id,prompt\na.png,1,a cat\na.png,1,a dog", ConfigError, "the id '1' stands for two prompts"),
     ],
 )
 def test_mistakes_are_one_sentence(tmp_path, name, text, error, message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import groupby
 
 import pytest
@@ -17,6 +18,15 @@ from flowbench.types import Sample
 NAMES = [name for name in rewards.registry.names() if not rewards.plugin_code(name)]
 RULES = {"jpeg", "ocr"}
 GENEVAL = {"geneval", "geneval_strict", "geneval_official", "geneval_flowgrpo"}
+
+
+def pictures():
+    """The sample pictures, asked for what the tiny detector takes most of them for."""
+    clauses = {"include": [{"class": "traffic light", "count": 8}]}  # that many on two of the six
+    return [
+        replace(sample, prompt=replace(sample.prompt, tag="single_object", metadata=clauses))
+        for sample in sample_pictures()
+    ]
 
 
 class Show(Painter):
@@ -39,7 +49,7 @@ class Show(Painter):
 @pytest.fixture
 def evaluated(tmp_path, tiny_weights):
     """Evaluates the sample pictures with a reward: the folder, and {(prompt id, index): record}."""
-    samples = sample_pictures()
+    samples = pictures()
     prompts = list({sample.prompt.id: sample.prompt for sample in samples}.values())
     path = tmp_path / "prompts.jsonl"
     path.write_text(
@@ -66,18 +76,17 @@ def evaluated(tmp_path, tiny_weights):
 def test_training_evaluation_and_scoring_agree(name, evaluated, tmp_path):
     folder, records = evaluated(name)
     assert len(records) == 6 and all(record["value"] is not None for record in records.values())
+    assert len({record["value"] for record in records.values()}) > 1
     rows = [{**_clauses(each), "image": each["image"], "id": each["prompt_id"], "prompt": each["prompt"]}
             for each in records.values()]  # fmt: skip
     table = folder / "pictures.jsonl"
     table.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    pictures = given.read(table)
-    scored = scoring.score_pictures(
-        pictures, name, out=tmp_path / "scores", label="x", vocabulary="coco80", batch_size=2
-    )
+    found = given.read(table)
+    scored = scoring.score_pictures(found, name, out=tmp_path / "scores", label="x", vocabulary="coco80", batch_size=2)
     in_scoring = {
         (each["prompt_id"], each["index"]): each["value"] for each in store.read_jsonl(scored / "records.jsonl")
     }
-    in_training = _as_in_training(name, pictures)
+    in_training = _as_in_training(name, found)
     exact = name in RULES or name in GENEVAL
     for key, record in records.items():
         for value in (in_scoring[key], in_training[key]):
@@ -85,7 +94,7 @@ def test_training_evaluation_and_scoring_agree(name, evaluated, tmp_path):
 
 
 def _clauses(record):
-    prompt = next(sample.prompt for sample in sample_pictures() if sample.prompt.id == record["prompt_id"])
+    prompt = next(sample.prompt for sample in pictures() if sample.prompt.id == record["prompt_id"])
     return {"tag": prompt.tag, **prompt.metadata}
 
 

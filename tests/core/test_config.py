@@ -22,10 +22,12 @@ def test_a_reward_with_a_dot_in_its_name_keeps_it():
     config = load_config(
         {},
         ["reward.name={jpeg: 1}", "reward.name.hpsv2.1=0.3", "reward.options.hpsv2.1.antialias=true",
-         "reward.options.jpeg.larger=true"],
+         "reward.options.jpeg.larger=true", "reward.options.hpsv2={antialias: true}", "reward.name.hpsv2=0.1"],
     )  # fmt: skip
-    assert config.reward.name == {"jpeg": 1.0, "hpsv2.1": 0.3}
-    assert config.reward.options == {"hpsv2.1": {"antialias": True}, "jpeg": {"larger": True}}
+    assert config.reward.name == {"jpeg": 1.0, "hpsv2.1": 0.3, "hpsv2": 0.1}
+    assert config.reward.options == {
+        "hpsv2.1": {"antialias": True}, "jpeg": {"larger": True}, "hpsv2": {"antialias": True}
+    }  # fmt: skip
 
 
 def test_overriding_does_not_change_the_mapping_it_was_given():

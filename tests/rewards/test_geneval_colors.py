@@ -10,6 +10,7 @@ from PIL import Image
 
 from flowbench.errors import AssetError, ConfigError
 from flowbench.rewards.geneval import colors
+from flowbench.rewards.networks import place
 from flowbench.types import Detection
 
 
@@ -28,7 +29,7 @@ def load(mirror, monkeypatch):
 
     def load(architecture=tiny_clip.TINY_QUICK, **options):
         monkeypatch.setattr(colors, "ARCHITECTURE", architecture)
-        return colors.load(device="cpu", **options)
+        return colors.load(place("cpu", **options))
 
     return load
 

@@ -265,6 +265,23 @@ def test_an_unscored_picture_takes_no_part_in_the_others_zscores(by_seed):
     assert not scores[1].is_scored and scores[1].note == "by_seed: negative"
 
 
+def test_one_reward_that_leaves_a_picture_unscored_takes_it_out_of_all_comparisons(by_seed, keep_registry):
+    """Seeds 1, -1, 3: the second has no by_seed, so the other reward's mean is that of the first and third too."""
+    rewards.register("minus")(lambda: lambda batch: [Score(-10.0 * sample.seed) for sample in batch])
+    scores = rewards.build({"by_seed": 1.0, "minus": 1.0}, combine="zscore")(samples(1, -1, 3))
+    assert [score.value for score in scores[::2]] == [0.0, 0.0]  # -1 + 1 and 1 - 1
+    assert not scores[1].is_scored and scores[1].parts["minus"] == 10.0
+
+
+def test_a_plugin_that_ends_the_program_has_failed(keep_registry):
+    def quits(batch):
+        raise SystemExit("bye")
+
+    rewards.register("quits")(lambda: quits)
+    with pytest.raises(RewardError, match="'quits' failed: SystemExit: bye"):
+        rewards.build("quits")(samples(0))
+
+
 def test_scaled_uses_what_published_training_puts_on_a_value(keep_registry):
     card = rewards.Card("celsius", rl_scale=1 / 50, rl_shift=-0.5)
     rewards.register("celsius", card=card)(lambda: lambda batch: [Score(100.0)] * len(batch))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from flowbench import rewards
+from flowbench.rewards.geneval import colors
 from flowbench.testing import check_reward, sample_pictures
 from flowbench.types import Prompt, Sample
 
@@ -67,12 +69,20 @@ def test_it_keeps_its_promises(name, blocks, samples_for, tiny_weights):
     check_reward(name, samples_for(name), tolerance=0 if exact else 1e-5, **settings(name, blocks))
 
 
-def test_geneval_keeps_its_promises_with_its_own_detector_and_colours(tiny_weights):
+def test_geneval_keeps_its_promises_with_its_own_detector_and_colours(tiny_weights, monkeypatch):
     """Random weights find what they find; their sums differ in the last digits between batches, so boxes may too."""
-    samples = sample_pictures()
-    for sample in samples:
-        sample.prompt.metadata["include"][0]["color"] = "red"
+    clauses = {"include": [{"class": "traffic light", "count": 8, "color": "red"}]}  # two of six show eight
+    samples = [
+        replace(sample, prompt=replace(sample.prompt, tag="colors", metadata=clauses)) for sample in sample_pictures()
+    ]
+    asked = []
+    name = colors.ColorClassifier.name
+    monkeypatch.setattr(colors.ColorClassifier, "name", lambda *of: asked.append(name(*of)) or asked[-1])
     check_reward("geneval", samples, vocabulary="coco80")
+    assert asked
+    scores = rewards.build("geneval", vocabulary="coco80")(samples)
+    assert any(score.details["objects"].get("traffic light") for score in scores)
+    assert len({score.value for score in scores}) > 1
 
 
 @pytest.mark.parametrize("name", NAMES)

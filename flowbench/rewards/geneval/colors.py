@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from threading import Lock
 
 import torch
 from PIL import Image
 
+from flowbench.errors import RewardError
 from flowbench.rewards import openclip
-from flowbench.rewards.networks import place
+from flowbench.rewards.networks import Placement, place
 from flowbench.types import Detection
 
 ARCHITECTURE = "ViT-L-14-quickgelu"
@@ -45,7 +47,10 @@ class ColorClassifier:
 
     def name(self, image: Image.Image, detection: Detection) -> str:
         """The object's colour."""
-        return COLORS[int(self.logits(image, detection).argmax())]
+        logits = self.logits(image, detection)
+        if not logits.isfinite().all():
+            raise RewardError("the colour network gave numbers that are not finite. Verify its weights, use float32.")
+        return COLORS[int(logits.argmax())]
 
     def logits(self, image: Image.Image, detection: Detection) -> torch.Tensor:
         """(10,): 100 times the cosine with each of COLORS."""
@@ -61,19 +66,24 @@ class ColorClassifier:
         return self._known[label]
 
 
-def load(*, dtype: str = "float32", device: str = "auto") -> ColorClassifier:
+def load(placement: Placement) -> ColorClassifier:
     """The classifier on OpenAI's ViT-L/14. Raises AssetError when the weights cannot be had."""
-    return ColorClassifier(openclip.load(ASSET, ARCHITECTURE, placement=place(device, dtype)), ARCHITECTURE)
+    return ColorClassifier(openclip.load(ASSET, ARCHITECTURE, placement=placement), ARCHITECTURE)
 
 
 def when_asked(*, dtype: str = "float32", device: str = "auto") -> NameColor:
-    """`load(...).name`, loaded at the first question: most prompts ask for no colour."""
-    place(device, dtype)  # a wrong option is refused now
+    """`load(...).name`, loaded at the first question: most prompts ask for no colour.
+
+    Where to is settled now: the question may come from another thread, whose current CUDA device is another one.
+    """
+    placement = place(device, dtype)
     loaded: list[ColorClassifier] = []
+    loading = Lock()
 
     def name(image: Image.Image, detection: Detection) -> str:
-        if not loaded:
-            loaded.append(load(dtype=dtype, device=device))
+        with loading:
+            if not loaded:
+                loaded.append(load(placement))
         return loaded[0].name(image, detection)
 
     return name

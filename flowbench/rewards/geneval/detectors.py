@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from flowbench.errors import RewardError
 from flowbench.registry import Registry
+from flowbench.rewards.card import Card, Terms
 from flowbench.rewards.geneval import coco
+from flowbench.rewards.licences import require_accepted
 from flowbench.types import Detection
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ class DetectorCard:
     `vocabulary` is the one it was made for; `labels()`, where given, lists the class names it can find. `names_colors`:
     its detections say their colour; if not, GenEval's colour network (`colors`) is asked about them. `weights` is the
     asset that it loads, `needs` all assets that judging with it may load. `about` is what a reader has to know before
-    comparing its numbers.
+    comparing its numbers; `terms` what its weights' licence asks (see `rewards.Card`).
     """
 
     vocabulary: str
@@ -39,6 +41,7 @@ class DetectorCard:
     backbone: str = ""
     weights: str = ""
     licence: str = ""
+    terms: Terms = "permissive"
     needs: tuple[str, ...] = ()
     about: str = ""
 
@@ -49,9 +52,9 @@ def _shapes_labels() -> Collection[str]:
     return KINDS
 
 
-def _mask2former(weights: str, licence: str, about: str) -> DetectorCard:
+def _mask2former(weights: str, licence: str, about: str, terms: Terms = "permissive") -> DetectorCard:
     return DetectorCard("coco80", coco.names, names_colors=False, backbone="Mask2Former, Swin-S", weights=weights,
-                        licence=licence, needs=(weights, "clip-vit-l-14"), about=about)  # fmt: skip
+                        licence=licence, terms=terms, needs=(weights, "clip-vit-l-14"), about=about)  # fmt: skip
 
 
 registry = Registry("detector")
@@ -75,6 +78,7 @@ registry.add(
         "other (see its page)",
         "the network of GenEval's detector with its authors' weights, not GenEval's: another metric, whose numbers "
         "must not be compared with published ones",
+        "unknown",
     ),
 )
 registry.add(
@@ -113,7 +117,9 @@ def choose(detector: str | None, vocabulary: str | None) -> str:
 
 def build(name: str, **options: Any) -> Detect:
     """Build the detector of that name with those of the options that it has; one without a network has no `device`."""
-    factory = registry.get(name)
+    factory, card = registry.get(name), registry.card(name)
+    if card is not None:
+        require_accepted(Card(name, licence=card.licence, terms=card.terms))
     known = inspect.signature(factory).parameters
     return factory(**{key: value for key, value in options.items() if key in known})
 

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from flowbench import assets, store
-from flowbench.errors import AssetError
+from flowbench.errors import AssetError, ConfigError, RewardError
 from flowbench.rewards.geneval import preprocess
 from flowbench.rewards.geneval.coco import NAMES
 from flowbench.rewards.geneval.convert import (
@@ -35,7 +35,7 @@ from flowbench.rewards.geneval.postprocess import (
     instances,
     upsample,
 )
-from flowbench.rewards.networks import building, place
+from flowbench.rewards.networks import Placement, building, place
 from flowbench.types import Detection
 
 __all__ = ["Instances", "build", "build_hf", "convert_file", "convert_state_dict", "instance_postprocess", "load"]
@@ -47,18 +47,25 @@ HF_ASSET = "mask2former-hf"
 def build(*, dtype: str = "float32", device: str = "auto", batch_size: int = 8) -> Detect:
     """The detector with the published weights. Raises AssetError when they cannot be had.
 
-    In half precision scores move, and one near a threshold may change sides. Measured on the tiny network of the tests,
-    on the CPU: bfloat16 by at most .032 (.004 on average), float16 by at most .013 (.0008).
+    Half precision is for GPUs, where it is untested; scores move, and one near a threshold may change sides. On the CPU
+    it is refused: torch's sampling of half-precision maps reads beyond their end there.
     """
-    placement = place(device, dtype)
+    placement = _placed(device, dtype)
     return detector(load(assets.folder(ASSET), dtype=placement.dtype, device=placement.device), batch_size=batch_size)
 
 
 def build_hf(*, dtype: str = "float32", device: str = "auto", batch_size: int = 8) -> Detect:
     """The same network as its authors trained it: other weights than GenEval's, hence another metric."""
-    placement = place(device, dtype)
+    placement = _placed(device, dtype)
     model = load_hf(assets.folder(HF_ASSET), dtype=placement.dtype, device=placement.device)
     return detector(model, batch_size=batch_size)
+
+
+def _placed(device: str, dtype: str) -> Placement:
+    placement = place(device, dtype)
+    if placement.device.type == "cpu" and dtype != "float32":
+        raise ConfigError(f"dtype {dtype}: on the CPU the detector gives wrong numbers in it. Use float32, or a GPU.")
+    return placement
 
 
 def load(folder: Path, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu") -> torch.nn.Module:
@@ -128,6 +135,11 @@ def _detect(
     weight = next(model.parameters())
     pixels = torch.stack([preprocess.prepare(image, size) for image in images])
     output = model(pixel_values=pixels.to(weight.device, weight.dtype))
+    if not (output.class_queries_logits.isfinite().all() and output.masks_queries_logits.isfinite().all()):
+        raise RewardError(
+            "the detector's network gave numbers that are not finite: its weights are damaged, or its dtype is too "
+            "narrow. Run `flowbench assets verify geneval`, and use dtype float32."
+        )
     found = []
     for image, classes, masks in zip(images, output.class_queries_logits, output.masks_queries_logits, strict=True):
         pairs = _above(best_pairs(classes), least_score)

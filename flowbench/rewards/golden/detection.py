@@ -10,6 +10,7 @@ from PIL import Image
 from flowbench.rewards.geneval import detectors
 from flowbench.rewards.golden.finding import Finding
 from flowbench.rewards.golden.pictures import LABELS, photo, swapped
+from flowbench.rewards.networks import place
 from flowbench.types import Detection
 
 SURE = 0.9
@@ -55,7 +56,7 @@ def _confidences(found: Sequence[Sequence[Detection]]) -> dict[str, float]:
 def _colors(reward: str, device: str) -> Iterator[Finding]:
     from flowbench.rewards.geneval import colors
 
-    classifier = colors.load(device=device)
+    classifier = colors.load(place(device))
     yield Finding(reward, "colours run with QuickGELU", classifier.quick_gelu, classifier.architecture)
     scale = classifier.clip.logit_scale
     yield Finding(reward, "colours: the logit scale is 100", abs(scale - 100) < 1, f"{scale:.2f}")

@@ -68,6 +68,14 @@ def ocr(
     return _Scorer(_read_all(backend, folders, workers), variant, min_confidence)
 
 
+def _packages(options: Mapping[str, object]) -> tuple[str, ...]:
+    """The packages that carry engine and models: other versions of them may read otherwise."""
+    return ("paddleocr" if options.get("backend") == "paddle" else "rapidocr", "onnxruntime")
+
+
+ocr.packages = _packages
+
+
 class _Scorer:
     """The reward's function; `close` ends the worker processes, if there are any."""
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Event, Lock
+from threading import Event, Lock, Timer
 from typing import IO, TYPE_CHECKING
 
 import flowbench
@@ -32,6 +32,8 @@ ENVIRONMENT = {
     "OPENCV_FOR_THREADS_NUM": "1",  # the workers share the cores
     "PYTHONSAFEPATH": "1",  # what lies in the working folder is not imported
 }
+LONGEST_READ = 120.0
+"""Seconds for one picture: a large one takes a few."""
 PATIENCE = 10.0
 """Seconds that an ended or terminated process has to vanish."""
 
@@ -54,12 +56,18 @@ class Worker:
     def read(self, picture: numpy.ndarray) -> list[Line]:
         """The lines on a picture, (H, W, 3) uint8, RGB."""
         requests = _pipe(self.process.stdin)
+        deadline = Timer(LONGEST_READ, self.process.kill)  # one that hangs dies, and is replaced at the next call
+        deadline.daemon = True
+        deadline.start()
         try:
             requests.write(SIZE.pack(*picture.shape[:2]) + picture.tobytes())
             requests.flush()
+            reply = self._reply("over a picture")
         except (OSError, ValueError):  # ValueError: closed meanwhile
             raise self._death("before it got a picture") from None
-        return from_message(self._reply("over a picture"))
+        finally:
+            deadline.cancel()
+        return from_message(reply)
 
     def is_alive(self) -> bool:
         return self.process.poll() is None
