@@ -46,9 +46,9 @@ def read_checkpoint(path: str | Path, *, stubs: Sequence[str] = ()) -> dict[str,
         raise MissingFile(f"{path}: there is no such file.")
     try:
         held = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path, stubs)
-    except OSError:  # the disk's, with its own advice
+    except PermissionError:  # has its own advice
         raise
-    except Exception as error:  # a damaged file makes the unpickler raise anything
+    except Exception as error:  # a damaged file makes the readers raise anything
         raise AssetError(_refusal(path, error)) from error
     if not isinstance(held, dict):
         raise AssetError(f"{path}: it holds a {type(held).__name__}, not a dict of tensors. Give another file.")

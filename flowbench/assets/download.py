@@ -144,4 +144,7 @@ def _compare(address: str, file: AssetFile, size: int, digest: str) -> None:
 
 def _unreachable(address: str, error: Exception) -> str:
     reason = str(getattr(error, "reason", "") or error).rstrip(".") or type(error).__name__
-    return f"{address} cannot be reached ({reason}). Check the network and try again."
+    return (
+        f"{address} cannot be reached ({reason}). Check the network and try again; or fetch it elsewhere and give its "
+        "folder as a mirror (FLOWBENCH_ASSETS, docs/weights.md)."
+    )

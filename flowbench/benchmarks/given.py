@@ -49,14 +49,21 @@ class Given:
         return self.prompt.id, self.index
 
     def load(self) -> Sample:
-        """The picture as RGB. Raises RunError for a file that is no picture."""
+        """The picture as RGB (transparency is dropped, of an animation the first frame is taken).
+
+        Raises RunError for a file that is no picture, and for one of 16 or 32 bits a channel, which PIL would clip.
+        """
         from PIL import Image, ImageOps
 
         try:
             with Image.open(self.path) as image:
-                return Sample(self.prompt, ImageOps.exif_transpose(image).convert("RGB"), self.seed)
-        except OSError as error:
+                mode, turned = image.mode, ImageOps.exif_transpose(image)
+                rgb = turned.convert("RGB")
+        except Exception as error:  # PIL raises a dozen kinds for damaged files
             raise RunError(f"{self.path}: not a readable picture ({error}). Mend or remove it.") from error
+        if mode.startswith(("I", "F")):
+            raise RunError(f"{self.path}: it has more than 8 bits a channel ({mode}). Save it as an 8-bit picture.")
+        return Sample(self.prompt, rgb, self.seed)
 
 
 def read(source: str | Path, prompts: Sequence[Prompt] | None = None) -> list[Given]:
@@ -94,8 +101,13 @@ def _is_geneval(folder: Path) -> bool:
 
 
 def _from_geneval(folder: Path) -> Iterator[Given]:
-    for place in sorted(path.parent for path in folder.glob("*/metadata.jsonl")):
-        metadata = _parsed((place / "metadata.jsonl").read_text(encoding="utf-8").strip(), place / "metadata.jsonl", 1)
+    described = {path.parent for path in folder.glob("*/metadata.jsonl")}
+    drawn = {path for path in folder.glob("*/") if _pictures(path / "samples")}
+    for place in sorted(described ^ drawn):
+        what = "no pictures in samples/" if place in described else "pictures and no metadata.jsonl"
+        raise ConfigError(f"{place}: it holds {what}. Finish the generation, or remove the folder.")
+    for place in sorted(described):
+        metadata = _parsed(_text(place / "metadata.jsonl").strip(), place / "metadata.jsonl", 1)
         if not isinstance(metadata.get("prompt"), str):
             raise ConfigError(f"{place / 'metadata.jsonl'}: no text under 'prompt'. Write GenEval's metadata into it.")
         prompt = Prompt(place.name, metadata["prompt"], metadata.get("tag"), metadata)
@@ -106,7 +118,7 @@ def _from_geneval(folder: Path) -> Iterator[Given]:
 def _from_pictures(folder: Path) -> Iterator[Given]:
     for path in _pictures(folder):
         words = path.with_suffix(".txt")
-        text = words.read_text(encoding="utf-8").strip() if words.is_file() else ""
+        text = _text(words).strip() if words.is_file() else ""
         name = path.relative_to(folder).as_posix()
         yield Given(Prompt(_identifier(text) if text else name, text), 0, path, name)
 
@@ -156,10 +168,7 @@ def _seed(row: Mapping[str, Any], table: Path, number: int) -> int | None:
 def _rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     if table.suffix.lower() not in (".csv", ".jsonl"):
         raise ConfigError(f"{table}: cannot read '{table.suffix}'. Give a folder, or a table (.csv, .jsonl).")
-    try:
-        text = table.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{table}: not UTF-8 text ({error}). Save it as UTF-8.") from error
+    text = _text(table)
     if table.suffix.lower() == ".jsonl":
         for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
@@ -167,6 +176,14 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     else:
         for number, row in enumerate(csv.DictReader(io.StringIO(text, newline="")), start=2):
             yield number, {key: value.strip() for key, value in row.items() if isinstance(value, str) and value.strip()}
+
+
+def _text(path: Path) -> str:
+    """The file's text, line breaks as they are."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text ({error}). Save it as UTF-8.") from error
 
 
 def _parsed(line: str, path: Path, number: int) -> dict[str, Any]:
@@ -199,13 +216,17 @@ def _identifier(text: str, asked: Mapping[str, Any] | None = None) -> str:
     return hashlib.sha256(words.encode("utf-8")).hexdigest()[:12]
 
 
+def _asks(prompt: Prompt) -> list[Any]:
+    return [prompt.text, prompt.tag, *(prompt.metadata.get(key) for key in _ASKED)]
+
+
 def _together(found: Iterator[Given]) -> list[Given]:
     """The pictures of a prompt side by side and numbered, with the prompt as its first picture has it."""
     groups: dict[str, list[Given]] = {}
     for each in found:
         group = groups.setdefault(each.prompt.id, [])
         first = group[0].prompt if group else each.prompt
-        if (first.text, first.tag) != (each.prompt.text, each.prompt.tag):
+        if _asks(first) != _asks(each.prompt):
             raise ConfigError(
                 f"the id '{first.id}' stands for two prompts, '{first.text}' and '{each.prompt.text}' ({each.name}). "
                 "Give each prompt an id of its own, or leave the ids out."

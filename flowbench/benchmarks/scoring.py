@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowbench import assets, store
 from flowbench.benchmarks import geneval_results
 from flowbench.benchmarks.given import Given, pictures_digest
+from flowbench.errors import RunError
 from flowbench.evals.score import Record, is_scored, summarise, to_record, unscored_reasons
 from flowbench.prompts import prompts_digest
-from flowbench.types import Prompt, Sample
+from flowbench.types import Prompt, Sample, Score
 
 if TYPE_CHECKING:
     from flowbench.metrics import Measured
@@ -19,6 +21,15 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 """progress(done, total)."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """How scoring runs, which changes no score: pictures at a time, seconds for one call of the reward, who is told."""
+
+    batch_size: int = 16
+    timeout: float | None = None
+    progress: Progress | None = None
 
 
 def score_pictures(
@@ -29,15 +40,14 @@ def score_pictures(
     label: str,
     vocabulary: str | None = None,
     options: Mapping[str, Any] | None = None,
-    batch_size: int = 16,
-    progress: Progress | None = None,
+    running: Running = Running(),
 ) -> Path:
     """Score the pictures with one reward and return the folder `<out>/eval/<reward>-<key>/`.
 
     It holds what the folder of an evaluation holds but the pictures: records.jsonl, card.json and, when all is done,
     summary.json; for GenEval rewards results.jsonl as well. `flowbench compare` reads it. After a kill the same call
     goes on. Other pictures, prompts, options, weights or code of the reward get a folder of their own. Raises what
-    `rewards.build` raises, AssetError, and RunError for a broken picture.
+    `rewards.build` raises, and AssetError. A file that is no picture is unscored, with the reason.
     """
     from flowbench import rewards
 
@@ -48,9 +58,11 @@ def score_pictures(
     folder = _folder(out, reward, card)
     with store.locked(folder):
         store.write_json(folder / "card.json", card)
-        built = rewards.build(reward, vocabulary=vocabulary, options={reward: options}, on_error="skip")
+        built = rewards.build(
+            reward, vocabulary=vocabulary, options={reward: options}, on_error="skip", timeout=running.timeout
+        )
         try:
-            records = _score_missing(given, built, folder / "records.jsonl", batch_size, progress)
+            records = _score_missing(given, built, folder / "records.jsonl", running)
         finally:
             built.close()
         geneval_results.write(folder, given, records)
@@ -134,25 +146,38 @@ def build_summary(scorer: Card, records: Sequence[Record], label: str, card: Map
     }
 
 
-def _score_missing(
-    given: Sequence[Given], reward: Reward, path: Path, batch_size: int, progress: Progress | None
-) -> list[Record]:
-    """The record of every picture; those that a failing reward left unscored are given to it again."""
+def _score_missing(given: Sequence[Given], reward: Reward, path: Path, running: Running) -> list[Record]:
+    """The record of every picture; the prompts of those that a failing reward left unscored are given to it again."""
     held = {(record["prompt_id"], record["index"]): record for record in store.read_jsonl(path)}
     done = 0
-    for batch in _whole_prompts(given, batch_size):
+    for batch in _whole_prompts(given, running.batch_size):
         missing = {each.key for each in batch if each.key not in held or not is_scored(held[each.key])}
         if missing:
-            samples = [each.load() for each in batch]
-            for each, sample, score in zip(batch, samples, reward(samples), strict=True):
-                record = to_record(sample, score, index=each.index, image=each.name)
+            for each, record in zip(batch, _records(batch, reward), strict=True):
                 if each.key in missing and held.get(each.key) != record:
                     store.append_jsonl(path, record)
                     held[each.key] = record
         done += len(batch)
-        if progress is not None:
-            progress(done, len(given))
+        if running.progress is not None:
+            running.progress(done, len(given))
     return [held[each.key] for each in given]
+
+
+def _records(batch: Sequence[Given], reward: Reward) -> list[Record]:
+    """The records of some pictures; those that cannot be read do not take the others with them."""
+    samples: list[Sample] = []
+    scores: dict[int, Score] = {}
+    for place, each in enumerate(batch):
+        try:
+            samples.append(each.load())
+        except RunError as error:
+            scores[place] = Score.unscored(str(error))
+    readable = [place for place in range(len(batch)) if place not in scores]
+    scores |= dict(zip(readable, reward(samples), strict=True))
+    return [
+        to_record(Sample(each.prompt, None, each.seed), scores[place], index=each.index, image=each.name)  # type: ignore[arg-type]
+        for place, each in enumerate(batch)
+    ]
 
 
 def _whole_prompts(given: Sequence[Given], size: int) -> Iterator[list[Given]]:

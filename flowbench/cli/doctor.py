@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flowbench.cli.options import device_options, licence_option, plugin_option
-from flowbench.errors import RewardError
+from flowbench.errors import LicenceError, RewardError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,8 +70,10 @@ def rewards(names: tuple[str, ...], promises: bool, device: str, plugins: tuple[
     if failed:
         raise RewardError(
             f"{len(failed)} of {len(findings)} checks failed, first '{failed[0].reward}': {failed[0].check}. Do not "
-            "use a reward that fails: fetch its weights again (flowbench assets verify), or look at the detail above."
+            "use a reward that fails: verify its weights (flowbench assets verify), or mend what the line above says."
         )
+    if names and all(finding.passed is None for finding in findings):
+        raise RewardError(f"nothing could be checked: {findings[0].detail}.")
 
 
 def _of_plugins() -> list[str]:
@@ -88,6 +90,10 @@ def _promises(name: str) -> list[Finding]:
         check_reward(name)
     except AssertionError as error:
         return [Finding(name, "promises", False, str(error).partition("\n")[2].replace("\n", "; "))]
+    except LicenceError as error:
+        return [Finding(name, "promises", None, str(error))]
+    except Exception as error:
+        return [Finding(name, "promises", False, " ".join(str(error).split()) or type(error).__name__)]
     return [Finding(name, "promises", True, "length, order, determinism, batch size, bad input")]
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--vocabulary", metavar="NAME", help="The object names of the prompts. Default: coco80.")
 @click.option("--out", metavar="FOLDER", help="Where to keep the scores. Default: runs/score-NAME.")
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Pictures at a time.")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="For one call of a reward.")
 @click.option("--label", metavar="TEXT", help="Its name in tables.")
 @error_rate_option(default=MOST_UNSCORED, show_default=True)
 @format_option
@@ -54,6 +55,7 @@ def score(
     settings["label"] = settings["label"] or name
     settings["out"] = settings["out"] or Path("runs") / f"score-{name}"
     settings["vocabulary"] = settings["vocabulary"] or "coco80"
+    _prepare(scorers, options, settings["vocabulary"])
     results = [
         _measured(given, each, options[each], settings, reference)
         if kind == "metric"
@@ -105,13 +107,35 @@ def _options(
             raise ConfigError(f"'{argument}': write NAME.OPTION=VALUE, for example geneval.extra_price=0.4.")
         if name not in options:
             raise ConfigError(f"'{argument}': '{name}' is not in use. In use: {', '.join(options)}.")
-        options[name][option] = yaml.safe_load(value)
+        try:
+            options[name][option] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ConfigError(f"'{argument}': '{value}' is not a YAML value.") from None
     for name, kind in scorers.items():
         if kind == "metric":
             metrics.check(name, options[name])
         else:
             rewards.check(name, {name: options[name]})
     return options
+
+
+def _prepare(scorers: Mapping[str, str], options: Mapping[str, dict[str, Any]], vocabulary: str) -> None:
+    """Licences, devices and weights of all scorers, before the first of them has worked for hours."""
+    from flowbench import assets, metrics, rewards
+    from flowbench.rewards.licences import require_accepted
+    from flowbench.rewards.networks import place
+
+    needs: dict[str, None] = {}
+    for name, kind in scorers.items():
+        card = (metrics.registry if kind == "metric" else rewards.registry).card(name)
+        if card is not None:
+            require_accepted(card)
+        place(options[name].get("device", "auto"), options[name].get("dtype", "float32"))
+        of_metric = card.needs if card is not None else ()
+        found = of_metric if kind == "metric" else rewards.needed_weights(name, options[name], vocabulary)
+        needs |= dict.fromkeys(found)
+    for need in needs:
+        assets.folder(need)
 
 
 def _given(source: str, prompts: str | None) -> list[Given]:
@@ -122,14 +146,15 @@ def _given(source: str, prompts: str | None) -> list[Given]:
 
 
 def _scored(given: Sequence[Given], name: str, options: Mapping[str, Any], settings: Mapping[str, Any]) -> Results:
-    from flowbench.benchmarks.scoring import score_pictures
+    from flowbench.benchmarks.scoring import Running, score_pictures
     from flowbench.cli.progress import evaluation_progress
     from flowbench.evals import load_results
 
+    settings = dict(settings)
+    batch_size, timeout = settings.pop("batch_size"), settings.pop("timeout")
     with evaluation_progress(name) as progress:
-        folder = score_pictures(
-            given, name, options=options, progress=lambda done, total: progress("score", done, total), **settings
-        )
+        running = Running(batch_size, timeout, lambda done, total: progress("score", done, total))
+        folder = score_pictures(given, name, options=options, running=running, **settings)
     return load_results(folder)
 
 

@@ -184,7 +184,13 @@ def _leaderboard_cells(board: Leaderboard, row: Row) -> tuple[str, ...]:
     results = row.results
     declared = results.card["declared"]
     name = f"{results.label} (baseline)" if results is board.baseline else results.label
-    cells = [name, f"{declared['guidance']:g}", str(declared["steps"]), bounded(results.interval(board.headline))]
+    guidance, steps = declared.get("guidance"), declared.get("steps")  # unknown of pictures that were made elsewhere
+    cells = [
+        name,
+        DASH if guidance is None else f"{guidance:g}",
+        DASH if steps is None else str(steps),
+        bounded(results.interval(board.headline)),
+    ]
     if board.baseline:
         mark = DIFFERS_MARK if row.differs else ""
         cells += [signed(row.gain) + mark, p_value(row.gain.p)] if row.gain else [DASH, DASH]

@@ -82,7 +82,8 @@ def _objects(text: str, path: Path) -> Iterator[dict[str, Any]]:
         words = (value.get("prompt") or value.get("text")) if isinstance(value, dict) else None
         if not isinstance(words, str) or not words.strip():
             raise ConfigError(f"prompt file {path}, line {number}: no text under 'prompt' or 'text'. Add one.")
-        yield {**value, "prompt": words.strip()}
+        rest = value if value.get("prompt") else {key: each for key, each in value.items() if key != "text"}
+        yield {**rest, "prompt": words.strip()}  # `text` beside a prompt is what the ocr reward looks for
 
 
 _READERS: dict[str, Callable[[str, Path], Iterator[dict[str, Any]]]] = {

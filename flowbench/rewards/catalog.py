@@ -57,7 +57,7 @@ def describe(
     defaults = {key: each.default for key, each in parameters.items() if each.default is not inspect.Parameter.empty}
     chosen = {key: value for key, value in {**defaults, **options}.items() if key not in _NO_MATTER}
     packages = getattr(factory, "packages", lambda options: ())(chosen)
-    code = plugin_code(name, table)
+    code = plugin_code(name, table) | getattr(factory, "code", lambda options, vocabulary: {})(chosen, vocabulary)
     return {
         "reward": name,
         "options": chosen,

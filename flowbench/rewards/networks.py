@@ -65,7 +65,13 @@ def in_batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
 
 def score_texts(samples: Sequence[Sample], score: Callable[[list[Sample]], list[Score]]) -> list[Score]:
     """`score` of the samples whose prompt has a text, in their places; the others are unscored."""
-    scores = [Score.unscored(f"prompt '{sample.prompt.id}' has no text to compare with") for sample in samples]
+    scores = [
+        Score.unscored(
+            f"prompt '{sample.prompt.id}' has no text to compare with: write it into a table, or into a .txt file "
+            "beside the picture"
+        )
+        for sample in samples
+    ]
     places = [place for place, sample in enumerate(samples) if sample.prompt.text.strip()]
     found = score([samples[place] for place in places]) if places else []
     for place, each in zip(places, found, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy
 import pytest
 from PIL import Image
 
@@ -171,3 +172,24 @@ def test_more_mistakes(tmp_path):
     (tmp_path / "b" / "a.png").write_bytes(b"no picture")
     with pytest.raises(RunError, match="not a readable picture"):
         read(tmp_path / "b")[0].load()
+    Image.fromarray(numpy.full((4, 4), 30000, dtype=numpy.uint16)).save(tmp_path / "b" / "a.png")
+    with pytest.raises(RunError, match="more than 8 bits a channel"):
+        read(tmp_path / "b")[0].load()
+    (tmp_path / "b" / "a.txt").write_bytes("ein Käse".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"a\.txt: not UTF-8 text"):
+        read(tmp_path / "b")
+
+
+def test_a_generation_that_is_not_finished_is_refused(tmp_path):
+    for name in ("00000", "00001"):
+        paint(tmp_path / name / "samples" / "0.png")
+        (tmp_path / name / "metadata.jsonl").write_text('{"prompt": "a dog"}')
+    (tmp_path / "00002" / "samples").mkdir(parents=True)
+    (tmp_path / "00002" / "metadata.jsonl").write_text('{"prompt": "a cat"}')
+    with pytest.raises(ConfigError, match="00002: it holds no pictures in samples/"):
+        read(tmp_path)
+    (tmp_path / "00002" / "metadata.jsonl").unlink()
+    assert len(read(tmp_path)) == 2
+    paint(tmp_path / "00002" / "samples" / "0.png")
+    with pytest.raises(ConfigError, match=r"00002: it holds pictures and no metadata\.jsonl"):
+        read(tmp_path)

@@ -82,7 +82,10 @@ def test_training_evaluation_and_scoring_agree(name, evaluated, tmp_path):
     table = folder / "pictures.jsonl"
     table.write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = given.read(table)
-    scored = scoring.score_pictures(found, name, out=tmp_path / "scores", label="x", vocabulary="coco80", batch_size=2)
+    running = scoring.Running(batch_size=2)
+    scored = scoring.score_pictures(
+        found, name, out=tmp_path / "scores", label="x", vocabulary="coco80", running=running
+    )
     in_scoring = {
         (each["prompt_id"], each["index"]): each["value"] for each in store.read_jsonl(scored / "records.jsonl")
     }

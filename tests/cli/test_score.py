@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy
 import pytest
+import tiny_clip
 from PIL import Image
 
 from flowbench import rewards, store
@@ -138,3 +140,61 @@ def test_mistakes_are_one_sentence(flowbench, drawn, words, message):
     result = flowbench("score", drawn, *words)
     assert result.exit_code == 2
     assert message in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_a_broken_picture_takes_no_other_with_it(flowbench, drawn, tmp_path):
+    (drawn / "00003" / "samples" / "0001.png").write_bytes(b"no picture")
+    result = flowbench("score", drawn, "--reward", "jpeg", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    records = store.read_jsonl(only(tmp_path / "out", "eval/jpeg-*/records.jsonl"))
+    (broken,) = [record for record in records if record["value"] is None]
+    assert "not a readable picture" in broken["note"] and broken["image"] == "00003/samples/0001.png"
+    assert "1 of 48 unscored" in result.stdout
+
+
+def test_scorings_stand_in_leaderboards_with_dashes_for_what_is_not_known(flowbench, drawn, tmp_path):
+    for name in ("a", "b"):
+        flowbench("score", drawn, "--reward", "jpeg", "--out", tmp_path / name, "--label", name)
+    result = flowbench("leaderboard", tmp_path / "a", tmp_path / "b", "--format", "csv")
+    assert result.exit_code == 0, result.output
+    assert ",–,–," in result.stdout
+
+
+def test_licences_are_asked_about_before_anything_is_scored(flowbench, drawn, tmp_path, spoiled):
+    gated = rewards.Card("gated", licence="AGPL-3.0", terms="copyleft")
+    registry.add("gated", lambda: lambda batch: [Score(1.0)] * len(batch), card=gated)
+    spoiled["broken"] = False
+    try:
+        words = ("score", drawn, "--reward", "spoiled,gated", "--out", tmp_path / "out")
+        refused = flowbench(*words)
+        assert refused.exit_code == 2 and "--accept-licence gated" in refused.stderr
+        assert spoiled["asked"] == 0
+        assert flowbench(*words, "--accept-licence", "gated").exit_code == 0
+    finally:
+        registry._targets.pop("gated"), registry._cards.pop("gated")
+
+
+def test_a_reward_that_hangs_is_left_after_the_time_limit(flowbench, drawn, tmp_path):
+    registry.add("hanging", lambda: lambda batch: time.sleep(30), card=rewards.Card("hanging"))
+    try:
+        words = ("score", drawn, "--reward", "hanging", "--out", tmp_path / "out", "--batch-size", "48")
+        result = flowbench(*words, "--timeout", "0.05")
+        assert result.exit_code == 2 and "no answer for 48 samples within 0.05 s" in result.stderr
+    finally:
+        registry._targets.pop("hanging"), registry._cards.pop("hanging")
+
+
+def test_metrics_of_all_levels_beside_rewards(flowbench, drawn, tmp_path, tiny_weights, monkeypatch):
+    from flowbench.metrics import diversity
+
+    monkeypatch.setattr(diversity, "ARCHITECTURE", tiny_clip.TINY_QUICK)
+    reference = ("--reference", drawn, "kid.subset_size=20", "kid.subsets=2")
+    words = ("score", drawn, "--metric", "vendi,saturation", "--reward", "jpeg", "--out", tmp_path / "out")
+    result = flowbench(*words, "--format", "json")
+    assert result.exit_code == 0, result.output
+    by_name = {each["suite"]: each for each in json.loads(result.stdout)}
+    assert by_name["vendi"]["images"] == 24 and by_name["saturation"]["images"] == 48  # per prompt, per picture
+    assert 1 <= by_name["vendi"]["metrics"]["value"]["overall"]["mean"] <= 2
+    assert by_name["vendi"]["unit"] == "effective number of pictures"
+    refused = flowbench("score", drawn, "--metric", "saturation", *reference)
+    assert refused.exit_code == 2

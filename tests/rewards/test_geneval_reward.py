@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 
 import numpy
@@ -9,10 +10,12 @@ import pytest
 import tiny_clip
 import tiny_mask2former
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from flowbench import rewards
-from flowbench.errors import ConfigError, RewardError, UnknownName
+from flowbench.errors import ConfigError, LicenceError, RewardError, UnknownName
 from flowbench.rewards.geneval import detectors
+from flowbench.rewards.networks import place
 from flowbench.shapes import grammar, world
 from flowbench.types import Detection, Prompt, Sample
 
@@ -197,7 +200,7 @@ def test_colours_are_asked_of_clip_and_only_where_they_matter(coco80):
 
     folder, image, found = coco80
     best = found[0]
-    named = colors.load(device="cpu").name(image, best)
+    named = colors.load(place("cpu")).name(image, best)
     other = next(color for color in colors.COLORS if color != named)
     clause = {"class": best.label, "count": 1}
     samples = [asking(image, **clause, color=named), asking(image, **clause, color=other)]
@@ -216,7 +219,7 @@ def test_flow_grpos_score_asks_clip_too(coco80):
     _, image, found = coco80
     labels = [one.label for one in found]
     mine = [one for one in found if one.label == labels[0]]
-    names = [colors.load(device="cpu").name(image, one) for one in mine]
+    names = [colors.load(place("cpu")).name(image, one) for one in mine]
     clause = {"class": labels[0], "count": len(mine), "color": names[0]}
     share = names.count(names[0]) / len(mine)
     (score,) = on_coco("geneval_flowgrpo")([asking(image, **clause)])
@@ -241,3 +244,39 @@ def test_an_unknown_dtype_or_device_is_refused(coco80):
 def test_flow_grpos_card_says_which_errors_are_not_repeated():
     summary = rewards.registry.card("geneval_flowgrpo").summary
     assert "red and blue swapped" in summary and "GELU instead of QuickGELU" in summary and "not repeated" in summary
+
+
+def test_a_colour_without_a_name_and_an_excluded_class_that_does_not_exist_are_refused(tiny_weights):
+    image = Image.new("RGB", (64, 64), "red")
+    teal = {"include": [{"class": "cat", "count": 1, "color": "teal"}]}
+    typo = {"include": [{"class": "cat", "count": 1}], "exclude": [{"class": "catt", "count": 2}]}
+    reward = rewards.build("geneval", vocabulary="coco80")
+    with pytest.raises(RewardError, match="asks for the colour 'teal', which GenEval has no name for"):
+        reward([Sample(Prompt("p", "a teal cat", "colors", teal), image)])
+    with pytest.raises(RewardError, match="asks for 'catt', which the detector 'mask2former' does not know"):
+        reward([Sample(Prompt("p", "a cat", "counting", typo), image)])
+
+
+def test_a_network_that_gives_nan_is_an_error_and_never_a_zero(tiny_weights, tmp_path, monkeypatch):
+    shutil.copytree(tiny_weights, tmp_path / "mirror")
+    path = tmp_path / "mirror" / "geneval" / "model.safetensors"
+    weights = load_file(path)
+    weights["class_predictor.bias"][:] = math.nan
+    save_file(weights, path)
+    monkeypatch.setenv("FLOWBENCH_ASSETS", str(tmp_path / "mirror"))
+    spec = {"include": [{"class": "traffic light", "count": 1}]}
+    sample = Sample(Prompt("p", "a traffic light", "single_object", spec), Image.new("RGB", (64, 64), "red"))
+    (score,) = rewards.build("geneval", vocabulary="coco80", on_error="skip")([sample])
+    assert not score.is_scored and "not finite" in score.note
+
+
+def test_half_precision_is_refused_on_the_cpu(tiny_weights):
+    options = {"geneval": {"dtype": "float16", "device": "cpu"}}
+    with pytest.raises(ConfigError, match="on the CPU the detector gives wrong numbers"):
+        rewards.build("geneval", vocabulary="coco80", options=options)
+
+
+def test_a_detector_of_unknown_licence_needs_the_users_word(tiny_weights):
+    options = {"geneval": {"detector": "mask2former-hf"}}
+    with pytest.raises(LicenceError, match="--accept-licence mask2former-hf"):
+        rewards.build("geneval", vocabulary="coco80", options=options)

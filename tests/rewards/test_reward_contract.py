@@ -117,7 +117,7 @@ def test_the_guides_examples_run(keep_registry, blocks):
     white = Sample(prompt, Image.new("RGB", (32, 32), "white"))
     shown: dict = {"samples": [white]}
     code = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert len(code) == 4
+    assert len(code) == 5
     for block in code:
         exec(block, shown)
     assert rewards.build("brightness", options={"brightness": {"target": 0.5}})([white])[0].value == 0.5

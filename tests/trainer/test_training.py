@@ -129,6 +129,32 @@ def test_a_failing_reward_ends_the_run_or_is_skipped(pipeline, tmp_path, two_pro
         assert record["optimizer/grad_norm"] is None  # no step was taken
 
 
+def test_too_many_unscored_pictures_end_the_run(pipeline, tmp_path, two_prompts):
+    common = {"reward__name": "tests_fails_on_stars", "prompts__name": two_prompts, "reward__on_error": "skip"}
+    with pytest.raises(RewardError, match=r"of this step .*no answer.*reward\.max_error_rate"):
+        train(tiny_runs.config(pipeline, tmp_path / "few", reward__max_error_rate=0.1, steps=3, **common))
+    train(tiny_runs.config(pipeline, tmp_path / "many", reward__max_error_rate=1.0, steps=3, **common))
+
+
+def test_the_reward_is_combined_and_limited_as_the_settings_say(pipeline, tmp_path):
+    @rewards.register("tests_waits_a_little")
+    def waits():
+        def score(samples):
+            time.sleep(0.3)
+            return [Score(1.0)] * len(samples)
+
+        return score
+
+    both = {"tests_brightness": 1.0, "jpeg": 0.0}
+    config = tiny_runs.config(pipeline, tmp_path / "z", steps=1, reward__name=both, reward__combine="zscore")
+    (record,) = tiny_runs.log_without_timing(train(config))
+    assert record["reward/mean"] == pytest.approx(0, abs=1e-9)  # within each group the mean of z-scores is 0
+    assert record["reward/tests_brightness"] > 0.1
+    with pytest.raises(RewardError, match=r"no answer for \d+ samples within 0\.05 s"):
+        train(tiny_runs.config(pipeline, tmp_path / "slow", steps=1, reward__name="tests_waits_a_little",
+                               reward__timeout=0.05))  # fmt: skip
+
+
 def test_a_reward_that_stumbles_over_one_picture_loses_that_one_only(pipeline, tmp_path):
     @rewards.register("tests_one_by_one")
     def one_by_one():

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from flowbench.errors import ConfigError, RewardError
-from flowbench.rewards import Card, register
+from flowbench.rewards import Card, plugin_code, register
 from flowbench.rewards.geneval import colors, detectors
 from flowbench.rewards.geneval.flowgrpo import partial_score
 from flowbench.rewards.geneval.rule import ColorOf, Verdict, judge
@@ -149,8 +149,13 @@ def _needs(options: Mapping[str, Any], vocabulary: str | None) -> tuple[str, ...
     return detectors.needs(options.get("detector"), vocabulary)
 
 
+def _code(options: Mapping[str, Any], vocabulary: str | None) -> dict[str, str]:
+    """The code of a detector that a plugin brings."""
+    return plugin_code(detectors.choose(options.get("detector"), vocabulary), detectors.registry)
+
+
 for _factory in (geneval, geneval_strict, geneval_official, geneval_flowgrpo):
-    _factory.needs = _needs
+    _factory.needs, _factory.code = _needs, _code
 
 
 def _reward(value_of: ValueOf, setup: Setup, extra_price: float = 0.0) -> RewardFunction:
@@ -163,6 +168,7 @@ def _reward(value_of: ValueOf, setup: Setup, extra_price: float = 0.0) -> Reward
     name = detectors.choose(setup.detector, setup.vocabulary)
     detect = detectors.build(name, dtype=setup.dtype, device=setup.device, batch_size=setup.batch_size)
     labels = detectors.labels(name)
+    named = None if detectors.names_colors(name) else frozenset(colors.COLORS)
     name_color = (
         _color_given if detectors.names_colors(name) else colors.when_asked(dtype=setup.dtype, device=setup.device)
     )
@@ -170,7 +176,7 @@ def _reward(value_of: ValueOf, setup: Setup, extra_price: float = 0.0) -> Reward
     def score(samples: Sequence[Sample]) -> list[Score]:
         scores = [_no_clauses(sample) for sample in samples]
         asked = [place for place, sample in enumerate(samples) if sample.prompt.metadata.get("include")]
-        specs = {place: _spec(samples[place], name, labels) for place in asked}
+        specs = {place: _spec(samples[place], name, labels, named) for place in asked}
         for places in in_batches(asked, setup.batch_size):
             pictures = [samples[place].image for place in places]
             for place, image, found in zip(places, pictures, detect(pictures), strict=True):
@@ -192,8 +198,8 @@ def _no_clauses(sample: Sample) -> Score:
     )
 
 
-def _spec(sample: Sample, detector: str, labels: frozenset[str] | None) -> dict[str, Any]:
-    """The prompt's metadata; refused when it names a class that the detector can never find."""
+def _spec(sample: Sample, detector: str, labels: frozenset[str] | None, named: frozenset[str] | None) -> dict[str, Any]:
+    """The prompt's metadata; refused when it names a class or a colour that can never be found."""
     spec = {"tag": sample.prompt.tag, **sample.prompt.metadata}
     clauses = spec["include"]
     if not isinstance(clauses, Sequence) or not all(isinstance(clause, Mapping) for clause in clauses):
@@ -201,7 +207,14 @@ def _spec(sample: Sample, detector: str, labels: frozenset[str] | None) -> dict[
             f"prompt '{sample.prompt.id}': its `include` is {clauses!r}. Write a list of objects like "
             '{"class": "circle", "count": 1}.'
         )
-    unknown = {clause.get("class") for clause in spec["include"]} - labels if labels is not None else set()
+    every = [*clauses, *(spec.get("exclude") or [])]
+    wanted = {clause.get("color") for clause in clauses} - {None}
+    if named is not None and wanted - named:
+        raise RewardError(
+            f"prompt '{sample.prompt.id}' asks for the colour '{sorted(map(str, wanted - named))[0]}', which GenEval "
+            f"has no name for. Its colours: {', '.join(colors.COLORS)}."
+        )
+    unknown = {clause.get("class") for clause in every} - labels if labels is not None else set()
     if unknown:
         raise RewardError(
             f"prompt '{sample.prompt.id}' asks for '{sorted(map(str, unknown))[0]}', which the detector '{detector}' "

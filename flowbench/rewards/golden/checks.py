@@ -46,7 +46,8 @@ _CHECKS: dict[str, _Golden] = {
     "pickscore": _Golden(clip.pickscore, ("pickscore", "clip-vit-h-14-processor")),
     "shapes": _Golden(detection.shapes),
 }
-"""`geneval_strict`, `_official` and `_flowgrpo` share detector and colours with `geneval`."""
+_SHARED = dict.fromkeys(("geneval_flowgrpo", "geneval_official", "geneval_strict"), "geneval")
+"""They share detector and colours."""
 
 
 def names() -> list[str]:
@@ -59,7 +60,7 @@ def check(name: str, device: str = "auto") -> list[Finding]:
 
     Raises UnknownName for a name that no reward has.
     """
-    golden = _CHECKS.get(name)
+    golden = _CHECKS.get(_SHARED.get(name, name))
     if golden is None:
         registry.get(name)
         return [Finding(name, "golden checks", None, "there are none for this reward")]
