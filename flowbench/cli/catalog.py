@@ -46,7 +46,7 @@ def list_names(kind: str, plugins: tuple[str, ...]) -> None:
 def show(name: str, plugins: tuple[str, ...]) -> None:
     """Show what stands behind a name.
 
-    NAME is a reward, a metric, a suite, a prompt set or a recipe; where several have the name, all are shown.
+    NAME is a reward, metric, detector, suite, prompt set or recipe; where several have the name, all are shown.
     """
     from flowbench.registry import did_you_mean
 
@@ -121,10 +121,12 @@ def _tables() -> dict[str, tuple[Callable[[], Any], Callable[[str], str]]]:
     """Kind -> (its names, the text about one of them)."""
     from flowbench import benchmarks, metrics, prompts, rewards
     from flowbench.config import recipe_names
+    from flowbench.rewards.geneval import detectors
 
     return {
         "reward": (rewards.registry.names, lambda name: _scorer_text(rewards.registry, name)),
         "metric": (metrics.registry.names, lambda name: _scorer_text(metrics.registry, name)),
+        "detector": (detectors.registry.names, lambda name: _fields(_card(detectors.registry, name))),
         "suite": (benchmarks.suites.names, lambda name: _fields(dataclasses.asdict(benchmarks.find(name)))),
         "prompt set": (prompts.prompt_sets.names, _prompt_set_text),
         "recipe": (recipe_names, _recipe_text),
@@ -140,7 +142,7 @@ def _card(registry: Registry, name: str) -> dict[str, Any]:
     return {
         key: value
         for key, value in dataclasses.asdict(card).items()
-        if value not in (None, "", ()) and key != "name" and usual.get(key) != value
+        if value not in (None, "", ()) and key != "name" and usual.get(key) != value and not callable(value)
     }
 
 
@@ -150,8 +152,9 @@ def _scorer_text(registry: Registry, name: str) -> str:
     options = [str(each.replace(annotation=each.empty)) for each in parameters if each.name != "vocabulary"]
     level = {"level": f"one number per {factory.level}"} if hasattr(factory, "level") else {}
     card = _card(registry, name)
-    if "needs" in card:
-        card["needs"] = [_weights(need) for need in card["needs"]]
+    needs = factory.needs({}, "coco80") if hasattr(factory, "needs") else card.get("needs", ())
+    if needs:
+        card["needs"] = [_weights(need) for need in needs]
     return _fields({**card, **level, "options": ", ".join(options) or "none"})
 
 

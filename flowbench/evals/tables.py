@@ -92,8 +92,10 @@ def scores_table(title: str, scored: Sequence[Results]) -> Table:
     )
     agreed = [each.card["must_agree"] for each in scored]
     counts = dict.fromkeys(f"{each['num_prompts']} prompts, {each['num_images']} pictures" for each in agreed)
-    mean = f"; overall is the unweighted mean of {len(tags)} tags" if tags else ""
-    notes = [f"{'; '.join(counts)}{mean}; brackets: 95 % interval, bootstrap over prompts."]
+    mean = f"; overall is the unweighted mean of {len(tags)} tags" if len(tags) > 1 else ""
+    bounds = any(each.interval("value").get("low") is not None for each in scored)
+    sure = "brackets: 95 % interval, bootstrap over prompts" if bounds else "too few prompts for intervals"
+    notes = [f"{'; '.join(counts)}{mean}; {sure}."]
     return Table(title, ("scorer", "unit", "overall", *tags), rows, (*notes, *_unscored_lines(scored)))
 
 

@@ -41,6 +41,8 @@ def check_reward(
     bad input     a sample without a picture is unscored with a reason, beside others that are scored
     device        with an option `device`: every device that is there gives the CPU's scores (1e-2)
     """
+    if not isinstance(name, str):
+        raise TypeError(f"check_reward wants the name under which a reward is registered, not a {type(name).__name__}")
     pictures = list(samples) if samples is not None else sample_pictures()
     opened: list[Reward] = []
 

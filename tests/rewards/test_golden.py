@@ -10,7 +10,7 @@ from PIL import Image
 
 from flowbench import rewards
 from flowbench.cli import main
-from flowbench.rewards import registry
+from flowbench.rewards import aesthetic, clip_score, registry
 from flowbench.rewards.geneval import colors, detectors
 from flowbench.rewards.golden import checks, clip, detection, pictures
 from flowbench.types import Detection, Score
@@ -57,8 +57,19 @@ def test_pickscores_logit_scale(mine, value, cosine, passed):
 @pytest.mark.parametrize(("value", "passed"), [(5.2, True), (24.0, False)])
 def test_an_unnormalised_aesthetic_embedding_is_found_out(mine, value, passed):
     mine(lambda batch: [Score(value)] * len(batch))
-    (finding,) = clip.aesthetic("mine", "cpu")
+    _, finding = clip.aesthetic("mine", "cpu")
     assert finding.passed is passed
+
+
+@pytest.mark.parametrize(("architecture", "passed"), [(tiny_clip.TINY_QUICK, True), (tiny_clip.TINY, False)])
+def test_gelu_under_openais_weights_is_found_out_in_every_reward_that_uses_them(
+    tiny_weights, monkeypatch, architecture, passed
+):
+    monkeypatch.setattr(aesthetic, "ARCHITECTURE", architecture)
+    monkeypatch.setattr(clip_score, "ARCHITECTURES", dict.fromkeys(clip_score.ARCHITECTURES, architecture))
+    for name in ("aesthetic", "clip_score-vit-b-32", "clip_score-vit-l-14"):
+        (finding,) = [each for each in checks.check(name, "cpu") if each.check == "runs with QuickGELU"]
+        assert finding.passed is passed
 
 
 def blue_or_red(sure, swapped):

@@ -35,8 +35,8 @@ _ENGINE = {"modules": ("rapidocr",), "extra": "ocr"}
 _COCO = ("geneval", "clip-vit-l-14")
 _CHECKS: dict[str, _Golden] = {
     "aesthetic": _Golden(clip.aesthetic, ("clip-vit-l-14", "aesthetic")),
-    "clip_score-vit-b-32": _Golden(clip.captions, ("clip-vit-b-32",)),
-    "clip_score-vit-l-14": _Golden(clip.captions, ("clip-vit-l-14",)),
+    "clip_score-vit-b-32": _Golden(clip.clip_score, ("clip-vit-b-32",)),
+    "clip_score-vit-l-14": _Golden(clip.clip_score, ("clip-vit-l-14",)),
     "geneval": _Golden(detection.geneval, _COCO),
     "hpsv2": _Golden(clip.captions, ("hpsv2",)),
     "hpsv2.1": _Golden(clip.captions, ("hpsv2.1",)),

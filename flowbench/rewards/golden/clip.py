@@ -32,12 +32,31 @@ def pickscore(reward: str, device: str) -> Iterator[Finding]:
     yield Finding(reward, "the logit scale is about 100", 90 <= scale <= 110, f"{scale:.2f}")
 
 
+def clip_score(reward: str, device: str) -> Iterator[Finding]:
+    """As `captions`; and the network runs with the activation that its weights were trained with."""
+    from flowbench.rewards.clip_score import ARCHITECTURES
+
+    yield from captions(reward, device)
+    yield _quick_gelu(reward, ARCHITECTURES[reward.replace("clip_score-", "clip-")])
+
+
 def aesthetic(reward: str, device: str) -> Iterator[Finding]:
-    """Photographs lie between 3 and 8; an embedding that is not normalised gives 20 to 30."""
+    """Photographs lie between 3 and 8, an embedding that is not normalised gives 20 to 30; QuickGELU is on."""
+    from flowbench.rewards.aesthetic import ARCHITECTURE
+
+    yield _quick_gelu(reward, ARCHITECTURE)
     scorer = build(reward, options={reward: {"device": device}})
     scores = scorer([captioned(name, right=True) for name in CAPTIONS])
     seen = ", ".join(f"{score.value:.2f}" for score in scores)
     yield Finding(reward, "photographs score 3 to 8", all(3 < score.value < 8 for score in scores), seen)
+
+
+def _quick_gelu(reward: str, architecture: str) -> Finding:
+    """OpenAI's weights under GELU change an aesthetic score from 5.05 to 4.44, which no range would show."""
+    import open_clip
+
+    config = open_clip.get_model_config(architecture) or {}
+    return Finding(reward, "runs with QuickGELU", config.get("quick_gelu") is True, architecture)
 
 
 def _in_range(reward: str, scores: list[Score], low: float | None, high: float | None) -> Finding:

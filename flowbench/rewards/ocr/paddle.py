@@ -44,7 +44,13 @@ def build(*, det_folder: str = "", rec_folder: str = "") -> Reader:
     from paddleocr import PaddleOCR
 
     logging.getLogger("paddlex").setLevel(logging.ERROR)  # else each model is announced on the terminal
-    engine = PaddleOCR(**SETTINGS, **models)
+    try:
+        engine = PaddleOCR(**SETTINGS, **models)
+    except Exception as error:  # it raises a bare one when its models cannot be downloaded
+        raise RewardError(
+            f"PaddleOCR cannot be started ({' '.join(str(error).split())[:150].rstrip('.')}). Without a network, give "
+            "folders with its models: the options det_folder and rec_folder."
+        ) from error
 
     def read(picture: numpy.ndarray) -> list[Line]:
         # PaddleOCR takes an array for BGR, as OpenCV has it

@@ -1,4 +1,4 @@
-"""Pictures whose text is known: for the quality test, bench/ocr.py and `flowbench doctor rewards`.
+"""Pictures whose text is known: for the quality test and bench/ocr.py.
 
 Two sets of forty phrases at 512 px with no phrase, seed or font in common: on "tune" the settings of the readers were
 fixed, on "test" they are judged. The fonts come with matplotlib and Pillow, so that every machine draws the same text
