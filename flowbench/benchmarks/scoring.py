@@ -16,7 +16,7 @@ from flowbench.prompts import prompts_digest
 from flowbench.types import Prompt, Sample, Score
 
 if TYPE_CHECKING:
-    from flowbench.metrics import Measured
+    from flowbench.metrics import Metric
     from flowbench.rewards import Card, Reward
 
 Progress = Callable[[int, int], None]
@@ -82,8 +82,9 @@ def measure_pictures(
     """Measure the pictures with one metric; the folder `<out>/eval/<metric>-<key>/`, as of `score_pictures`.
 
     `reference`: the pictures that metrics of level "set" compare with. A record is one picture, one prompt or, at level
-    "set", all of them. What has been measured whole is not measured again. Raises what `metrics.build` raises,
-    ConfigError without a reference that is needed, and RunError for a broken picture.
+    "set", all of them. After a kill the same call goes on with the next prompt; a set begins again. Raises what
+    `metrics.build` raises, ConfigError without a reference that is needed, and, at level "set", RunError for a broken
+    picture; elsewhere that is unscored.
     """
     from flowbench import metrics, rewards
 
@@ -95,14 +96,13 @@ def measure_pictures(
     card = build_card(given, scorer | {"weights": assets.identities(described.needs if described else ())})
     folder = _folder(out, metric, card)
     with store.locked(folder):
-        if not _is_whole(folder):
-            built = metrics.build(metric, options=options, on_error="skip")
-            others = [each.load().image for each in reference] if reference is not None else None
-            measured = built([each.load() for each in given], others)
-            records = [_measured_record(each, given) for each in measured]
-            store.write_text(folder / "records.jsonl", "".join(store.to_json(record) + "\n" for record in records))
-            store.write_json(folder / "card.json", card)
-            store.write_json(folder / "summary.json", build_summary(built.card, records, label, card))
+        store.write_json(folder / "card.json", card)
+        built = metrics.build(metric, options=options, on_error="skip")
+        if built.level != "set":
+            records = _measure_missing(given, built, folder / "records.jsonl")
+        else:
+            records = _measure_set(given, built, folder / "records.jsonl", reference)
+        store.write_json(folder / "summary.json", build_summary(built.card, records, label, card))
     return folder
 
 
@@ -196,22 +196,51 @@ def _prompts(given: Sequence[Given]) -> list[Prompt]:
     return list({each.prompt.id: each.prompt for each in given}.values())
 
 
-def _measured_record(measured: Measured, given: Sequence[Given]) -> Record:
-    """The record of a picture, of a prompt, or of all pictures."""
-    if measured.index is not None:
-        each = given[measured.index]
-        sample, index, image = Sample(each.prompt, None, each.seed), each.index, each.name  # type: ignore[arg-type]
-    else:
-        prompt = next(
-            (each.prompt for each in given if each.prompt.id == measured.prompt_id), Prompt("all pictures", "")
-        )
-        sample, index, image = Sample(prompt, None), 0, ""  # type: ignore[arg-type]
-    return to_record(sample, measured.score, index=index, image=image)
+def _measure_missing(given: Sequence[Given], metric: Metric, path: Path) -> list[Record]:
+    """The record of every picture, or of every prompt, prompt by prompt; what is there is not measured again."""
+    held = {(record["prompt_id"], record["index"]): record for record in store.read_jsonl(path)}
+    found = []
+    for batch in _whole_prompts(given, 1):
+        keys = [each.key for each in batch] if metric.level == "picture" else [(batch[0].prompt.id, 0)]
+        if not all(key in held and is_scored(held[key]) for key in keys):
+            for key, record in zip(keys, _measured(batch, metric), strict=True):
+                if held.get(key) != record:
+                    store.append_jsonl(path, record)
+                    held[key] = record
+        found += [held[key] for key in keys]
+    return found
 
 
-def _is_whole(folder: Path) -> bool:
-    path = folder / "summary.json"
-    return path.is_file() and store.read_json(path)["unscored"] == 0
+def _measured(batch: Sequence[Given], metric: Metric) -> list[Record]:
+    """The records of one prompt's pictures, or the one of the prompt. A broken picture takes no others with it, but a
+    prompt that lacks one is not measured."""
+    try:
+        samples = [each.load() for each in batch]
+    except RunError as error:
+        if metric.level == "picture" and len(batch) > 1:
+            return [record for each in batch for record in _measured([each], metric)]
+        return [_measured_record(batch, Score.unscored(str(error)), 0 if metric.level == "picture" else None)]
+    return [_measured_record(batch, each.score, each.index) for each in metric(samples)]
+
+
+def _measured_record(batch: Sequence[Given], score: Score, place: int | None) -> Record:
+    """The record of the picture at `place`, or of the prompt."""
+    each = batch[place or 0]
+    index, image, seed = (each.index, each.name, each.seed) if place is not None else (0, "", None)
+    return to_record(Sample(each.prompt, None, seed), score, index=index, image=image)  # type: ignore[arg-type]
+
+
+def _measure_set(given: Sequence[Given], metric: Metric, path: Path, reference: Sequence[Given] | None) -> list[Record]:
+    """The one record of all pictures beside the reference pictures; kept when it is scored."""
+    held = store.read_jsonl(path)
+    if held and is_scored(held[-1]):
+        return held[-1:]
+    others = [each.load().image for each in reference] if reference is not None else None
+    (measured,) = metric([each.load() for each in given], others)
+    sample = Sample(Prompt("all pictures", ""), None)  # type: ignore[arg-type]
+    record = to_record(sample, measured.score, index=0, image="")
+    store.write_text(path, store.to_json(record) + "\n")
+    return [record]
 
 
 def _folder(out: str | Path, name: str, card: Mapping[str, Mapping[str, Any]]) -> Path:

@@ -10,7 +10,7 @@ import pytest
 import tiny_clip
 from PIL import Image
 
-from flowbench import rewards, store
+from flowbench import metrics, rewards, store
 from flowbench.rewards import registry
 from flowbench.shapes import grammar, world
 from flowbench.types import Sample, Score
@@ -198,3 +198,22 @@ def test_metrics_of_all_levels_beside_rewards(flowbench, drawn, tmp_path, tiny_w
     assert by_name["vendi"]["unit"] == "effective number of pictures"
     refused = flowbench("score", drawn, "--metric", "saturation", *reference)
     assert refused.exit_code == 2
+
+
+def test_an_interrupted_metric_is_not_measured_twice(flowbench, drawn, tmp_path):
+    asked = []
+
+    def sizes(samples):
+        asked.append(samples[0].prompt.id)
+        if len(asked) == 5:
+            raise KeyboardInterrupt
+        return Score(float(len(samples)))
+
+    metrics.register("sizes", card=rewards.Card("sizes", unit="pictures"), level="prompt")(lambda: sizes)
+    try:
+        words = ("score", drawn, "--metric", "sizes", "--out", tmp_path / "out")
+        assert flowbench(*words).exit_code == 130
+        assert flowbench(*words).exit_code == 0
+    finally:
+        metrics.registry._targets.pop("sizes"), metrics.registry._cards.pop("sizes")
+    assert asked == [f"{number:05d}" for number in (0, 1, 2, 3, 4, *range(4, 24))]
