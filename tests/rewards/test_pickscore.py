@@ -103,7 +103,7 @@ def test_a_prompt_without_text_is_unscored_and_the_others_keep_their_places(rewa
     empty = dataclasses.replace(SAMPLES[1], prompt=Prompt("nothing", " \n"))
     scores = reward([SAMPLES[0], empty, *SAMPLES[2:]])
     assert not scores[1].is_scored
-    assert scores[1].note == "prompt 'nothing' has no text to compare with"
+    assert scores[1].note.startswith("prompt 'nothing' has no text to compare with: write it into a table")
     rest = [score.value for score in scores if score.is_scored]
     assert rest == pytest.approx([full[place].value for place in (0, 2, 3, 4)], rel=1e-5)
     assert reward([]) == []
