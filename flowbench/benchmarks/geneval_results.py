@@ -14,10 +14,9 @@ from typing import Any
 from flowbench import store
 from flowbench.benchmarks.given import Given
 from flowbench.evals.score import Record, is_scored
+from flowbench.rewards.geneval.rule import CONFIDENCE, COUNTING_CONFIDENCE, MAX_PER_CLASS
 
 FILE = "results.jsonl"
-CONFIDENCE, COUNTING_CONFIDENCE, MOST_PER_CLASS = 0.3, 0.9, 16
-"""What counts in GenEval; see `rewards.geneval.rule.judge`."""
 
 
 def write(folder: Path, given: Sequence[Given], records: Sequence[Record]) -> Path | None:
@@ -48,7 +47,7 @@ def _line(given: Given, record: Record) -> dict[str, Any]:
 def _counted(record: Record) -> dict[str, list[list[float]]]:
     threshold = COUNTING_CONFIDENCE if record["tag"] == "counting" else CONFIDENCE
     confident = {
-        label: [box for box in boxes if box[4] > threshold][:MOST_PER_CLASS]
+        label: [box for box in boxes if box[4] > threshold][:MAX_PER_CLASS]
         for label, boxes in record["details"]["objects"].items()
     }
     return {label: boxes for label, boxes in confident.items() if boxes}

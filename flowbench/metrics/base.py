@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from flowbench.errors import ConfigError, FlowbenchError, RewardError
 from flowbench.metrics.catalog import Level, registry
-from flowbench.rewards.base import OnError, settings_of
+from flowbench.rewards.base import OnError, checked, settings_of
 from flowbench.rewards.card import Card
 from flowbench.rewards.licences import require_accepted
 from flowbench.types import Sample, Score
@@ -66,7 +64,7 @@ class Metric:
     def _one(self, *arguments: Any) -> Score:
         """The one score of a prompt or a set."""
         score, reason = self._called(*arguments)
-        return Score.unscored(reason) if reason else self._checked(score)
+        return Score.unscored(reason) if reason else checked(score, f"metric '{self.name}'")
 
     def _pictures(self, samples: Sequence[Sample]) -> list[Score]:
         """One score for each picture; after a failure (`on_error="skip"`) each is measured alone."""
@@ -83,7 +81,7 @@ class Metric:
                 f"metric '{self.name}' got {len(samples)} samples and returned {got}. Return a list with one Score for "
                 "each sample, in the same order, or register it with another level."
             )
-        return [self._checked(score) for score in scores]
+        return [checked(score, f"metric '{self.name}'") for score in scores]
 
     def _called(self, *arguments: Any) -> tuple[Any, str]:
         """What the function returns, or None and the reason why it does not (`on_error="skip"`)."""
@@ -96,25 +94,6 @@ class Metric:
             raise RewardError(
                 f"{reason.rstrip('.')}. Mend the cause, or set `on_error: skip` to leave such samples unscored."
             ) from error
-
-    def _checked(self, score: Any) -> Score:
-        """The same score with plain floats (they go into JSON); an unscored one always has a reason."""
-        if not isinstance(score, Score):
-            raise RewardError(
-                f"metric '{self.name}' returned a {type(score).__name__} where a flowbench.Score belongs. "
-                "Wrap the number: Score(value)."
-            )
-        value, *parts = (self._number(number) for number in (score.value, *score.parts.values()))
-        note = score.note or (f"metric '{self.name}' gave NaN and no reason" if math.isnan(value) else "")
-        return Score(value, dict(zip(score.parts, parts, strict=True)), note, score.details)
-
-    def _number(self, value: Any) -> float:
-        if not isinstance(value, Real) or math.isinf(value):
-            raise RewardError(
-                f"metric '{self.name}' returned {value!r}. Give a finite number, or Score.unscored(reason) when there "
-                "is none."
-            )
-        return float(value)
 
 
 def check(name: str, options: Mapping[str, Any] | None = None) -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 from flowbench import assets
 from flowbench.errors import AssetError, ConfigError
 from flowbench.images import to_array
-from flowbench.rewards.networks import in_batches
+from flowbench.rewards.networks import building, in_batches
 
 ASSET = "inception-fid"
 FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -38,7 +38,7 @@ def load(folder: Path, device: torch.device, layer: str = "2048") -> torch.nn.Mo
     # torch-fidelity reads the file itself, and unpickles whatever it holds: so it is read here first, as tensors only
     assets.read_checkpoint(path)
     try:
-        with torch.random.fork_rng(devices=[]):
+        with building():
             network = FeatureExtractorInceptionV3("flowbench", [layer], feature_extractor_weights_path=str(path))
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]

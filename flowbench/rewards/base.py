@@ -81,7 +81,7 @@ class Reward:
             raise RewardError(
                 f"{reason.rstrip('.')}. Mend the cause, or set `on_error: skip` to leave such samples unscored."
             ) from error
-        return [self._checked(score) for score in scores]
+        return [checked(score, f"reward '{self.name}'") for score in scores]
 
     def _ask_again(self, samples: list[Sample], reason: str) -> list[Score]:
         """After a failed call: picture by picture, for one of them may be what it stumbled over.
@@ -127,27 +127,26 @@ class Reward:
                 return answer.result()
             raise TimeoutError(f"no answer for {len(samples)} samples within {seconds:g} s") from None
 
-    def _checked(self, score: Any) -> Score:
-        """The same score with plain floats (they go into JSON); an unscored one always has a reason."""
-        if not isinstance(score, Score):
-            raise RewardError(
-                f"reward '{self.name}' returned a {type(score).__name__} where a flowbench.Score belongs. "
-                "Wrap the number: Score(value)."
-            )
-        value = self._number(score.value, "a value")
-        note = score.note
-        if math.isnan(value) and not note:
-            note = f"reward '{self.name}' gave NaN and no reason"
-        parts = {key: self._number(part, f"the part '{key}'") for key, part in score.parts.items()}
-        return Score(value, parts, note, score.details)
 
-    def _number(self, value: Any, what: str) -> float:
-        if not isinstance(value, Real) or math.isinf(value):
-            raise RewardError(
-                f"reward '{self.name}' returned {what} of {value!r}. "
-                "Give a finite number, or Score.unscored(reason) when there is none."
-            )
-        return float(value)
+def checked(score: Any, who: str) -> Score:
+    """What `who` ("reward 'x'") returned as a score, with plain floats (they go into JSON); an unscored one always has
+    a reason. Raises RewardError for what is no score."""
+    if not isinstance(score, Score):
+        raise RewardError(
+            f"{who} returned a {type(score).__name__} where a flowbench.Score belongs. Wrap the number: Score(value)."
+        )
+    value = _number(score.value, who, "a value")
+    note = score.note or (f"{who} gave NaN and no reason" if math.isnan(value) else "")
+    parts = {key: _number(part, who, f"the part '{key}'") for key, part in score.parts.items()}
+    return Score(value, parts, note, score.details)
+
+
+def _number(value: Any, who: str, what: str) -> float:
+    if not isinstance(value, Real) or math.isinf(value):
+        raise RewardError(
+            f"{who} returned {what} of {value!r}. Give a finite number, or Score.unscored(reason) when there is none."
+        )
+    return float(value)
 
 
 def build_one(

@@ -16,6 +16,7 @@ from flowbench.errors import RewardError
 from flowbench.registry import Registry
 from flowbench.rewards.card import Card, Terms
 from flowbench.rewards.geneval import coco
+from flowbench.rewards.geneval.rule import CONFIDENCE
 from flowbench.rewards.licences import require_accepted
 from flowbench.types import Detection
 
@@ -89,7 +90,7 @@ registry.add(
 
 DEFAULT_DETECTOR = {"coco80": "mask2former", "shapes": "shapes"}
 DEFAULT_VOCABULARY = "shapes"
-LEAST_SCORE = 0.3
+LEAST_SCORE = CONFIDENCE
 """GenEval's confidence threshold: a detector may leave out what is at or below it, for no rule reads it."""
 
 

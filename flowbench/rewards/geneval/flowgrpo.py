@@ -13,7 +13,16 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from flowbench.rewards.geneval.rule import Clause, ColorOf, group_by_class, read_clauses, relations
+from flowbench.rewards.geneval.rule import (
+    CONFIDENCE,
+    COUNTING_CONFIDENCE,
+    MAX_PER_CLASS,
+    Clause,
+    ColorOf,
+    group_by_class,
+    read_clauses,
+    relations,
+)
 from flowbench.types import Detection
 
 
@@ -22,9 +31,9 @@ def partial_score(
     spec: Mapping[str, Any],
     color_of: ColorOf,
     *,
-    confidence: float = 0.3,
-    counting_confidence: float = 0.9,
-    max_per_class: int = 16,
+    confidence: float = CONFIDENCE,
+    counting_confidence: float = COUNTING_CONFIDENCE,
+    max_per_class: int = MAX_PER_CLASS,
 ) -> float:
     """The published mean of terms: at most 1, without a lower bound; 0 for metadata without `include`."""
     threshold = counting_confidence if spec.get("tag") == "counting" else confidence

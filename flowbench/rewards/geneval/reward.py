@@ -15,7 +15,7 @@ from flowbench.errors import ConfigError, RewardError
 from flowbench.rewards import Card, plugin_code, register
 from flowbench.rewards.geneval import colors, detectors
 from flowbench.rewards.geneval.flowgrpo import partial_score
-from flowbench.rewards.geneval.rule import ColorOf, Verdict, judge
+from flowbench.rewards.geneval.rule import ColorOf, Verdict, asked_once, judge
 from flowbench.rewards.networks import in_batches
 from flowbench.types import Detection, RewardFunction, Sample, Score
 
@@ -180,7 +180,7 @@ def _reward(value_of: ValueOf, setup: Setup, extra_price: float = 0.0) -> Reward
         for places in in_batches(asked, setup.batch_size):
             pictures = [samples[place].image for place in places]
             for place, image, found in zip(places, pictures, detect(pictures), strict=True):
-                color_of = _asked_once(name_color, image)
+                color_of = asked_once(partial(name_color, image))
                 judged = Judged(found, specs[place], color_of, judge(found, specs[place], color_of))
                 scores[place] = _score(judged, value_of(judged) * (1 - extra_price) ** judged.verdict.extras)
         return scores
@@ -230,18 +230,6 @@ def _color_given(image: Image.Image, detection: Detection) -> str:
             "it with names_colors=False: then GenEval's colour network is asked."
         )
     return detection.color
-
-
-def _asked_once(name_color: colors.NameColor, image: Image.Image) -> ColorOf:
-    """The rule may ask for a detection's colour more than once (by identity: its mask cannot be hashed)."""
-    known: dict[int, str] = {}
-
-    def color_of(detection: Detection) -> str:
-        if id(detection) not in known:
-            known[id(detection)] = name_color(image, detection)
-        return known[id(detection)]
-
-    return color_of
 
 
 def _objects(found: Sequence[Detection]) -> dict[str, list[list[float]]]:

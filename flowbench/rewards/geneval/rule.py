@@ -16,6 +16,8 @@ from typing import Any
 from flowbench.errors import RewardError
 from flowbench.types import Detection
 
+CONFIDENCE, COUNTING_CONFIDENCE, MAX_PER_CLASS = 0.3, 0.9, 16
+"""What counts in GenEval: scores above the first (for the tag "counting" the second), so many of a class."""
 RELATIONS = ("left of", "right of", "above", "below")
 
 Box = tuple[float, float, float, float]
@@ -54,9 +56,9 @@ def judge(
     spec: Mapping[str, Any],
     color_of: ColorOf,
     *,
-    confidence: float = 0.3,
-    counting_confidence: float = 0.9,
-    max_per_class: int = 16,
+    confidence: float = CONFIDENCE,
+    counting_confidence: float = COUNTING_CONFIDENCE,
+    max_per_class: int = MAX_PER_CLASS,
     position_threshold: float = 0.1,
     max_overlap: float = 1.0,
 ) -> Verdict:
@@ -87,7 +89,7 @@ def judge(
     clauses = read_clauses(spec)
     threshold = counting_confidence if spec.get("tag") == "counting" else confidence
     objects = group_by_class(detections, threshold, max_per_class, max_overlap)
-    named = _remember(color_of)
+    named = asked_once(color_of)
     official = _walk(clauses, objects, named, position_threshold, exact=False)
     exact = _walk(clauses, objects, named, position_threshold, exact=True)
     unwanted = _unwanted(spec, objects)
@@ -263,7 +265,7 @@ def _read_amount(where: str, entry: Mapping[str, Any]) -> tuple[str, int]:
     return label, count
 
 
-def _remember(color_of: ColorOf) -> ColorOf:
+def asked_once(color_of: ColorOf) -> ColorOf:
     """`color_of`, asked once for each detection (by identity: a detection's mask cannot be hashed)."""
     known: dict[int, str] = {}
 
