@@ -78,7 +78,7 @@ def test_a_failure_is_named_or_leaves_its_part_unscored(keep_registry, made):
 @pytest.mark.parametrize(
     ("returned", "said"),
     [([Score(1.0)], "returned 1 scores"), (Score(1.0), "returned Score"), ([1.0] * 3, "returned a float"),
-     ([Score(math.inf)] * 3, "returned a value of inf"), 
+     ([Score(math.inf)] * 3, "returned a value of inf"),
      ([Score(1.0, {"part": math.inf})] * 3, "returned the part 'part' of inf")],
 )  # fmt: skip
 def test_what_breaks_the_contract_always_raises(keep_registry, made, returned, said):
