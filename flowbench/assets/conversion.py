@@ -62,7 +62,7 @@ def _checked(asset: Asset, source: Path, force: bool) -> str:
     if not digest.startswith(file.sha256) and not force:
         raise AssetError(
             f"{source} is not {file.path}: its SHA-256 is {digest}, the published one begins with {file.sha256}. Fetch "
-            "that one, or pass --force."
+            f"that one, or convert yours all the same: `flowbench assets convert {asset.name} FILE --force`."
         )
     return digest
 
