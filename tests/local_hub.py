@@ -46,7 +46,10 @@ class LocalHub:
     go_on: threading.Event = field(default_factory=threading.Event)
 
     def add(self, repo: str, files: Mapping[str, bytes], commit: str, large: tuple[str, ...] = ()) -> None:
-        """A repository whose `main` is at `commit`; files named in `large` are stored as the hub stores large ones."""
+        """A repository whose `main` is at `commit`; files named in `large` are stored as the hub stores large ones.
+
+        One of a data set is named "datasets/OWNER/NAME", as in its address.
+        """
         self.repositories[repo] = Repository(dict(files), commit, frozenset(large))
 
     @property
@@ -114,6 +117,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._body(self.hub.repositories["/".join(parts[1:3])].files[name], name)
         elif parts[:2] == ["api", "models"] and len(parts) >= 6:
             self._api("/".join(parts[2:4]), parts[4], "/".join(parts[5:]))
+        elif parts[:2] == ["api", "datasets"] and len(parts) >= 6:
+            self._api("/".join(parts[1:4]), parts[4], "/".join(parts[5:]))
+        elif parts[0] == "datasets" and len(parts) >= 6 and parts[3] == "resolve":
+            self._resolve("/".join(parts[:3]), parts[4], "/".join(parts[5:]))
         elif len(parts) >= 5 and parts[2] == "resolve":
             self._resolve("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
         else:

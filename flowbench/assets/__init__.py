@@ -1,4 +1,4 @@
-"""Weights that rewards and metrics need: where they come from, under which licence, and where they lie here."""
+"""Weights and prompts of others: where they come from, under which licence, and where they lie here."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 _LAZY = {
     "ASSETS": "flowbench.assets.manifest",
-    "Asset": "flowbench.assets.manifest",
-    "AssetFile": "flowbench.assets.manifest",
+    "Asset": "flowbench.assets.asset",
+    "AssetFile": "flowbench.assets.asset",
     "Check": "flowbench.assets.digests",
     "MMENGINE_STUBS": "flowbench.assets.checkpoints",
     "convert": "flowbench.assets.conversion",
@@ -42,11 +42,12 @@ __all__ = [  # noqa: RUF022 - as Python sorts
 ]
 
 if TYPE_CHECKING:
+    from flowbench.assets.asset import Asset, AssetFile
     from flowbench.assets.checkpoints import MMENGINE_STUBS, read_checkpoint
     from flowbench.assets.checks import identities, identity, verify
     from flowbench.assets.conversion import convert
     from flowbench.assets.digests import Check
-    from flowbench.assets.manifest import ASSETS, Asset, AssetFile, find
+    from flowbench.assets.manifest import ASSETS, find
     from flowbench.assets.places import held, place
     from flowbench.assets.store import folder, pull
 

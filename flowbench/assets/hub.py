@@ -26,9 +26,14 @@ def fetch(asset: Asset, *, again: bool = False) -> Path:
     from huggingface_hub import HfApi, snapshot_download
 
     try:
-        _refuse_incomplete(asset, HfApi().model_info(asset.repo, revision=asset.revision, timeout=TIMEOUT))
+        info = HfApi().repo_info(asset.repo, repo_type=asset.repo_type, revision=asset.revision, timeout=TIMEOUT)
+        _refuse_incomplete(asset, info)
         snapshot = snapshot_download(
-            asset.repo, revision=asset.revision, allow_patterns=list(asset.published), force_download=again
+            asset.repo,
+            repo_type=asset.repo_type,
+            revision=asset.revision,
+            allow_patterns=list(asset.published),
+            force_download=again,
         )
     except AssetError:
         raise

@@ -1,4 +1,4 @@
-"""Every file that a built-in reward or metric may fetch: home, revision, size, licence, published hash.
+"""Every file that a built-in reward, metric or prompt set may fetch: home, revision, size, licence, published hash.
 
 Hub repositories are pinned to a commit where one is known here, so that nobody's scores change with a new upload. An
 exact size or SHA-256 stands here only where its publisher states it, or where copies of the file by others agree on it
@@ -9,60 +9,11 @@ when the file arrives, beside the hash by which the hub names each of its own fi
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from flowbench.assets.asset import Asset, AssetFile
+from flowbench.assets.prompt_files import PROMPT_FILES
 from flowbench.errors import UnknownName
 from flowbench.registry import did_you_mean
-
-
-@dataclass(frozen=True)
-class AssetFile:
-    """One file: its path below the asset's home and folder.
-
-    `size` in bytes is what is known of it exactly (None: nothing); `sha256` the published digest or its first digits
-    ("": not published).
-    """
-
-    path: str
-    size: int | None = None
-    sha256: str = ""
-
-
-@dataclass(frozen=True)
-class Asset:
-    """A set of files from one home, which is a hub repository (`repo`, at `revision`) or an address (`url`).
-
-    `about` says what it is; `size` is the rounded total in bytes, shown before it is fetched. Where our own code must
-    first convert the one fetched file, `converter` names the function ("module:function", (source, folder) -> None)
-    and `converted` the files that it writes: those are what is loaded.
-    """
-
-    name: str
-    about: str
-    files: tuple[AssetFile, ...]
-    licence: str
-    repo: str = ""
-    revision: str = "main"
-    url: str = ""
-    size: int = 0
-    converter: str = ""
-    converted: tuple[str, ...] = ()
-
-    @property
-    def home(self) -> str:
-        """Where a reader finds it."""
-        return f"https://huggingface.co/{self.repo}" if self.repo else self.url
-
-    @property
-    def published(self) -> tuple[str, ...]:
-        """The files that its home offers."""
-        return tuple(file.path for file in self.files)
-
-    @property
-    def needed(self) -> tuple[str, ...]:
-        """The files that are loaded: the converted ones, where there is a converter."""
-        return self.converted or self.published
-
 
 _MEGA = 1_000_000
 _OPENMMLAB = (
@@ -141,7 +92,7 @@ _TABLE = (
           "Apache-2.0", url="https://github.com/toshas/torch-fidelity/releases/download/v0.2.0", size=96 * _MEGA),
 )  # fmt: skip
 
-ASSETS: dict[str, Asset] = {asset.name: asset for asset in _TABLE}
+ASSETS: dict[str, Asset] = {asset.name: asset for asset in (*_TABLE, *PROMPT_FILES)}
 
 
 def find(name: str) -> Asset:

@@ -1,4 +1,4 @@
-"""Where weights lie on this machine: a mirror folder, the hub's cache, our own cache. No network here."""
+"""Where weights and prompts lie on this machine: a mirror folder, the hub's cache, our own cache. No network here."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def offline() -> str:
 def home(asset: Asset) -> str:
     """The asset's address, at the hub that HF_ENDPOINT names."""
     endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/")
-    return f"{endpoint}/{asset.repo}" if endpoint and asset.repo else asset.home
+    return f"{endpoint}/{asset.page}" if endpoint and asset.repo else asset.home
 
 
 def _complete(folders: Iterable[Path | None], files: Iterable[str]) -> Path | None:
@@ -96,7 +96,7 @@ def _in_hub_cache(asset: Asset) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     first = asset.published[0]
-    found = try_to_load_from_cache(asset.repo, first, revision=asset.revision)
+    found = try_to_load_from_cache(asset.repo, first, revision=asset.revision, repo_type=asset.repo_type)
     if not isinstance(found, str):
         return None
     snapshot = Path(found).parents[len(PurePosixPath(first).parts) - 1]
@@ -107,5 +107,5 @@ def _hub_folder(asset: Asset) -> Path:
     """The snapshot's folder in the hub's cache; of a branch that is not here, the repository's."""
     from huggingface_hub import constants
 
-    repository = Path(constants.HF_HUB_CACHE) / f"models--{asset.repo.replace('/', '--')}"
+    repository = Path(constants.HF_HUB_CACHE) / f"{asset.repo_type}s--{asset.repo.replace('/', '--')}"
     return repository / "snapshots" / asset.revision if _COMMIT.fullmatch(asset.revision) else repository

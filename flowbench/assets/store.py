@@ -1,4 +1,4 @@
-"""Weights on demand: found on this machine, else fetched, with their size and licence said first."""
+"""Weights and prompts on demand: found on this machine, else fetched, with their size and licence said first."""
 
 from __future__ import annotations
 
@@ -115,4 +115,5 @@ def _converted(asset: Asset, source: Path, say: Say, again: bool) -> Path:
 
 
 def _announcement(asset: Asset) -> str:
-    return f"fetching {asset.name} ({readable(asset.size)}, {asset.licence}) from {home(asset)}"
+    size = readable(asset.size) if asset.size else "size unknown"
+    return f"fetching {asset.name} ({size}, {asset.licence}) from {home(asset)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flowbench.prompts.describe import describe
 from flowbench.prompts.sets import PromptSet, find, load, prompt_sets, prompts_digest
 
-__all__ = ["PromptSet", "find", "load", "prompt_sets", "prompts_digest"]
+__all__ = ["PromptSet", "describe", "find", "load", "prompt_sets", "prompts_digest"]

@@ -2,6 +2,7 @@
 
 .txt    one prompt a line; empty lines are skipped
 .csv    a header with a `prompt` column; optional `id` and `tag`
+.tsv    the same with tabs, where a quotation mark is a character like any other
 .jsonl  objects with `prompt` (or `text`); optional `id` and `tag`; GenEval's lines are read as they are
 
 The whole JSON object becomes the metadata, so that a checkable reward finds `include` and `exclude` where GenEval
@@ -43,7 +44,7 @@ def read(path: Path) -> list[Prompt]:
         raise MissingFile(f"prompt file {path}: there is no such file. Check the path.")
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise ConfigError(f"prompt file {path}: cannot read '{path.suffix}'. Use .txt, .csv or .jsonl.")
+        raise ConfigError(f"prompt file {path}: cannot read '{path.suffix}'. Use .txt, .csv, .tsv or .jsonl.")
     try:
         text = path.read_text(encoding="utf-8-sig")  # spreadsheets write a byte-order mark
     except UnicodeDecodeError as error:
@@ -60,8 +61,15 @@ def _lines(text: str, path: Path) -> Iterator[dict[str, Any]]:
             yield {"prompt": line.strip()}
 
 
-def _rows(text: str, path: Path) -> Iterator[dict[str, Any]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""))
+def _comma_separated(text: str, path: Path) -> Iterator[dict[str, Any]]:
+    yield from _rows(csv.DictReader(io.StringIO(text, newline="")), path)
+
+
+def _tab_separated(text: str, path: Path) -> Iterator[dict[str, Any]]:
+    yield from _rows(csv.DictReader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE), path)
+
+
+def _rows(reader: csv.DictReader[str], path: Path) -> Iterator[dict[str, Any]]:
     columns = reader.fieldnames or []
     if columns and "prompt" not in columns:
         raise ConfigError(f"prompt file {path}: no column 'prompt' (there are: {', '.join(columns)}). Rename one.")
@@ -88,7 +96,8 @@ def _objects(text: str, path: Path) -> Iterator[dict[str, Any]]:
 
 _READERS: dict[str, Callable[[str, Path], Iterator[dict[str, Any]]]] = {
     ".txt": _lines,
-    ".csv": _rows,
+    ".csv": _comma_separated,
+    ".tsv": _tab_separated,
     ".jsonl": _objects,
 }
 

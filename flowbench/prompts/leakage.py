@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from flowbench.types import Prompt
+
+Content = tuple[tuple[tuple[str, str, int], ...], tuple[tuple[str, str, str], ...]]
+"""(class, colour or "", count) of each object, sorted; (left of or above, the one, the other) of each relation."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +26,13 @@ def leakage(training: Sequence[Prompt], evaluation: Sequence[Prompt]) -> list[Ov
     """Overlap by tag and slot, from GenEval metadata. Slots: the whole text; the content (the same picture asked for,
     whichever object is named first: "a left of b" is "b right of a"); class; colour; count; relation; and the
     combinations that composition is about: class with colour, class with count, and the pair of classes."""
+    seen = {slot: {value for prompt in training for value in values_of(prompt)} for slot, values_of in SLOTS.items()}
     rows = []
     for tag in dict.fromkeys(prompt.tag or "" for prompt in evaluation):
         for slot, values_of in SLOTS.items():
             evaluated = {value for prompt in evaluation if (prompt.tag or "") == tag for value in values_of(prompt)}
-            seen = {value for prompt in training for value in values_of(prompt)}
             if evaluated:
-                rows.append(Overlap(tag, slot, len(evaluated), len(evaluated & seen)))
+                rows.append(Overlap(tag, slot, len(evaluated), len(evaluated & seen[slot])))
     return rows
 
 
@@ -73,10 +76,15 @@ def _class_pair(prompt: Prompt) -> Iterator[Any]:
 _MIRRORED = {"right of": "left of", "below": "above"}
 
 
-def _content(prompt: Prompt) -> Iterator[Any]:
-    clauses = _clauses(prompt)
+def content(metadata: Mapping[str, Any]) -> Content:
+    """What GenEval metadata asks a picture to show, whichever object is named first; two wordings of one are equal."""
+    clauses = metadata.get("include", [])
     objects = sorted((clause["class"], clause.get("color", ""), clause.get("count", 1)) for clause in clauses)
-    yield tuple(objects), tuple(_arrangement(clauses, clause) for clause in clauses if "position" in clause)
+    return tuple(objects), tuple(_arrangement(clauses, clause) for clause in clauses if "position" in clause)
+
+
+def _content(prompt: Prompt) -> Iterator[Any]:
+    yield content(prompt.metadata)
 
 
 def _arrangement(clauses: list[dict[str, Any]], clause: dict[str, Any]) -> tuple[str, str, str]:

@@ -17,21 +17,33 @@ class PromptSet:
     """A named, versioned list of prompts with splits.
 
     `vocabulary` names the objects that the metadata speaks of (`shapes`, `coco80`); "" when nobody says so (a file of
-    one's own). `load(split)` gives the prompts; it raises ConfigError for a split that the set has not.
+    one's own). `load(split)` gives the prompts; it raises ConfigError for a split that is not one of `splits`. `about`
+    is a line for readers. Of a set that others publish, `asset` names the files to fetch (`flowbench assets list`).
     """
 
     name: str
     vocabulary: str
     version: str
     load: Callable[[str], list[Prompt]]
+    splits: tuple[str, ...] = ("train", "dev", "test")
+    about: str = ""
+    asset: str = ""
 
 
 prompt_sets = Registry("prompt set", "flowbench.prompts")
 prompt_sets.add("shapes", "flowbench.prompts.shapes:SHAPES")
+prompt_sets.add("geneval", "flowbench.prompts.geneval:GENEVAL")
+prompt_sets.add("geneval_unseen", "flowbench.prompts.geneval_unseen:GENEVAL_UNSEEN")
+prompt_sets.add("ocr", "flowbench.prompts.ocr:OCR")
+for _name in (
+    "drawbench", "partiprompts", "hpdv2", "pickscore", "ocr_flowgrpo",
+    "dpg", "t2i_compbench", "genai_bench", "geneval2", "unigenbench",
+):  # fmt: skip
+    prompt_sets.add(_name, f"flowbench.prompts.fetched:{_name.upper()}")
 
 
 def find(name_or_file: str | Path) -> PromptSet:
-    """The registered set of that name, or the file of that path (.txt, .csv, .jsonl) as a set.
+    """The registered set of that name, or the file of that path (.txt, .csv, .tsv, .jsonl) as a set.
 
     Raises UnknownName for a name that is neither, MissingFile for a path that is not there.
     """

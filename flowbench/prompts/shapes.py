@@ -13,4 +13,4 @@ def load(split: str) -> list[Prompt]:
     return list(grammar.prompts(split))
 
 
-SHAPES = PromptSet(name="shapes", vocabulary="shapes", version="1", load=load)
+SHAPES = PromptSet("shapes", "shapes", "1", load, about="the built-in world, in GenEval's six tags")

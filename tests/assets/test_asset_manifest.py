@@ -7,6 +7,7 @@ import re
 import pytest
 
 from flowbench.assets import ASSETS, Asset, find
+from flowbench.assets.prompt_files import PROMPT_FILES
 from flowbench.assets.store import readable
 from flowbench.errors import UnknownName
 from flowbench.store import slug
@@ -20,7 +21,9 @@ def test_an_entry_is_complete(asset: Asset) -> None:
     assert slug(asset.name) == asset.name  # a folder of that name is the asset's own
     assert bool(asset.repo) != bool(asset.url)  # one home
     assert asset.home.startswith("https://")
-    assert asset.about and asset.licence and asset.files and asset.size
+    assert asset.about and asset.licence and asset.files
+    assert asset.size or asset in PROMPT_FILES  # of a few of these we know no size; each is below 3 MB
+    assert asset.repo_type == ("dataset" if asset.repo and asset in PROMPT_FILES else "model")
     assert re.fullmatch(r"[0-9a-f]{40}|main|refs/pr/\d+", asset.revision)
     assert bool(asset.converter) == bool(asset.converted)
     assert not (asset.converter and len(asset.files) > 1)
@@ -43,8 +46,17 @@ def test_the_rounded_size_is_that_of_the_files(asset: Asset) -> None:
 
 
 def test_every_file_of_a_plain_address_has_a_digest() -> None:
-    """The hub names its files by their hashes; of all others only the manifest can tell a wrong one."""
-    assert [asset.name for asset in ASSETS.values() if asset.url and not all(file.sha256 for file in asset.files)] == []
+    """The hub names its files by their hashes; of all others only the manifest can tell a wrong one. An address with a
+    commit in it always gives the same content, and what is read from it is counted."""
+    plain = [asset for asset in ASSETS.values() if asset.url and not re.search(r"/[0-9a-f]{40}/", asset.url)]
+    assert len(plain) >= 3
+    assert [asset.name for asset in plain if not all(file.sha256 for file in asset.files)] == []
+
+
+def test_prompt_files_are_pinned() -> None:
+    for asset in PROMPT_FILES:
+        assert asset.name.startswith("prompts-")
+        assert re.search(r"[0-9a-f]{40}", asset.url or asset.revision), asset.name
 
 
 def test_the_total_is_what_pull_all_says() -> None:

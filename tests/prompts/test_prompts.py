@@ -35,12 +35,30 @@ def test_shapes_is_a_prompt_set_with_three_splits():
         prompts.load("shapes", "validation")
 
 
-def test_every_registered_set_loads_with_unique_ids():
-    names = prompts.prompt_sets.names()
-    assert names
-    for name in names:
-        loaded = prompts.load(name, "test")
-        assert len({prompt.id for prompt in loaded}) == len(loaded)
+OWN = [name for name in prompts.prompt_sets.names() if not prompts.find(name).asset]
+
+
+def test_the_registered_sets_are_found():
+    assert {"shapes", "geneval", "geneval_unseen", "ocr"} <= set(OWN)
+    assert len(prompts.prompt_sets.names()) >= 14
+
+
+@pytest.mark.parametrize("name", prompts.prompt_sets.names())
+def test_every_registered_set_says_what_it_is(name):
+    found = prompts.find(name)
+    assert found.name == name and found.version and found.about
+    assert "test" in found.splits
+    with pytest.raises(ConfigError, match=f"'{name}' has no split 'nothing'. Choose one of {', '.join(found.splits)}"):
+        prompts.load(name, "nothing")
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_every_set_of_ours_loads_each_split(name):
+    """With unique ids (which `load` checks), plain metadata (which the digest needs), and the same every time."""
+    for split in prompts.find(name).splits:
+        loaded = prompts.load(name, split)
+        assert all(prompt.tag and prompt.text == prompt.metadata["prompt"] for prompt in loaded)
+        assert prompts.prompts_digest(loaded) == prompts.prompts_digest(prompts.load(name, split))
 
 
 def test_txt_is_one_prompt_a_line(tmp_path):
@@ -54,6 +72,13 @@ def test_csv_takes_its_prompt_column(tmp_path):
     first, second = prompts.load(path, "test")
     assert (first.id, first.text, first.tag) == ("x1", "a cat, asleep", "pets")
     assert (second.text, second.tag) == ("a dog", None)
+
+
+def test_tsv_takes_quotation_marks_as_they_are(tmp_path):
+    path = _file(tmp_path, "mine.tsv", 'prompt\ttag\r\n"stop" on a sign, and more\ttext\r\na 5" nail\t\r\n')
+    first, second = prompts.load(path, "test")
+    assert (first.text, first.tag) == ('"stop" on a sign, and more', "text")
+    assert (second.text, second.tag) == ('a 5" nail', None)
 
 
 def test_jsonl_reads_genevals_lines_as_they_are(tmp_path):
@@ -113,3 +138,29 @@ def test_digest_sees_ids_texts_tags_metadata_and_order():
     with pytest.raises(ConfigError, match="metadata of prompts is not plain data"):
         prompts.prompts_digest([Prompt("1", "a", None, {"file": Path("a")})])
     assert prompts.prompts_digest(base) == prompts.prompts_digest([Prompt("1", "a", "t", {"include": [1]}), base[1]])
+
+
+def test_describe_counts_each_split_by_tag():
+    facts = prompts.describe("geneval")
+    assert list(facts) == ["about", "version", "vocabulary", "train", "dev", "test"]
+    assert facts["test"] == (
+        "553 prompts, single_object 80, two_object 99, counting 80, colors 94, position 100, color_attr 100"
+    )
+    assert facts["train"].startswith("34000 prompts, position 14000, counting 10000,")
+
+
+def test_describe_fetches_nothing(tmp_path, monkeypatch):
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    for name, value in (("FLOWBENCH_ASSETS", mirror), ("FLOWBENCH_CACHE", tmp_path), ("HF_HUB_OFFLINE", "1")):
+        monkeypatch.setenv(name, str(value))
+    facts = prompts.describe("dpg")
+    assert facts["home"].startswith("https://raw.githubusercontent.com/") and facts["licence"] == "Apache-2.0"
+    assert facts["splits"] == "test (not here: `flowbench assets pull prompts-dpg`)"
+    assert "vocabulary" not in facts
+
+    folder = mirror / "prompts-dpg"
+    folder.mkdir()
+    rows = "".join(f"made{number},made up {number},why?\n" for number in range(1065))
+    (folder / "dpg_bench.csv").write_text(f"item_id,text,question_natural_language\n{rows}")
+    assert prompts.describe("dpg")["test"] == "1065 prompts"
