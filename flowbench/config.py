@@ -76,6 +76,8 @@ class RewardConfig(_Frozen):
     """Seconds for one call of a reward; null: no limit. What takes longer has failed."""
     max_error_rate: float = Field(1.0, ge=0, le=1)
     """The run stops when more than this share of a step's pictures is unscored; 1: never."""
+    cache: bool = True
+    """Keep the scores of slow rewards on this machine, and use those that are kept there."""
 
     @field_validator("name", mode="before")
     @classmethod

@@ -1,4 +1,5 @@
-"""One thread per process: models this small gain little from a second, and processes that share cores lose much."""
+"""One thread per process: models this small gain little from a second, and processes that share cores lose much. No
+score cache, but in the tests that are about it."""
 
 import os
 
@@ -9,6 +10,7 @@ import tiny_preferences
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ["FLOWBENCH_SCORE_CACHE"] = "off"  # a test sees its own scores, and the user's cache none of ours
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from flowbench.errors import ConfigError, FlowbenchError, RewardError
 from flowbench.registry import did_you_mean
+from flowbench.rewards.cache import RewardCache, open_cache
 from flowbench.rewards.card import Card
 from flowbench.rewards.catalog import registry
 from flowbench.rewards.licences import require_accepted
@@ -28,7 +29,7 @@ class Reward:
     A call that fails (an exception, no answer within `timeout` seconds, another number of scores than of samples)
     becomes a RewardError (`on_error="raise"`); with `"skip"` the samples are asked for one by one, so that only those
     which fail alone stay unscored, with the reason. What is no score at all (not a Score, an infinite value) always
-    raises.
+    raises. With a `cache`, only pictures that it does not hold are scored.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Reward:
         per_group: bool = False,
         on_error: OnError = "raise",
         timeout: float | None = None,
+        cache: RewardCache | None = None,
     ):
         self.name = name
         self.card = card
@@ -48,11 +50,12 @@ class Reward:
         self._function = function
         self._on_error = on_error
         self._timeout = timeout
+        self._cache = cache
 
     def __call__(self, samples: Sequence[Sample]) -> list[Score]:
         scores: list[Score | None] = [None] * len(samples)
         for places in self._batches(samples):
-            for place, score in zip(places, self._score([samples[place] for place in places]), strict=True):
+            for place, score in zip(places, self._look_up([samples[place] for place in places]), strict=True):
                 scores[place] = score
         return [score for score in scores if score is not None]
 
@@ -61,6 +64,8 @@ class Reward:
         close = getattr(self._function, "close", None)
         if close is not None:
             close()
+        if self._cache is not None:
+            self._cache.close()
 
     def _batches(self, samples: Sequence[Sample]) -> list[list[int]]:
         """Places of the samples to score together: all of them, or one list per prompt."""
@@ -70,6 +75,20 @@ class Reward:
         for place, sample in enumerate(samples):
             groups.setdefault(sample.prompt.id, []).append(place)
         return list(groups.values())
+
+    def _look_up(self, samples: list[Sample]) -> list[Score]:
+        """From the cache what it holds; all others are scored, in one call, and kept."""
+        if self._cache is None:
+            return self._score(samples)
+        keys = self._cache.keys(samples)
+        held = self._cache.get(keys)
+        missing = [place for place, score in enumerate(held) if score is None]
+        if not missing:
+            return [score for score in held if score is not None]
+        new = self._score([samples[place] for place in missing])
+        self._cache.put([keys[place] for place in missing], new)
+        scored = iter(new)
+        return [next(scored) if score is None else score for score in held]
 
     def _score(self, samples: list[Sample]) -> list[Score]:
         try:
@@ -156,8 +175,9 @@ def build_one(
     options: Mapping[str, Any] | None = None,
     on_error: OnError = "raise",
     timeout: float | None = None,
+    cache: bool = True,
 ) -> Reward:
-    """Build one registered reward.
+    """Build one registered reward; `cache`: keep its scores, and use kept ones, if it is one whose scores are cached.
 
     Raises UnknownName, ConfigError (bad options), LicenceError (terms to accept first) or RewardError (all else).
     """
@@ -179,7 +199,8 @@ def build_one(
             "A reward is a factory that returns the function which scores a list of samples."
         )
     per_group = bool(getattr(function, "per_group", False) or getattr(factory, "per_group", False))
-    return Reward(name, function, card=card, per_group=per_group, on_error=on_error, timeout=timeout)
+    kept = open_cache(name, card, options=options or {}, vocabulary=vocabulary) if cache and not per_group else None
+    return Reward(name, function, card=card, per_group=per_group, on_error=on_error, timeout=timeout, cache=kept)
 
 
 def settings_of(

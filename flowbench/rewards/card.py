@@ -17,8 +17,10 @@ class Card:
     value x scale + shift (1/26 for PickScore, for example); the reported value is never changed by it. `backbone`,
     `revision` and `preprocessing` say what looks at the picture and how it is brought into shape: another one gives
     other numbers. `version` changes with every change of code that moves a number: scores of two versions are not
-    compared. `needs` names the weights to fetch (`flowbench assets list`). `licence` is that of code and weights,
-    `terms` what it asks of a user: a scorer whose terms are not permissive runs only after `--accept-licence`.
+    compared. `needs` names the weights to fetch (`flowbench assets list`). `cached`: whether its scores go into the
+    score cache (None: those of a reward that needs weights do); False suits one that looks at more of a sample than its
+    picture and its prompt's text, tag and metadata, True a slow one without weights. `licence` is that of code and
+    weights, `terms` what it asks of a user: a scorer whose terms are not permissive runs only after `--accept-licence`.
     `reference` is a published number to check against.
     """
 
@@ -38,6 +40,7 @@ class Card:
     preprocessing: str = ""
     version: str = "1"
     needs: tuple[str, ...] = ()
+    cached: bool | None = None
     reference: str = ""
 
     def for_training(self, value: float) -> float:

@@ -43,12 +43,15 @@ def build(
     combine: Combine = "raw",
     on_error: OnError = "raise",
     timeout: float | None = None,
+    cache: bool = True,
 ) -> Reward:
     """Build one reward by name, or the weighted sum of several.
 
     `options` holds the options of each reward under its name. `vocabulary` names the object names that the prompts
     use; it goes to the rewards that ask for it. `combine`: see `WeightedSum`; it concerns sums only. `timeout`: seconds
-    for one call of one reward. Raises ConfigError, UnknownName, LicenceError or RewardError.
+    for one call of one reward. `cache`: keep each reward's scores in the score cache and use those that are kept there
+    (`rewards.cache` says which); FLOWBENCH_SCORE_CACHE=off in the environment forbids it. Raises ConfigError,
+    UnknownName, LicenceError or RewardError.
     """
     check(spec, options)
     if on_error not in ("raise", "skip"):
@@ -57,7 +60,9 @@ def build(
         raise ConfigError(f"combine is '{combine}'. Use one of: {', '.join(get_args(Combine))}.")
     options = options or {}
     built = {
-        name: build_one(name, vocabulary=vocabulary, options=options.get(name), on_error=on_error, timeout=timeout)
+        name: build_one(
+            name, vocabulary=vocabulary, options=options.get(name), on_error=on_error, timeout=timeout, cache=cache
+        )
         for name in ([spec] if isinstance(spec, str) else spec)
     }
     return built[spec] if isinstance(spec, str) else WeightedSum(built, _weights(spec), combine)

@@ -48,7 +48,7 @@ def check_reward(
 
     def built(**more: Any) -> Reward:
         options_of = {name: {**(options or {}), **more}}
-        opened.append(build(name, vocabulary=vocabulary, options=options_of, on_error="skip"))
+        opened.append(build(name, vocabulary=vocabulary, options=options_of, on_error="skip", cache=False))
         return opened[-1]
 
     failures = []

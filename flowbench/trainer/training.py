@@ -146,7 +146,7 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
         reward = rewards.build(
             config.reward.name, vocabulary=_vocabulary(config, model),
             options=config.reward.options, combine=config.reward.combine, on_error=config.reward.on_error,
-            timeout=config.reward.timeout,
+            timeout=config.reward.timeout, cache=config.reward.cache,
         )  # fmt: skip
         scorer = stack.enter_context(Scorer(reward))
         tracker = Tracker(folder, first, config.steps) if processes.is_main else NullTracker()

@@ -12,7 +12,7 @@ from flowbench.types import Score
 
 def captions(reward: str, device: str) -> Iterator[Finding]:
     """Each photograph must score higher under its own caption than under the other one's."""
-    scorer = build(reward, options={reward: {"device": device}})
+    scorer = build(reward, options={reward: {"device": device}}, cache=False)
     pairs = {name: scorer([captioned(name, right=True), captioned(name, right=False)]) for name in CAPTIONS}
     for name, (right, wrong) in pairs.items():
         yield Finding(
@@ -27,7 +27,7 @@ def captions(reward: str, device: str) -> Iterator[Finding]:
 def pickscore(reward: str, device: str) -> Iterator[Finding]:
     """As `captions`; and the logit scale, value / cosine, is about 100 as in the published weights."""
     yield from captions(reward, device)
-    score = build(reward, options={reward: {"device": device}})([captioned("cat", right=True)])[0]
+    score = build(reward, options={reward: {"device": device}}, cache=False)([captioned("cat", right=True)])[0]
     scale = score.value / score.parts["cosine"]
     yield Finding(reward, "the logit scale is about 100", 90 <= scale <= 110, f"{scale:.2f}")
 
@@ -45,7 +45,7 @@ def aesthetic(reward: str, device: str) -> Iterator[Finding]:
     from flowbench.rewards.aesthetic import ARCHITECTURE
 
     yield _quick_gelu(reward, ARCHITECTURE)
-    scorer = build(reward, options={reward: {"device": device}})
+    scorer = build(reward, options={reward: {"device": device}}, cache=False)
     scores = scorer([captioned(name, right=True) for name in CAPTIONS])
     seen = ", ".join(f"{score.value:.2f}" for score in scores)
     yield Finding(reward, "photographs score 3 to 8", all(3 < score.value < 8 for score in scores), seen)

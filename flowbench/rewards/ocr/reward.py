@@ -34,6 +34,7 @@ CARD = Card(
     revision="the models inside rapidocr 3.10",
     preprocessing="own size, made smaller above 2000 px, no orientation; lines of confidence .5 or more, "
     "read from the top and from the left",
+    cached=True,
     reference="SD3.5-M .59, after Flow-GRPO .92 (PaddleOCR 2.9.1, substring rule; arXiv 2505.05470)",
 )
 
