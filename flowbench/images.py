@@ -6,11 +6,15 @@ Tensors are float, (B, 3, H, W), in [0, 1]; PIL pictures are RGB.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from flowbench import store
 
 
 def to_pil(pixels: torch.Tensor) -> list[Image.Image]:
@@ -30,10 +34,13 @@ def to_array(image: Image.Image) -> numpy.ndarray:
     return numpy.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def png_bytes(image: Image.Image) -> bytes:
-    """The picture as a PNG file's bytes."""
+def png_bytes(image: Image.Image, facts: Mapping[str, Any] | None = None) -> bytes:
+    """The picture as a PNG file's bytes; `facts` stand in it as text, under `flowbench`, as JSON."""
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
+    text = PngInfo()
+    if facts:
+        text.add_itxt("flowbench", store.to_json(facts))
+    image.save(buffer, format="PNG", pnginfo=text)
     return buffer.getvalue()
 
 

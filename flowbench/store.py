@@ -109,10 +109,11 @@ def file_digest(path: str | Path) -> str:
 
 
 @contextmanager
-def locked(folder: str | Path) -> Iterator[Path]:
+def locked(folder: str | Path, *, shared: bool = False) -> Iterator[Path]:
     """Hold a run folder: a second run on it is refused with the number of the process that holds it.
 
-    The lock is an operating-system lock, so that it vanishes with its process however that ends.
+    The lock is an operating-system lock, so that it vanishes with its process however that ends. Processes that share
+    the work of one run hold it together (`shared`), and keep out one that does not.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -120,7 +121,7 @@ def locked(folder: str | Path) -> Iterator[Path]:
     file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - held for the whole block
     try:
         try:
-            _lock(file)
+            _lock(file, shared)
         except (BlockingIOError, PermissionError):  # held by another; Windows says EACCES
             file.seek(0)
             holder = file.read().strip() or "unknown"
@@ -153,9 +154,12 @@ def package_version(package: str) -> str:
         return "not installed"
 
 
-def _lock(file: Any) -> None:
+def _lock(file: Any, shared: bool) -> None:
     if os.name == "nt":
         import msvcrt
+
+        if shared:  # Windows' locks of this kind have no such mode
+            return
 
         file.seek(1 << 30)  # a byte far beyond the text, so that others can still read who holds it
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
@@ -163,7 +167,7 @@ def _lock(file: Any) -> None:
     else:
         import fcntl
 
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
 def _cut_torn_line(file: Any) -> None:

@@ -12,27 +12,23 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flowbench import assets, store
+from flowbench import store
 from flowbench.benchmarks.suite import Suite
 from flowbench.prompts import PromptSet, prompts_digest
 from flowbench.types import Prompt
 
 if TYPE_CHECKING:
-    from flowbench.models import FlowModel
+    from flowbench.benchmarks.makers import Maker
+
+Card = dict[str, dict[str, Any]]
 
 
 def build_card(
-    model: FlowModel, suite: Suite, prompt_set: PromptSet, prompts: Sequence[Prompt], *, seed: int, batch_size: int
-) -> dict[str, dict[str, Any]]:
-    """The card of one evaluation of `model` on these prompts."""
+    maker: Maker, suite: Suite, prompt_set: PromptSet, prompts: Sequence[Prompt], *, seed: int, batch_size: int
+) -> Card:
+    """The card of one evaluation on these prompts; `with_scorers` adds who scored."""
     return {
-        "subject": {
-            "model": model.name,
-            "source": model.source,
-            "weights": model.base_digest,
-            "adapter": adapter_digest(model.adapter_parameters()),
-            "sigmas": store.digest(model.sigmas(suite.steps).tolist())[:12],
-        },
+        "subject": maker.subject(suite.steps),
         "must_agree": {
             "suite": suite.name,
             "suite_version": suite.version,
@@ -41,38 +37,29 @@ def build_card(
             "num_prompts": len(prompts),
             "images_per_prompt": suite.images_per_prompt,
             "seed": seed,
-            "resolution": model.resolution,
-            "scorer": _scorer(suite, prompt_set.vocabulary or model.vocabulary),
+            **maker.agreed(),
+            "scorers": {},
         },
-        "declared": {
-            "steps": suite.steps,
-            "guidance": max(1.0, float(suite.guidance)),  # below 1 there is none either
-            "sampler": "ode euler",
-            "negative_prompt": "",
-        },
-        "noted": {
-            "device": str(model.device),
-            "dtype": str(model.dtype),
-            "batch_size": batch_size,
-            **store.versions(),
-        },
+        "declared": maker.declared(suite),
+        "noted": {**maker.noted(), "batch_size": batch_size, **store.versions()},
     }
 
 
-def card_key(card: Mapping[str, Mapping[str, Any]]) -> str:
-    """Ten hex digits that name the evaluation's folder.
+def with_scorers(card: Mapping[str, Mapping[str, Any]], scorers: Mapping[str, Mapping[str, Any]]) -> Card:
+    """The card with the identities of its scorers (name -> what decides its numbers)."""
+    must_agree = {**card["must_agree"], "scorers": {name: dict(identity) for name, identity in scorers.items()}}
+    return {**{part: dict(fields) for part, fields in card.items()}, "must_agree": must_agree}
 
-    All of the card counts but what is noted; of that, the dtype, lest a half-precision run find single-precision
-    pictures and take them for its own. The code of the rewards does not: the same pictures are scored anew.
+
+def card_key(card: Mapping[str, Mapping[str, Any]]) -> str:
+    """Ten hex digits that name the evaluation's folder: everything that the pictures depend on.
+
+    Of what is only noted, the dtype counts, lest a half-precision run find single-precision pictures and take them for
+    its own. Who scores does not: the same pictures are scored by others, or anew, in the same folder.
     """
     kept = {part: dict(card[part]) for part in ("subject", "must_agree", "declared")}
-    kept["must_agree"]["scorer"] = {key: value for key, value in scorer_of(card).items() if key != "code"}
+    kept["must_agree"].pop("scorers", None)
     return store.digest({**kept, "dtype": card["noted"]["dtype"]})[:10]
-
-
-def scorer_of(card: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Who scored: rewards, options, vocabulary, weights and, for rewards of plugins, their `code`."""
-    return dict(card["must_agree"]["scorer"])
 
 
 def adapter_digest(parameters: Mapping[str, Any]) -> str:
@@ -85,19 +72,3 @@ def adapter_digest(parameters: Mapping[str, Any]) -> str:
         total.update(f"{name}{values.shape}".encode())
         total.update(values.tobytes())
     return total.hexdigest()[:12]
-
-
-def _scorer(suite: Suite, vocabulary: str) -> dict[str, Any]:
-    """Who scores: the rewards, their options, the vocabulary that picks a detector, the weights they need, and the code
-    of those that are not ours (ours changes with the suite's version)."""
-    from flowbench import rewards
-
-    names = [suite.reward] if isinstance(suite.reward, str) else list(suite.reward)
-    needs = [rewards.needed_weights(name, suite.reward_options.get(name, {}), vocabulary) for name in names]
-    return {
-        "reward": suite.reward if isinstance(suite.reward, str) else dict(suite.reward),
-        "options": {name: dict(options) for name, options in suite.reward_options.items()},
-        "vocabulary": vocabulary,
-        "weights": assets.identities(need for each in needs for need in each),
-        **({"code": code} if (code := rewards.plugin_code(suite.reward)) else {}),
-    }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from flowbench.errors import ConfigError
@@ -18,8 +19,12 @@ PROTOCOL = ("images_per_prompt", "steps", "guidance")
 class Suite:
     """A prompt set's split, how pictures are made for it, who scores them and which number is the headline.
 
-    A metric is the name of a part of the reward's Score, or "value" for the score itself. `unseen` names the tags whose
+    `scorers` names rewards and metrics, each with its `options`; none leaves a suite that only makes pictures. A metric
+    of the suite is the name of a scorer (its value) or, for the first scorer, of a part of its Score ("official");
+    parts of the others are "<scorer>/<part>". Without `metrics` it is the value of each scorer, and the first of them
+    is the headline. `resolution` is the published one, in pixels (None: the model's own). `unseen` names the tags whose
     prompts stand in the training split too: on them a model is tested on unseen seeds only, and every table says so.
+    `source` names where the protocol was published, `about` what a reader must know of its numbers.
     Change `version` whenever a change here could change a number.
     """
 
@@ -29,22 +34,37 @@ class Suite:
     guidance: float
     split: str = "test"
     images_per_prompt: int = 4
-    reward: str | Mapping[str, float] = "geneval"
-    reward_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    metrics: tuple[str, ...] = ("value",)
-    headline: str = "value"
+    resolution: int | None = None
+    scorers: tuple[str, ...] = ("geneval",)
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    metrics: tuple[str, ...] = ()
+    headline: str = ""
     also_show: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
+    source: str = ""
+    about: str = ""
     version: str = "1"
 
     def __post_init__(self) -> None:
+        filled: dict[str, Any] = {"scorers": tuple(self.scorers), "metrics": tuple(self.metrics) or tuple(self.scorers)}
+        filled["headline"] = self.headline or next(iter(filled["metrics"]), "")
+        for name, value in filled.items():
+            object.__setattr__(self, name, value)
         for name in (self.headline, *self.also_show):
-            if name not in self.metrics:
+            if name and name not in self.metrics:
                 raise ConfigError(f"suite '{self.name}' shows '{name}' but measures only {', '.join(self.metrics)}.")
+        for name in self.options:
+            if name not in self.scorers:
+                raise ConfigError(f"suite '{self.name}' has options for '{name}', which is none of its scorers.")
         if self.steps < 1 or self.images_per_prompt < 1:
             raise ConfigError(f"suite '{self.name}': steps and images_per_prompt must be 1 or more.")
         if not 0 <= self.guidance < math.inf:
             raise ConfigError(f"suite '{self.name}': guidance {self.guidance} is no number from 0 on. 1 is none.")
+
+    def scorer_of(self, metric: str) -> str:
+        """The scorer that a metric of this suite comes from; "" when it has none."""
+        named = [name for name in self.scorers if metric == name or metric.startswith(f"{name}/")]
+        return max(named, key=len, default=next(iter(self.scorers), ""))
 
     def with_protocol(self, **settings: float | None) -> Suite:
         """The suite under other settings (`steps`, `guidance`, `images_per_prompt`); None keeps the suite's own."""
@@ -53,14 +73,41 @@ class Suite:
             raise ConfigError(f"an evaluation has no setting '{foreign[0]}'. Known: {', '.join(PROTOCOL)}.")
         return replace(self, **{key: value for key, value in settings.items() if value is not None})  # type: ignore[arg-type]
 
+    def with_prompts(self, file: str | Path) -> Suite:
+        """The suite on the prompts of a file in place of its own: another prompt set, hence never compared with it."""
+        return replace(self, prompt_set=str(file), unseen=())
+
+    def with_scorers(self, scorers: Sequence[str], options: Mapping[str, Mapping[str, Any]] | None = None) -> Suite:
+        """The suite with other scorers: what it shows of those that it keeps, and the value of each new one."""
+        kept = [metric for metric in self.metrics if self.scorer_of(metric) in scorers]
+        if self.scorers[:1] != tuple(scorers)[:1]:  # plain names of parts belong to the first scorer
+            kept = [metric for metric in kept if metric in scorers or "/" in metric]
+        metrics = (*kept, *(name for name in scorers if name not in self.scorers and name not in kept))
+        chosen = {**self.options, **(options or {})}
+        return replace(
+            self,
+            scorers=tuple(scorers),
+            options={name: value for name, value in chosen.items() if name in scorers},
+            metrics=metrics,
+            headline=self.headline if self.headline in metrics else "",
+            also_show=tuple(name for name in self.also_show if name in metrics),
+        )
+
 
 suites = Registry("suite", "flowbench.suites")
 suites.add("shapes", "flowbench.benchmarks.shapes:SHAPES")
 suites.add("shapes_dev", "flowbench.benchmarks.shapes:SHAPES_DEV")
+suites.add("geneval", "flowbench.benchmarks.geneval:GENEVAL")
+suites.add("geneval_unseen", "flowbench.benchmarks.geneval:GENEVAL_UNSEEN")
+suites.add("drawbench", "flowbench.benchmarks.drawbench:DRAWBENCH")
+suites.add("partiprompts", "flowbench.benchmarks.partiprompts:PARTIPROMPTS")
+suites.add("ocr", "flowbench.benchmarks.ocr:OCR")
+suites.add("pickscore", "flowbench.benchmarks.pickscore:PICKSCORE")
+suites.add("hpdv2", "flowbench.benchmarks.hpdv2:HPDV2")
 
 
 def register(name: str, **fields: Any) -> Suite:
-    """Make a suite of your own: `register("mine", prompt_set="mine.txt", steps=28, guidance=4.5, reward="jpeg")`.
+    """Make a suite of your own: `register("mine", prompt_set="mine.txt", steps=28, guidance=4.5, scorers=("jpeg",))`.
 
     Raises NameTaken when another suite has the name. Packages may also name a Suite under the entry-point group
     `flowbench.suites`.
@@ -70,9 +117,13 @@ def register(name: str, **fields: Any) -> Suite:
     return suite
 
 
-def find(name: str | Suite) -> Suite:
-    """The suite of that name (a Suite is passed on). Raises UnknownName."""
+def find(name: str | Path | Suite) -> Suite:
+    """The suite of that name or YAML file (a Suite is passed on). Raises UnknownName, MissingFile, ConfigError."""
     if isinstance(name, Suite):
         return name
-    found: Suite = suites.get(name)
+    if str(name) not in suites and Path(name).suffix.lower() in (".yaml", ".yml"):
+        from flowbench.benchmarks.suite_file import read
+
+        return read(Path(name))
+    found: Suite = suites.get(str(name))
     return found

@@ -12,7 +12,7 @@ from flowbench.errors import AssetError
 
 @click.group()
 def assets() -> None:
-    """List, pull, verify, locate and convert weights.
+    """List, pull, verify, locate and convert weights and prompt files.
 
     Rewards and metrics fetch the weights they need on first use; `pull` does it beforehand. FLOWBENCH_ASSETS names a
     local mirror, HF_HUB_OFFLINE=1 forbids the network, FLOWBENCH_CACHE is where files outside the hub go.

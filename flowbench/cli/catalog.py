@@ -78,7 +78,7 @@ def _suites() -> dict[str, str]:
 
     def line(name: str) -> str:
         suite = benchmarks.find(name)
-        return f"{suite.split} split of {suite.prompt_set}, headline {suite.headline}"
+        return f"{suite.split} split of {suite.prompt_set}, headline {suite.headline}, by {', '.join(suite.scorers)}"
 
     return {name: _line(line, name) for name in benchmarks.suites.names()}
 
@@ -88,7 +88,7 @@ def _prompts() -> dict[str, str]:
 
     def line(name: str) -> str:
         found = prompts.find(name)
-        return f"version {found.version}, vocabulary {found.vocabulary}"
+        return found.about or f"version {found.version}"
 
     return {name: _line(line, name) for name in prompts.prompt_sets.names()}
 
@@ -167,17 +167,9 @@ def _weights(asset: str) -> str:
 
 
 def _prompt_set_text(name: str) -> str:
-    from collections import Counter
-
     from flowbench import prompts
 
-    found = prompts.find(name)
-    lines = {"version": found.version, "vocabulary": found.vocabulary}
-    for split in ("train", "dev", "test"):
-        loaded = prompts.load(name, split)
-        tags = Counter(prompt.tag for prompt in loaded if prompt.tag)
-        lines[split] = f"{len(loaded)} prompts" + "".join(f", {tag} {count}" for tag, count in tags.items())
-    return _fields(lines)
+    return _fields(prompts.describe(name))
 
 
 def _recipe_text(name: str) -> str:

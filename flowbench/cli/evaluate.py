@@ -2,33 +2,74 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from flowbench.cli.launch import end_with_launcher
 from flowbench.cli.options import device_options, error_rate_option, licence_option, plugin_option
 from flowbench.cli.output import MOST_UNSCORED, format_option, refuse_unscored, show_tables
+from flowbench.cli.scorers import options_of, split_names
+from flowbench.cli.shares import SHARE, run_shares
 from flowbench.errors import ConfigError
 
 if TYPE_CHECKING:
-    from flowbench.cli.checkpoints import Checkpoint
+    from flowbench.benchmarks import Suite
+    from flowbench.cli.subjects import Subject
     from flowbench.evals import Results
-    from flowbench.models import FlowModel
 
 
 @click.command(name="eval")
+@click.argument("arguments", nargs=-1, metavar="[NAME.OPTION=VALUE]...")
 @click.option(
-    "--ckpt", required=True, metavar="NAME", help="shapes, a run, a checkpoint, a diffusers folder or a hub id."
+    "--ckpt",
+    metavar="NAME",
+    help="shapes, a run, a checkpoint, a LoRA, a diffusers folder or a hub id; or "
+    "an evaluation's folder, to score its pictures.",
 )
-@click.option("--suite", "suites", required=True, metavar="NAME[,NAME]", help="`flowbench list suites` shows them.")
+@click.option("--images", metavar="FOLDER", help="In place of --ckpt: pictures that somebody else has made.")
+@click.option(
+    "--suite",
+    "suites",
+    multiple=True,
+    metavar="NAME[,NAME]",
+    help="`flowbench list suites` shows them; or a .yaml file.",
+)
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME[,NAME]",
+    help="Rewards and metrics in place of the suite's own; scores that are there stay.",
+)
+@click.option("--prompts", metavar="FILE", help="Prompts in place of the suite's own (.txt, .csv, .tsv, .jsonl).")
 @click.option("--guidance", type=click.FloatRange(0), help="Default: the run's own, or what suits the model. 1: none.")
 @click.option("--steps", type=click.IntRange(1), help="Denoising steps. Default: the suite's.")
+@click.option("--images-per-prompt", type=click.IntRange(1), metavar="N", help="Default: the suite's.")
 @click.option(
     "--limit", type=click.IntRange(1), metavar="N", help="Only so many prompts, taken in turns from the tags."
 )
+@click.option(
+    "--stage", "stages", multiple=True, metavar="NAME[,NAME]", help="Only these of generate, score, summarise."
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Make and score the pictures in N processes.",
+)
+@click.option(
+    "--shard", type=SHARE, metavar="I/N", help="The I-th of N shares of one --stage, on machines that share the folder."
+)
 @click.option("--out", metavar="FOLDER", help="Where to keep it. Default: the run folder, or runs/eval-NAME.")
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Pictures at a time.")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="For one call of a reward.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all pictures.")
 @click.option("--label", metavar="TEXT", help="Its name in tables.")
 @error_rate_option(default=MOST_UNSCORED, show_default=True)
@@ -37,46 +78,87 @@ if TYPE_CHECKING:
 @licence_option
 @plugin_option
 def evaluate(
-    ckpt: str, suites: str, guidance: float | None, out: str | None, style: str | None, max_error_rate: float,
-    plugins: tuple[str, ...], **settings: Any,
+    arguments: tuple[str, ...], suites: tuple[str, ...], metrics: tuple[str, ...], stages: tuple[str, ...],
+    processes: int, style: str | None, max_error_rate: float, **settings: Any,
 ) -> None:  # fmt: skip
-    """Evaluate a model on a suite.
+    """Evaluate a model on suites.
 
-    Can be killed and started again: pictures and scores that are there are not made again.
+    Or pictures that somebody else has made (--images). Options of a reward or metric follow as NAME.OPTION=VALUE. Can
+    be killed and started again: pictures and scores that are there are not made again.
     """
-    from flowbench import benchmarks
-    from flowbench.cli.checkpoints import find_checkpoint
+    from flowbench.benchmarks.execution import STAGES
+    from flowbench.cli.subjects import find_subject
 
-    names = [benchmarks.find(name.strip()).name for name in suites.split(",") if name.strip()]
+    end_with_launcher()
+    asked = split_names(stages) or list(STAGES)
+    subject = find_subject(settings.pop("ckpt"), settings.pop("images"))
+    chosen = [_suite(name, settings, metrics, arguments) for name in _suite_names(suites, subject)]
+    if processes > 1 and settings["shard"] is None:
+        for stage in [stage for stage in STAGES[:2] if stage in asked]:
+            run_shares(click.get_current_context().obj, stage, processes, settings["device"])
+        asked = [stage for stage in asked if stage != "generate"]
+    subject.load(settings["device"] or "auto", settings["dtype"] or "float32")
+    folders = [_evaluated(subject, suite, asked, settings) for suite in chosen]
+    if "summarise" in asked:
+        _show(folders, style, max_error_rate)
+    elif settings["shard"] is None:
+        click.echo("\n".join(f"evaluation: {folder}" for folder in folders), err=True)
+
+
+def _suite_names(suites: Sequence[str], subject: Subject) -> list[str]:
+    names = split_names(suites) or subject.suites()
     if not names:
         raise ConfigError("--suite names no suite. `flowbench list suites` shows them.")
-    device, dtype = settings.pop("device"), settings.pop("dtype")
-    checkpoint = find_checkpoint(ckpt)
-    from flowbench.models import load_model
-
-    model = load_model(ckpt, device=device or "auto", dtype=dtype or "float32")
-    guidance = checkpoint.guidance(model) if guidance is None else guidance
-    settings |= {"guidance": guidance, "out": Path(out) if out else checkpoint.out()}
-    results = [_evaluated(checkpoint, model, suite, settings) for suite in names]
-    _show(results, style)
-    for each in results:
-        refuse_unscored(each.summary["suite"], each.summary, max_error_rate)
+    return names
 
 
-def _evaluated(checkpoint: Checkpoint, model: FlowModel, suite: str, settings: dict[str, Any]) -> Results:
+def _suite(name: str, settings: dict[str, Any], metrics: Sequence[str], arguments: Sequence[str]) -> Suite:
+    """The suite with the prompts, scorers and options that the command line asks for."""
     from flowbench import benchmarks
+    from flowbench.benchmarks.scorers import find
+
+    suite = benchmarks.find(name)
+    if settings["prompts"]:
+        suite = suite.with_prompts(settings["prompts"])
+    if metrics:
+        suite = suite.with_scorers(split_names(metrics))
+    scorers = {scorer: find(scorer, suite.options.get(scorer)) for scorer in suite.scorers}
+    options = options_of(scorers, arguments, {"device": settings["device"]})  # the dtype is the model's alone
+    for scorer, found in scorers.items():
+        replace(found, options=options[scorer]).check()
+    return replace(suite, options=options)
+
+
+def _evaluated(subject: Subject, suite: Suite, stages: Sequence[str], settings: dict[str, Any]) -> Path:
+    from flowbench import benchmarks
+    from flowbench.benchmarks.execution import WHOLE
     from flowbench.cli.progress import evaluation_progress
+
+    part = settings["shard"] or WHOLE
+    if suite.resolution and subject.resolution not in (None, suite.resolution):
+        sys.stderr.write(
+            f"note: {suite.name} is reported at {suite.resolution} pixels; these pictures have {subject.resolution}.\n"
+        )
+    with evaluation_progress(suite.name, quiet=part.index > 0) as progress:
+        execution = benchmarks.Execution(stages, part, settings["timeout"], progress)
+        return benchmarks.evaluate(subject.made, suite, execution=execution, **subject.settings(settings))
+
+
+def _show(folders: Sequence[Path], style: str | None, max_error_rate: float) -> None:
     from flowbench.evals import load_results
-
-    label = settings["label"] or checkpoint.label(model, settings["guidance"])
-    with evaluation_progress(suite) as progress:
-        folder = benchmarks.evaluate(model, suite, progress=progress, **{**settings, "label": label})
-    return load_results(folder)
-
-
-def _show(results: list[Results], style: str | None) -> None:
     from flowbench.evals.tables import summary_table
 
+    results = [load_results(folder) for folder in folders]
     show_tables([summary_table(each) for each in results], [each.summary for each in results], style=style)
     for each in results:
+        _say_not_run(each)
         click.echo(f"evaluation: {each.folder}", err=True)
+    for each in results:
+        for name, scorer in each.summary["scorers"].items():
+            where = each.summary["suite"] if len(each.summary["scorers"]) == 1 else f"{each.summary['suite']}, {name}"
+            refuse_unscored(where, {**scorer, "images": each.summary["images"]}, max_error_rate)
+
+
+def _say_not_run(results: Results) -> None:
+    for name, reason in results.not_run.items():
+        click.echo(f"not run: {name}: {reason}", err=True)

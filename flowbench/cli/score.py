@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,12 @@ import click
 
 from flowbench.cli.options import device_options, error_rate_option, licence_option, plugin_option
 from flowbench.cli.output import MOST_UNSCORED, format_option, refuse_unscored, show_tables
+from flowbench.cli.scorers import options_of, split_names
 from flowbench.errors import ConfigError
 
 if TYPE_CHECKING:
     from flowbench.benchmarks.given import Given
+    from flowbench.benchmarks.scorers import Scorer
     from flowbench.evals import Results
 
 
@@ -46,96 +49,48 @@ def score(
     SOURCE is a folder of pictures, one in GenEval's layout, or a table (.csv, .jsonl) of pictures and prompts. Options
     of a reward or metric follow as NAME.OPTION=VALUE. Can be killed and started again.
     """
-    scorers = _named(rewards, metrics)
-    options = _options(scorers, arguments, {flag: settings.pop(flag) for flag in ("device", "dtype")})
+    vocabulary = settings.pop("vocabulary") or "coco80"
+    named = _named(rewards, metrics, vocabulary)
+    options = options_of(named, arguments, {flag: settings.pop(flag) for flag in ("device", "dtype")})
+    scorers = [replace(scorer, options=options[name]) for name, scorer in named.items()]
+    for each in scorers:
+        each.check()
     reference = settings.pop("reference")
     _check_reference(scorers, reference)
     given = _given(source, settings.pop("prompts"))
     name = Path(source).resolve().stem
     settings["label"] = settings["label"] or name
     settings["out"] = settings["out"] or Path("runs") / f"score-{name}"
-    settings["vocabulary"] = settings["vocabulary"] or "coco80"
-    _prepare(scorers, options, settings["vocabulary"])
+    for each in scorers:  # before the first of them has worked for hours
+        each.prepare()
     results = [
-        _measured(given, each, options[each], settings, reference)
-        if kind == "metric"
-        else _scored(given, each, options[each], settings)
-        for each, kind in scorers.items()
+        _measured(given, each, settings, reference) if each.kind == "metric" else _scored(given, each, settings)
+        for each in scorers
     ]
     from flowbench.evals.tables import scores_table
 
-    show_tables([scores_table(settings["label"], results)], [each.summary for each in results], style=style)
-    for each in results:
-        click.echo(f"scores: {each.folder}", err=True)
-    for each in results:
-        refuse_unscored(each.summary["suite"], each.summary, max_error_rate)
+    show_tables([scores_table(settings["label"], results)], [found.summary for found in results], style=style)
+    for found in results:
+        click.echo(f"scores: {found.folder}", err=True)
+    for found in results:
+        refuse_unscored(found.summary["suite"], found.summary, max_error_rate)
 
 
-def _named(rewards: Sequence[str], metrics: Sequence[str]) -> dict[str, str]:
-    """Name -> "reward" or "metric", each once, in order. Raises UnknownName for one that is not registered."""
+def _named(rewards: Sequence[str], metrics: Sequence[str], vocabulary: str) -> dict[str, Scorer]:
+    """Each named one once, in order. Raises UnknownName for one that is not registered."""
+    from flowbench.benchmarks.scorers import Scorer
     from flowbench.metrics import registry as metric_registry
     from flowbench.rewards import registry as reward_registry
 
-    found: dict[str, str] = {}
+    found: dict[str, Scorer] = {}
     for kind, words, registry in (("reward", rewards, reward_registry), ("metric", metrics, metric_registry)):
-        for name in [name.strip() for word in words for name in word.split(",") if name.strip()]:
+        for name in split_names(words):
             registry.get(name)
-            if found.setdefault(name, kind) != kind:
+            if found.setdefault(name, Scorer(name, kind, {}, vocabulary)).kind != kind:  # type: ignore[arg-type]
                 raise ConfigError(f"'{name}' is a reward and a metric. Score it in two calls.")
     if not found:
         raise ConfigError("nothing to score with: give --reward NAME or --metric NAME (`flowbench list` shows them).")
     return found
-
-
-def _options(
-    scorers: Mapping[str, str], arguments: Sequence[str], flags: Mapping[str, Any]
-) -> dict[str, dict[str, Any]]:
-    """Options by scorer: `--device` and `--dtype` for those that take them, then NAME.OPTION=VALUE."""
-    import yaml
-
-    from flowbench import metrics, rewards
-
-    registries = {"reward": rewards.registry, "metric": metrics.registry}
-    options = {}
-    for name, kind in scorers.items():
-        takes = inspect.signature(registries[kind].get(name)).parameters
-        options[name] = {flag: value for flag, value in flags.items() if value is not None and flag in takes}
-    for argument in arguments:
-        key, separator, value = argument.partition("=")
-        name, dot, option = key.rpartition(".")  # a reward may have a dot in its name, an option has none
-        if not separator or not dot:
-            raise ConfigError(f"'{argument}': write NAME.OPTION=VALUE, for example geneval.extra_price=0.4.")
-        if name not in options:
-            raise ConfigError(f"'{argument}': '{name}' is not in use. In use: {', '.join(options)}.")
-        try:
-            options[name][option] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ConfigError(f"'{argument}': '{value}' is not a YAML value.") from None
-    for name, kind in scorers.items():
-        if kind == "metric":
-            metrics.check(name, options[name])
-        else:
-            rewards.check(name, {name: options[name]})
-    return options
-
-
-def _prepare(scorers: Mapping[str, str], options: Mapping[str, dict[str, Any]], vocabulary: str) -> None:
-    """Licences, devices and weights of all scorers, before the first of them has worked for hours."""
-    from flowbench import assets, metrics, rewards
-    from flowbench.rewards.licences import require_accepted
-    from flowbench.rewards.networks import place
-
-    needs: dict[str, None] = {}
-    for name, kind in scorers.items():
-        card = (metrics.registry if kind == "metric" else rewards.registry).card(name)
-        if card is not None:
-            require_accepted(card)
-        place(options[name].get("device", "auto"), options[name].get("dtype", "float32"))
-        of_metric = card.needs if card is not None else ()
-        found = of_metric if kind == "metric" else rewards.needed_weights(name, options[name], vocabulary)
-        needs |= dict.fromkeys(found)
-    for need in needs:
-        assets.folder(need)
 
 
 def _given(source: str, prompts: str | None) -> list[Given]:
@@ -145,40 +100,33 @@ def _given(source: str, prompts: str | None) -> list[Given]:
     return given.read(source, files.read(Path(prompts)) if prompts else None)
 
 
-def _scored(given: Sequence[Given], name: str, options: Mapping[str, Any], settings: Mapping[str, Any]) -> Results:
+def _scored(given: Sequence[Given], scorer: Scorer, settings: Mapping[str, Any]) -> Results:
     from flowbench.benchmarks.scoring import Running, score_pictures
     from flowbench.cli.progress import evaluation_progress
     from flowbench.evals import load_results
 
-    settings = dict(settings)
-    batch_size, timeout = settings.pop("batch_size"), settings.pop("timeout")
-    with evaluation_progress(name) as progress:
-        running = Running(batch_size, timeout, lambda done, total: progress("score", done, total))
-        folder = score_pictures(given, name, options=options, running=running, **settings)
+    where = {"out": settings["out"], "label": settings["label"], "vocabulary": scorer.vocabulary}
+    with evaluation_progress(scorer.name) as progress:
+        told = partial(progress, scorer.name)
+        running = Running(settings["batch_size"], settings["timeout"], told)
+        folder = score_pictures(given, scorer.name, options=scorer.options, running=running, **where)
     return load_results(folder)
 
 
-def _measured(
-    given: Sequence[Given], name: str, options: Mapping[str, Any], settings: Mapping[str, Any], reference: str | None
-) -> Results:
+def _measured(given: Sequence[Given], scorer: Scorer, settings: Mapping[str, Any], reference: str | None) -> Results:
     from flowbench.benchmarks.scoring import measure_pictures
     from flowbench.evals import load_results
 
-    others = _given(reference, None) if reference is not None and _compares(name) else None
+    others = _given(reference, None) if reference is not None and scorer.level == "set" else None
     out, label = settings["out"], settings["label"]
-    return load_results(measure_pictures(given, name, out=out, label=label, options=options, reference=others))
+    folder = measure_pictures(given, scorer.name, out=out, label=label, options=scorer.options, reference=others)
+    return load_results(folder)
 
 
-def _check_reference(scorers: Mapping[str, str], reference: str | None) -> None:
+def _check_reference(scorers: Sequence[Scorer], reference: str | None) -> None:
     """Before anything is scored: a reference where one is needed, and none where nobody looks at it."""
-    comparing = [name for name, kind in scorers.items() if kind == "metric" and _compares(name)]
+    comparing = [scorer.name for scorer in scorers if scorer.level == "set"]
     if comparing and reference is None:
         raise ConfigError(f"metric '{comparing[0]}' compares with other pictures. Give them: --reference FOLDER.")
     if reference is not None and not comparing:
         raise ConfigError("--reference has no use here: only fid, kid and cmmd compare with other pictures.")
-
-
-def _compares(metric: str) -> bool:
-    from flowbench.metrics import registry
-
-    return bool(registry.get(metric).level == "set")

@@ -1,17 +1,16 @@
-"""Finished evaluations: find and load them, and compare two on the same prompts and seeds."""
+"""Finished evaluations: find and load them, and say whether two may be compared."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flowbench import store
 from flowbench.errors import CardMismatch, MissingFile, RunError
-from flowbench.evals.compare import Paired, paired_test
-from flowbench.evals.score import Record, metric_values, tags_of
+from flowbench.evals.score import Record, tags_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Results:
     def metrics(self) -> tuple[str, ...]:
         """The headline, then those shown beside it, then the others by name."""
         first = (self.headline, *self.summary["also_show"])
-        return tuple(dict.fromkeys([*first, *sorted(self.summary["metrics"])]))
+        return tuple(name for name in dict.fromkeys([*first, *sorted(self.summary["metrics"])]) if name)
 
     def mean(self, metric: str, tag: str | None = None) -> float:
         """The metric's mean, overall or of one tag; NaN when nothing was scored."""
@@ -49,16 +48,11 @@ class Results:
         found: dict[str, Any] = entry["overall"] if tag is None else entry["tags"].get(tag, {})
         return found
 
-
-@dataclass(frozen=True)
-class Comparison:
-    """One line of a comparison: a metric overall (`tag` None) or on one tag."""
-
-    metric: str
-    tag: str | None
-    candidate: float
-    baseline: float
-    paired: Paired
+    @property
+    def not_run(self) -> dict[str, str]:
+        """Scorer -> why it could not run."""
+        scorers = self.summary.get("scorers", {})
+        return {name: each["reason"] for name, each in scorers.items() if each["status"] == "not run"}
 
 
 def load_results(folder: str | Path) -> Results:
@@ -94,6 +88,12 @@ def find_results(folder: str | Path, suite: str | None = None) -> list[Results]:
     return kept
 
 
+def ground(card: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What must agree for two evaluations to be put side by side: prompts, pictures, seeds; who scored is a matter of
+    each metric."""
+    return {name: value for name, value in card["must_agree"].items() if name != "scorers"}
+
+
 def check_comparable(a: Results, b: Results, *, allow_mismatch: bool = False) -> list[str]:
     """The declared settings in which two evaluations differ, as "guidance: 1.0 and 3.0".
 
@@ -101,7 +101,7 @@ def check_comparable(a: Results, b: Results, *, allow_mismatch: bool = False) ->
     The subject (model and adapter) is what is compared; it may always differ.
     """
     where = f"'{a.label}' and '{b.label}' cannot be compared"
-    forbidden = _differences(a.card["must_agree"], b.card["must_agree"])
+    forbidden = _differences(ground(a.card), ground(b.card))
     if forbidden:
         raise CardMismatch(f"{where}: they differ in {forbidden[0]}. Evaluate both under the same settings.")
     declared = _differences(a.card["declared"], b.card["declared"])
@@ -111,51 +111,6 @@ def check_comparable(a: Results, b: Results, *, allow_mismatch: bool = False) ->
             "Evaluate both alike, or pass --allow-mismatch to compare them all the same."
         )
     return declared
-
-
-def compare_results(
-    candidate: Results,
-    baseline: Results,
-    metric: str | None = None,
-    *,
-    tag: str | None = None,
-    allow_mismatch: bool = False,
-) -> Paired:
-    """Candidate minus baseline, paired by prompt and seed; the headline metric unless another is named.
-
-    With tags: the unweighted mean of the tags' means, unless one `tag` is named. Raises CardMismatch as
-    `check_comparable` does, and when the two do not hold the same pictures.
-    """
-    check_comparable(candidate, baseline, allow_mismatch=allow_mismatch)
-    metric = metric or candidate.headline
-    ours, theirs = _aligned(candidate, baseline, tag)
-    return paired_test(
-        metric_values(ours, metric),
-        metric_values(theirs, metric),
-        [record["prompt_id"] for record in ours],
-        None if tag is not None else tags_of(ours),
-    )
-
-
-def compare_all(
-    candidate: Results, baseline: Results, metrics: Sequence[str] | None = None, *, allow_mismatch: bool = False
-) -> list[Comparison]:
-    """For each metric (all of them unless named): a line overall and a line per tag."""
-    lines = []
-    for metric in metrics or candidate.metrics:
-        for tag in (None, *candidate.tags):
-            paired = compare_results(candidate, baseline, metric, tag=tag, allow_mismatch=allow_mismatch)
-            lines.append(Comparison(metric, tag, candidate.mean(metric, tag), baseline.mean(metric, tag), paired))
-    return lines
-
-
-def _aligned(a: Results, b: Results, tag: str | None) -> tuple[list[Record], list[Record]]:
-    """The two evaluations' records in one order."""
-    others = {_key(record): record for record in b.records}
-    if {_key(record) for record in a.records} != set(others):
-        raise CardMismatch(f"'{a.label}' and '{b.label}' do not hold the same pictures. Evaluate both to the end.")
-    ours = [record for record in a.records if tag is None or record["tag"] == tag]
-    return ours, [others[_key(record)] for record in ours]
 
 
 def _differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:

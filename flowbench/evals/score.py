@@ -14,7 +14,8 @@ from flowbench.types import Sample, Score
 
 Record = dict[str, Any]
 """One scored picture: prompt_id, index, seed, tag, prompt, image, value (None = unscored), parts, note, and
-details where there are any."""
+details where there are any. Of several scorers (benchmarks.summary): value, note and details are the first one's; parts
+hold the values of all; notes and details_by hold each one's own."""
 
 
 def to_record(sample: Sample, score: Score, *, index: int, image: str) -> Record:
@@ -40,15 +41,14 @@ def is_scored(record: Record) -> bool:
 def metric_values(records: Sequence[Record], metric: str) -> list[float]:
     """The metric on each record: a part's name, or "value" for the score itself; NaN where it is not scored.
 
-    Raises ConfigError for a metric that no scored record holds.
+    Raises ConfigError for a metric that no record holds, unless nothing was scored at all.
     """
     if metric == "value":
-        return [math.nan if record["value"] is None else float(record["value"]) for record in records]
-    scored = [record for record in records if is_scored(record)]
-    if scored and not any(metric in record["parts"] for record in scored):
-        known = sorted({name for record in scored for name in record["parts"]} | {"value"})
-        raise ConfigError(f"no record holds the metric '{metric}'. Known: {', '.join(known)}.")
-    return [_number(record["parts"].get(metric) if is_scored(record) else None) for record in records]
+        return [_number(record["value"]) for record in records]
+    held = {name for record in records for name in record["parts"]}
+    if metric not in held and any(is_scored(record) for record in records):
+        raise ConfigError(f"no record holds the metric '{metric}'. Known: {', '.join(sorted(held | {'value'}))}.")
+    return [_number(record["parts"].get(metric)) for record in records]
 
 
 def tags_of(records: Sequence[Record]) -> list[str] | None:

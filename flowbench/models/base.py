@@ -60,6 +60,7 @@ class FlowModel(ABC):
 
     name, resolution, vocabulary, default_recipe, guidance, fuse_adapter: see ModelSettings.
     source: what `load_model` was given for the base weights ("shapes", a hub id or an absolute folder).
+    adapter_source: the same for its adapter ("" without one, or for one that was trained here).
     base_digest: twelve hex digits that change when the base weights do, or how they read a prompt.
     latent_shape: (C, h, w) of one latent. Weights are frozen; only adapter parameters are ever trained.
     """
@@ -83,6 +84,7 @@ class FlowModel(ABC):
         self.device = device
         self.dtype = dtype
         self.base_digest = ""
+        self.adapter_source = ""
 
     # -- what a family provides --------------------------------------------------------------------------------------
 

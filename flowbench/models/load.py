@@ -44,12 +44,15 @@ def load_model(
     folder, source = _locate(str(name_or_path))
     own = None if (folder / INDEX).is_file() else _adapter_folder(folder)
     if own is not None:
+        adapter_source = source
         folder, source = _base_of(own)
     model = _load_pipeline(folder, source, where, DTYPES[dtype])
     if adapter is not None:  # somebody chose both: any base will do
-        model.load_adapter(_adapter_folder(_locate(str(adapter))[0]))
+        folder, model.adapter_source = _locate(str(adapter))
+        model.load_adapter(_adapter_folder(folder))
     elif own is not None:
         _check_base(own, model)
+        model.adapter_source = adapter_source
         model.load_adapter(own)
     return model
 

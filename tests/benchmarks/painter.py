@@ -20,7 +20,7 @@ class Painter:
 
     name, source, vocabulary, resolution = "painter", "painter", "", 8
     device, dtype = torch.device("cpu"), torch.float32
-    base_digest = "0123456789ab"
+    base_digest, adapter_source = "0123456789ab", ""
 
     def __init__(self, diary: Path, *, pause: float = 0.0, shift: int = 0, adapter: dict | None = None):
         self.diary, self.pause, self.shift = diary, pause, shift
@@ -76,7 +76,7 @@ def make_suite(folder: Path, *, prompts_per_tag: int = 4, **fields) -> benchmark
         "steps": 2,
         "guidance": 1.0,
         "images_per_prompt": 3,
-        "reward": "red",
+        "scorers": ("red",),
         "metrics": ("official", "value"),
         "headline": "official",
         "also_show": ("value",),

@@ -10,29 +10,42 @@ import torch
 from painter import Painter, make_suite
 
 from flowbench import benchmarks, prompts
+from flowbench.benchmarks import scorers
 from flowbench.benchmarks.card import adapter_digest, build_card, card_key
+from flowbench.benchmarks.makers import ModelMaker
 from flowbench.benchmarks.plan import image_seed, limited, plan
 from flowbench.errors import ConfigError, NameTaken, UnknownName
 from flowbench.types import Prompt
 
+NEEDING_A_NETWORK = ("drawbench", "hpdv2", "partiprompts", "pickscore")
+BUILT_IN = ("geneval", "geneval_unseen", "ocr", "shapes", "shapes_dev", *NEEDING_A_NETWORK)
 
-def test_every_built_in_suite_names_prompts_and_a_reward_that_exist():
-    from flowbench import rewards
 
-    names = benchmarks.suites.names()
-    assert {"shapes", "shapes_dev"} <= set(names)
-    for name in ("shapes", "shapes_dev"):
-        suite = benchmarks.find(name)
-        assert suite.name == name
-        assert suite.reward in rewards.registry
-        loaded = prompts.load(suite.prompt_set, suite.split)
-        assert set(suite.unseen) <= {prompt.tag for prompt in loaded}
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_built_in_suite_names_prompts_and_scorers_that_exist(name):
+    suite = benchmarks.find(name)
+    assert suite.name == name
+    assert prompts.find(suite.prompt_set)
+    for scorer in suite.scorers:
+        found = scorers.find(scorer, suite.options.get(scorer))
+        assert (found.kind, found.level) == ("reward", "picture")
+    assert {suite.scorer_of(metric) for metric in suite.metrics} == set(suite.scorers)
+    assert suite.headline in suite.metrics
+    assert suite.source or name.startswith("shapes")
+
+
+@pytest.mark.parametrize("name", [name for name in BUILT_IN if name not in NEEDING_A_NETWORK])
+def test_the_prompts_of_suites_that_need_no_network(name):
+    suite = benchmarks.find(name)
+    loaded = prompts.load(suite.prompt_set, suite.split)
+    assert set(suite.unseen) <= {prompt.tag for prompt in loaded}
+    assert all(prompt.tag for prompt in loaded)
 
 
 def test_shapes_measures_the_published_verdict_and_what_gives_a_hack_away():
     suite = benchmarks.find("shapes")
     assert (suite.headline, suite.also_show, suite.images_per_prompt) == ("official", ("exclusive", "strict"), 4)
-    assert suite.reward_options["geneval"]["extra_price"] == 0.0
+    assert suite.options["geneval"]["extra_price"] == 0.0
 
 
 def test_unseen_tags_are_exactly_those_whose_prompts_stand_in_the_training_split():
@@ -104,7 +117,7 @@ def _card(tmp_path, model=None, **changes):
     suite = make_suite(tmp_path).with_protocol(**changes)
     prompt_set = prompts.find(suite.prompt_set)
     chosen = prompts.load(suite.prompt_set, "test")
-    return build_card(model or Painter(tmp_path / "d"), suite, prompt_set, chosen, seed=0, batch_size=16)
+    return build_card(ModelMaker(model or Painter(tmp_path / "d")), suite, prompt_set, chosen, seed=0, batch_size=16)
 
 
 def test_card_key_follows_what_a_number_depends_on(tmp_path):

@@ -1,0 +1,152 @@
+"""Score what is missing: one line per picture (or prompt, or set), appended when it is known, never made twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flowbench import store
+from flowbench.benchmarks.execution import WHOLE, Part
+from flowbench.benchmarks.given import Given
+from flowbench.errors import RunError
+from flowbench.evals.score import Record, is_scored, to_record
+from flowbench.types import Prompt, Sample, Score
+
+if TYPE_CHECKING:
+    from flowbench.metrics import Metric
+    from flowbench.rewards import Reward
+
+Key = tuple[str, int]
+Told = Callable[[int, int], None]
+"""told(done, total), in pictures."""
+
+
+def held(paths: Sequence[Path]) -> dict[Key, Record]:
+    """What the files hold: the last line of each picture, a scored one before an unscored one of another file."""
+    found: dict[Key, Record] = {}
+    for path in paths:
+        for record in store.read_jsonl(path):
+            key = record["prompt_id"], record["index"]
+            if key not in found or is_scored(record) or not is_scored(found[key]):
+                found[key] = record
+    return found
+
+
+def score_missing(
+    given: Sequence[Given],
+    reward: Callable[[], Reward],
+    paths: Sequence[Path],
+    *,
+    batch_size: int,
+    part: Part = WHOLE,
+    told: Told | None = None,
+) -> dict[Key, Record]:
+    """The record of every picture of this part; new ones are appended to the first of `paths`.
+
+    A batch that lacks a score is scored whole, so that its composition never varies. Pictures that a failing reward
+    left unscored are given to it again. The reward is built when there is something to do.
+    """
+    found = held(paths)
+    done = 0
+    for number, batch in enumerate(whole_prompts(given, batch_size)):
+        done += len(batch)
+        if not part.has(number):
+            continue
+        missing = {each.key for each in batch if each.key not in found or not is_scored(found[each.key])}
+        if missing:
+            for each, record in zip(batch, _scored(batch, reward()), strict=True):
+                if each.key in missing and found.get(each.key) != record:
+                    store.append_jsonl(paths[0], record)
+                    found[each.key] = record
+        if told is not None:
+            told(done, len(given))
+    return found
+
+
+def measure_missing(
+    given: Sequence[Given],
+    metric: Callable[[], Metric],
+    paths: Sequence[Path],
+    *,
+    by_picture: bool,
+    part: Part = WHOLE,
+    told: Told | None = None,
+) -> dict[Key, Record]:
+    """The same for a metric, prompt by prompt: a record of every picture, or of every prompt under the index 0."""
+    found = held(paths)
+    done = 0
+    for number, batch in enumerate(whole_prompts(given, 1)):
+        done += len(batch)
+        if not part.has(number):
+            continue
+        keys = [each.key for each in batch] if by_picture else [(batch[0].prompt.id, 0)]
+        if not all(key in found and is_scored(found[key]) for key in keys):
+            for key, record in zip(keys, _measured(batch, metric(), by_picture), strict=True):
+                if found.get(key) != record:
+                    store.append_jsonl(paths[0], record)
+                    found[key] = record
+        if told is not None:
+            told(done, len(given))
+    return found
+
+
+def measure_set(given: Sequence[Given], metric: Metric, path: Path, reference: Sequence[Given] | None) -> list[Record]:
+    """The one record of all pictures beside the reference pictures; kept when it is scored."""
+    before = store.read_jsonl(path)
+    if before and is_scored(before[-1]):
+        return before[-1:]
+    others = [each.load().image for each in reference] if reference is not None else None
+    (measured,) = metric([each.load() for each in given], others)
+    sample = Sample(Prompt("all pictures", ""), None)  # type: ignore[arg-type]
+    record = to_record(sample, measured.score, index=0, image="")
+    store.write_text(path, store.to_json(record) + "\n")
+    return [record]
+
+
+def whole_prompts(given: Sequence[Given], size: int) -> Iterator[list[Given]]:
+    """Batches of about `size` pictures that never part a prompt's, since some rewards judge those together."""
+    batch: list[Given] = []
+    for place, each in enumerate(given):
+        if batch and each.prompt.id != given[place - 1].prompt.id and len(batch) >= size:
+            yield batch
+            batch = []
+        batch.append(each)
+    if batch:
+        yield batch
+
+
+def _scored(batch: Sequence[Given], reward: Reward) -> list[Record]:
+    """The records of some pictures; those that cannot be read do not take the others with them."""
+    samples: list[Sample] = []
+    scores: dict[int, Score] = {}
+    for place, each in enumerate(batch):
+        try:
+            samples.append(each.load())
+        except RunError as error:
+            scores[place] = Score.unscored(str(error))
+    readable = [place for place in range(len(batch)) if place not in scores]
+    scores |= dict(zip(readable, reward(samples), strict=True))
+    return [
+        to_record(Sample(each.prompt, None, each.seed), scores[place], index=each.index, image=each.name)  # type: ignore[arg-type]
+        for place, each in enumerate(batch)
+    ]
+
+
+def _measured(batch: Sequence[Given], metric: Metric, by_picture: bool) -> list[Record]:
+    """The records of one prompt's pictures, or the one of the prompt. A broken picture takes no others with it, but a
+    prompt that lacks one is not measured."""
+    try:
+        samples = [each.load() for each in batch]
+    except RunError as error:
+        if by_picture and len(batch) > 1:
+            return [record for each in batch for record in _measured([each], metric, by_picture)]
+        return [_measured_record(batch, Score.unscored(str(error)), 0 if by_picture else None)]
+    return [_measured_record(batch, each.score, each.index) for each in metric(samples)]
+
+
+def _measured_record(batch: Sequence[Given], score: Score, place: int | None) -> Record:
+    """The record of the picture at `place`, or of the prompt."""
+    each = batch[place or 0]
+    index, image, seed = (each.index, each.name, each.seed) if place is not None else (0, "", None)
+    return to_record(Sample(each.prompt, None, seed), score, index=index, image=image)  # type: ignore[arg-type]

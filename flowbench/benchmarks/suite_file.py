@@ -1,0 +1,67 @@
+"""A suite of one's own in a YAML file: the fields of `Suite`, checked; no code is loaded.
+
+prompt_set: mine.txt        # a registered set, or a file beside this one (.txt, .csv, .jsonl)
+steps: 28
+guidance: 4.5
+images_per_prompt: 2
+scorers: [pickscore, ocr]
+options: {ocr: {variant: exact}}
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from flowbench.benchmarks.suite import Suite
+from flowbench.errors import ConfigError, MissingFile
+from flowbench.registry import did_you_mean
+
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "str": ((str,), "text"),
+    "int": ((int,), "a whole number"),
+    "int | None": ((int, type(None)), "a whole number"),
+    "float": ((int, float), "a number"),
+    "tuple[str, ...]": ((list,), "a list of names"),
+    "Mapping[str, Mapping[str, Any]]": ((dict,), "a mapping from scorers to their options"),
+}
+_NEEDED = ("prompt_set", "steps", "guidance")
+
+
+def read(path: Path) -> Suite:
+    """The file as a suite; its name is the file's unless it says one. Raises MissingFile and ConfigError."""
+    import yaml
+
+    if not path.is_file():
+        raise MissingFile(f"suite file {path}: there is no such file. Check the path.")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"suite file {path}: not valid YAML ({error}). Mend it.") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"suite file {path}: not a mapping. Write lines such as `steps: 28`.")
+    _check(path, values)
+    beside = path.parent / str(values["prompt_set"])
+    if beside.is_file():
+        values["prompt_set"] = str(beside)
+    lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    return Suite(**{"name": path.stem, **values, **lists})
+
+
+def _check(path: Path, values: dict[str, Any]) -> None:
+    kinds = {each.name: str(each.type) for each in fields(Suite)}
+    for key, value in values.items():
+        if key not in kinds:
+            known = ", ".join(kinds)
+            raise ConfigError(f"suite file {path}: unknown key '{key}'.{did_you_mean(key, kinds)} Known: {known}.")
+        types, words = _KINDS[kinds[key]]
+        if not isinstance(value, types) or isinstance(value, bool):
+            raise ConfigError(f"suite file {path}: {key} is {value!r}. Give {words}.")
+        if isinstance(value, list) and not all(isinstance(each, str) for each in value):
+            raise ConfigError(f"suite file {path}: {key} is {value!r}. Give {words}.")
+        if isinstance(value, dict) and not all(isinstance(each, dict) for each in value.values()):
+            raise ConfigError(f"suite file {path}: {key} is {value!r}. Give {words}.")
+    missing = [key for key in _NEEDED if key not in values]
+    if missing:
+        raise ConfigError(f"suite file {path}: no '{missing[0]}'. A suite needs {', '.join(_NEEDED)}.")

@@ -1,0 +1,150 @@
+"""The last stage of an evaluation: one line per picture from all scorers, and the numbers with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flowbench.benchmarks.plan import Item
+from flowbench.benchmarks.scorers import Scorer
+from flowbench.benchmarks.suite import Suite
+from flowbench.errors import FlowbenchError
+from flowbench.evals.score import Record, is_scored, summarise, unscored_reasons
+
+NO_PICTURE = "there is no picture of it"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What became of one scorer: its records by (prompt id, index), or the `reason` why it did not run."""
+
+    scorer: Scorer
+    identity: Mapping[str, Any]
+    records: Mapping[tuple[str, int], Record]
+    reason: str = ""
+    error: FlowbenchError | None = None
+
+    @property
+    def ran(self) -> bool:
+        return not self.reason
+
+    def of(self, item: Item) -> Record | None:
+        """Its record of a picture; None for the pictures of a prompt of which it judges all together but the first."""
+        if self.scorer.level == "prompt" and item.index > 0:
+            return None
+        return self.records.get(item.key)
+
+
+def merge(items: Sequence[Item], scored: Sequence[Scored]) -> list[Record]:
+    """One record per picture, in the order of the plan; those of the scorers that ran, the first one's as its own.
+
+    The first scorer's value, note and details are the record's, its parts keep their names; the values of all scorers
+    stand in `parts` under their names, the others' parts as "<scorer>/<part>".
+    """
+    ran = [each for each in scored if each.ran]
+    return [_merged(item, ran) for item in items]
+
+
+def build_summary(
+    suite: Suite, records: Sequence[Record], scored: Sequence[Scored], *, label: str, card: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What stands in summary.json: the numbers with their intervals, the counts, and the card they hold for."""
+    ran = [each for each in scored if each.ran]
+    suite = suite.with_scorers([each.scorer.name for each in ran])
+    status = {each.scorer.name: _status(each, records) for each in scored}
+    headline = status.get(suite.scorer_of(suite.headline), {"unscored": 0, "unscored_reasons": {}})
+    return {
+        "suite": suite.name,
+        "label": label,
+        "model": card["subject"]["model"],
+        "headline": suite.headline,
+        "also_show": list(suite.also_show),
+        "unseen": list(suite.unseen),
+        "prompts": len({record["prompt_id"] for record in records}),
+        "images": len(records),
+        "unscored": headline["unscored"],
+        "unscored_reasons": headline["unscored_reasons"],
+        "scorers": status,
+        "metrics": {metric: _metric(suite, metric, records, ran) for metric in suite.metrics},
+        "card": card,
+    }
+
+
+def _merged(item: Item, ran: Sequence[Scored]) -> Record:
+    found = {each.scorer.name: each.of(item) for each in ran}
+    first = next(iter(found.values()), None)
+    record: Record = {
+        "prompt_id": item.prompt.id,
+        "index": item.index,
+        "seed": item.seed,
+        "tag": item.prompt.tag,
+        "prompt": item.prompt.text,
+        "image": f"images/{item.picture}",
+        "value": first["value"] if first else None,
+        "parts": _parts(found),
+        "note": _note(first, ran),
+    }
+    if first and first.get("details"):
+        record["details"] = first["details"]
+    if len(ran) > 1:
+        record["notes"] = {name: each["note"] for name, each in found.items() if each and each["note"]}
+        record["details_by"] = {name: each["details"] for name, each in found.items() if each and each.get("details")}
+    return record
+
+
+def _parts(found: Mapping[str, Record | None]) -> dict[str, float | None]:
+    parts: dict[str, float | None] = {}
+    for place, (name, record) in enumerate(found.items()):
+        if record is None or not is_scored(record):
+            parts[name] = None
+            continue
+        parts |= {part if place == 0 else f"{name}/{part}": value for part, value in record["parts"].items()}
+        parts[name] = record["value"]
+    return parts
+
+
+def _note(first: Record | None, ran: Sequence[Scored]) -> str:
+    if first is not None:
+        return str(first["note"])
+    return NO_PICTURE if ran else "nothing has scored it"
+
+
+def _status(scored: Scored, records: Sequence[Record]) -> dict[str, Any]:
+    """What summary.json says of one scorer. A picture that was never there counts as unscored."""
+    level = scored.scorer.level
+    if not scored.ran:
+        return {"status": "not run", "reason": scored.reason, "unscored": 0, "unscored_reasons": {}, "level": level}
+    wanted = [record for record in records if level == "picture" or record["index"] == 0]
+    own = [scored.records.get((record["prompt_id"], record["index"])) for record in wanted]
+    reasons = unscored_reasons([record for record in own if record is not None])
+    if None in own:
+        reasons[NO_PICTURE] = own.count(None)
+    return {
+        "status": "scored",
+        "reason": "",
+        "unscored": sum(reasons.values()),
+        "unscored_reasons": dict(sorted(reasons.items())),
+        "level": level,
+    }
+
+
+def _metric(suite: Suite, metric: str, records: Sequence[Record], ran: Sequence[Scored]) -> dict[str, Any]:
+    """A metric's intervals, and what a reader must know of it: whose it is, its unit and direction."""
+    name = suite.scorer_of(metric)
+    scorer = next(each.scorer for each in ran if each.scorer.name == name)
+    of_scorer = metric in (name, "value")
+    card = scorer.card
+    rows = [record for record in records if scorer.level == "picture" or record["index"] == 0]
+    return {
+        **summarise(rows, [metric])[metric],
+        "scorer": name,
+        "unit": card.unit if card and of_scorer else "",
+        "direction": _direction(metric, card.direction if card and of_scorer else "higher"),
+        "level": scorer.level,
+    }
+
+
+def _direction(metric: str, direction: str) -> str:
+    """Parts have no card; of those of the built-in rewards only GenEval's count of extra objects is better when low."""
+    return "lower" if metric.rpartition("/")[2] == "extras" else direction

@@ -1,0 +1,167 @@
+"""Several scorers of one suite: whose number is whose, what cannot run, and what earlier calls leave."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from painter import Painter, make_suite
+
+from flowbench import benchmarks, metrics, rewards, store
+from flowbench.benchmarks.scorers import find
+from flowbench.errors import AssetError, ConfigError, UnknownName
+from flowbench.evals import load_results
+from flowbench.rewards import Card
+from flowbench.types import Score
+
+
+@pytest.fixture
+def painter(tmp_path):
+    return Painter(tmp_path / "diary.jsonl")
+
+
+def blue(*, top: float = 255.0):
+    return lambda samples: [Score(sample.image.getpixel((0, 0))[2] / top, {"half": 0.5}) for sample in samples]
+
+
+def spread():
+    def measure(samples):
+        levels = [sample.image.getpixel((0, 0))[0] for sample in samples]
+        return Score(float(max(levels) - min(levels)))
+
+    return measure
+
+
+def needy():
+    raise AssertionError("it is never built: its weights are not here")
+
+
+def broken():
+    raise ConfigError("the package 'nowhere' is not installed. Install it.")
+
+
+@pytest.fixture(autouse=True)
+def registered():
+    rewards.registry.add("blue", blue, card=Card("blue", unit="share", direction="lower"))
+    rewards.registry.add("needy", needy, card=Card("needy", needs=("pickscore",)))
+    rewards.registry.add("broken", broken)
+    if "spread" not in metrics.registry:
+        metrics.register("spread", card=Card("spread", unit="levels", direction="none"), level="prompt")(spread)
+
+
+def several(tmp_path, *scorers, **fields):
+    return make_suite(tmp_path, scorers=scorers, metrics=(), headline="", also_show=(), **fields)
+
+
+def test_each_scorers_numbers_stand_under_its_name(tmp_path, painter):
+    folder = benchmarks.evaluate(painter, several(tmp_path, "red", "blue", "spread"), out=tmp_path)
+    records = store.read_jsonl(folder / "records.jsonl")
+    summary = store.read_json(folder / "summary.json")
+    for record in records:
+        red, blue = (record["seed"] % 256) / 255, (record["seed"] >> 16) % 256 / 255
+        parts = {"official": float(red >= 128 / 255), "green": 0.5, "red": red, "blue": blue, "blue/half": 0.5}
+        assert {name: record["parts"].get(name) for name in parts} == parts
+        assert record["value"] == red
+    first = [record for record in records if record["prompt_id"] == "counting-1"]
+    levels = [record["seed"] % 256 for record in first]
+    assert [record["parts"].get("spread") for record in first] == [max(levels) - min(levels), None, None]
+    assert list(summary["metrics"]) == ["blue", "red", "spread"]  # JSON's own order; the suite's is red first
+    assert (summary["headline"], summary["metrics"]["blue"]["direction"]) == ("red", "lower")
+    assert [summary["metrics"][name]["unit"] for name in ("red", "blue", "spread")] == ["", "share", "levels"]
+    assert summary["metrics"]["spread"]["level"] == "prompt"
+
+
+def test_a_metric_of_prompts_counts_prompts(tmp_path, painter):
+    folder = benchmarks.evaluate(painter, several(tmp_path, "red", "spread", prompts_per_tag=8), out=tmp_path)
+    records = store.read_jsonl(folder / "records.jsonl")
+    entry = store.read_json(folder / "summary.json")["metrics"]["spread"]["overall"]
+    values = [record["parts"]["spread"] for record in records if record["index"] == 0]
+    assert (entry["count"], entry["unscored"]) == (24, 0)
+    assert entry["mean"] == pytest.approx(sum(values) / 24)
+    assert entry["low"] < entry["mean"] < entry["high"]
+
+
+def test_what_cannot_run_is_listed_with_the_reason_while_the_rest_runs(tmp_path, painter, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("FLOWBENCH_ASSETS", str(tmp_path))
+    folder = benchmarks.evaluate(painter, several(tmp_path, "needy", "red", "broken"), out=tmp_path)
+    results = load_results(folder)
+    assert results.headline == "red"
+    assert results.metrics == ("red",)
+    assert "'pickscore' is not here" in results.not_run["needy"]
+    assert "HF_HUB_OFFLINE forbids" in results.not_run["needy"]
+    assert results.not_run["broken"] == "the package 'nowhere' is not installed. Install it."
+    assert list(results.card["must_agree"]["scorers"]) == ["red"]
+
+
+def test_when_none_can_run_that_is_said_before_a_picture_is_made(tmp_path, painter, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("FLOWBENCH_ASSETS", str(tmp_path))
+    with pytest.raises(AssetError, match="'pickscore' is not here"):
+        benchmarks.evaluate(painter, several(tmp_path, "needy"), out=tmp_path)
+    assert painter.painted() == []
+
+
+def test_other_scorers_later_keep_the_pictures_and_the_first_ones_numbers(tmp_path, painter):
+    suite = make_suite(tmp_path)
+    folder = benchmarks.evaluate(painter, suite, out=tmp_path)
+    before = load_results(folder)
+    again = benchmarks.evaluate(painter, suite.with_scorers(["blue"]), out=tmp_path)
+    after = load_results(again)
+    assert again == folder
+    assert len(painter.painted()) == 36
+    assert after.headline == "blue"
+    assert set(after.metrics) == {"blue", "red"}
+    assert after.interval("red") == before.interval("value")
+    assert set(after.card["must_agree"]["scorers"]) == {"blue", "red"}
+
+
+def test_other_options_of_a_scorer_are_another_file_of_scores(tmp_path, painter):
+    suite = make_suite(tmp_path)
+    folder = benchmarks.evaluate(painter, suite, out=tmp_path)
+    strict = load_results(folder).mean("official")
+    benchmarks.evaluate(painter, make_suite(tmp_path, options={"red": {"limit": 0}}), out=tmp_path)
+    assert load_results(folder).mean("official") == 1.0 > strict
+    assert len(list((folder / "scores").iterdir())) == 2
+    benchmarks.evaluate(painter, suite, out=tmp_path)
+    assert load_results(folder).mean("official") == strict
+
+
+def test_with_scorers_keeps_what_the_suite_shows_of_them():
+    suite = benchmarks.find("drawbench").with_scorers(["pickscore", "imagereward", "jpeg"])
+    assert (suite.metrics, suite.headline) == (("imagereward", "pickscore", "jpeg"), "imagereward")
+    assert suite.also_show == ("pickscore",)
+    shapes = benchmarks.find("shapes")
+    assert shapes.with_scorers(["geneval", "jpeg"]).metrics == (*shapes.metrics, "jpeg")
+    assert shapes.with_scorers(["jpeg"]).metrics == ("jpeg",)
+    assert shapes.with_scorers(["jpeg", "geneval"]).metrics == ("jpeg",)  # GenEval's parts then have other names
+
+
+def test_scorers_are_rewards_or_metrics_by_name():
+    assert (find("jpeg").kind, find("vendi").kind, find("vendi").level) == ("reward", "metric", "prompt")
+    with pytest.raises(UnknownName, match=r"unknown reward or metric 'vend'\. Did you mean 'vendi'\?"):
+        find("vend")
+    with pytest.raises(ConfigError, match="no option 'size'"):
+        find("jpeg", {"size": 3})
+
+
+def test_a_metric_beside_reference_pictures_is_sent_to_score(tmp_path, painter):
+    with pytest.raises(ConfigError, match=r"`flowbench score EVALUATION/images --metric fid --reference FOLDER`"):
+        benchmarks.evaluate(painter, several(tmp_path, "red", "fid"), out=tmp_path)
+
+
+def test_a_pictures_file_says_how_it_was_made(tmp_path, painter):
+    from PIL import Image
+
+    folder = benchmarks.evaluate(painter, make_suite(tmp_path), out=tmp_path, guidance=2.5)
+    record = store.read_jsonl(folder / "records.jsonl")[0]
+    with Image.open(folder / record["image"]) as image:
+        facts = json.loads(image.text["flowbench"])
+    assert {key: facts[key] for key in ("prompt", "seed", "model", "guidance", "steps", "evaluation")} == {
+        "prompt": record["prompt"],
+        "seed": record["seed"],
+        "model": "painter",
+        "guidance": 2.5,
+        "steps": 2,
+        "evaluation": folder.name,
+    }

@@ -1,0 +1,116 @@
+"""Stages by themselves, shares of them in several processes, and an evaluation that goes on without its model."""
+
+from __future__ import annotations
+
+import pytest
+from painter import Painter, make_suite
+
+from flowbench import benchmarks, store
+from flowbench.benchmarks import Execution
+from flowbench.benchmarks.execution import Part
+from flowbench.benchmarks.makers import RecordedMaker
+from flowbench.benchmarks.pictures import Pictures
+from flowbench.errors import ConfigError, MissingFile, RunError
+
+
+@pytest.fixture
+def painter(tmp_path):
+    return Painter(tmp_path / "diary.jsonl")
+
+
+def content(folder):
+    pictures = {path.name: path.read_bytes() for path in (folder / "images").iterdir()}
+    return store.read_json(folder / "summary.json"), pictures, (folder / "records.jsonl").read_bytes()
+
+
+def test_the_stages_one_by_one_come_out_as_all_at_once(tmp_path, painter):
+    suite = make_suite(tmp_path)
+    whole = benchmarks.evaluate(painter, suite, out=tmp_path / "whole")
+    for stage, files in (("generate", {"images"}), ("score", {"images", "scores"}), ("summarise", None)):
+        folder = benchmarks.evaluate(painter, suite, out=tmp_path / "parts", execution=Execution((stage,)))
+        if files:
+            assert {path.name for path in folder.iterdir()} - {"card.json", ".lock"} == files
+    assert content(folder) == content(whole)
+
+
+def test_a_summary_of_unfinished_work_is_refused(tmp_path, painter):
+    suite = make_suite(tmp_path)
+    with pytest.raises(RunError, match=r"36 of 36 pictures are not made yet\. Run the stage generate\."):
+        benchmarks.evaluate(painter, suite, out=tmp_path, execution=Execution(("summarise",)))
+    benchmarks.evaluate(painter, suite, out=tmp_path, execution=Execution(("generate",)))
+    with pytest.raises(RunError, match=r"red has not scored 36 of 36 pictures yet\. Run the stage score\."):
+        benchmarks.evaluate(painter, suite, out=tmp_path, execution=Execution(("summarise",)))
+
+
+def test_an_unknown_stage_and_a_share_of_several_are_refused():
+    with pytest.raises(ConfigError, match=r"no stage 'scor'\. Use some of: generate, score, summarise"):
+        Execution(("scor",))
+    with pytest.raises(ConfigError, match="one stage at a time"):
+        Execution(("generate", "score"), Part(0, 2))
+
+
+@pytest.mark.parametrize("shares", [1, 2, 3, 7])
+def test_any_number_of_shares_makes_the_same_evaluation(tmp_path, painter, shares):
+    suite = make_suite(tmp_path)
+    whole = benchmarks.evaluate(painter, suite, out=tmp_path / "whole", batch_size=5)
+    painter.diary.unlink()
+    for stage in ("generate", "score"):
+        for index in reversed(range(shares)):
+            execution = Execution((stage,), Part(index, shares))
+            benchmarks.evaluate(painter, suite, out=tmp_path / "shared", batch_size=5, execution=execution)
+    folder = benchmarks.evaluate(painter, suite, out=tmp_path / "shared", batch_size=5)
+    assert content(folder) == content(whole)
+    assert len(painter.painted()) == len(set(painter.painted())) == 36
+    lines = [len(store.read_jsonl(path)) for path in (folder / "scores").iterdir()]
+    assert sum(lines) == 36  # every score once
+    assert len(lines) == min(shares, 6 if shares > 1 else 1)  # six batches of two prompts' pictures
+
+
+def test_what_a_killed_share_left_is_taken_over(tmp_path):
+    from PIL import Image
+
+    killed = Pictures(tmp_path, "0-of-2")
+    (tmp_path / ".ready-0-of-2").mkdir()
+    Image.new("RGB", (2, 2)).save(tmp_path / ".ready-0-of-2" / "a.png")
+    (tmp_path / ".staging-1-of-2").mkdir()
+    assert not killed.has("a.png")
+    other = Pictures(tmp_path, "1-of-2")
+    assert not other.has("a.png")  # it may still be at work
+    assert Pictures(tmp_path).has("a.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_shares_hold_the_folder_together_and_keep_others_out(tmp_path):
+    with store.locked(tmp_path, shared=True), store.locked(tmp_path, shared=True):
+        assert _refused(tmp_path, shared=False)
+    with store.locked(tmp_path):
+        assert _refused(tmp_path, shared=True)
+    assert not _refused(tmp_path, shared=False)
+
+
+def _refused(folder, *, shared):
+    try:
+        with store.locked(folder, shared=shared):
+            return False
+    except RunError as error:
+        return "is in use by process" in str(error)
+
+
+def test_an_evaluation_is_scored_again_without_its_model(tmp_path, painter):
+    suite = make_suite(tmp_path)
+    whole = benchmarks.evaluate(painter, suite, out=tmp_path / "whole", guidance=2.0, limit=7, seed=3)
+    made = Execution(("generate",))
+    folder = benchmarks.evaluate(
+        painter, suite, out=tmp_path / "a", guidance=2.0, limit=7, seed=3, label="painter", execution=made
+    )
+    maker = RecordedMaker(folder)
+    assert benchmarks.evaluate(maker, suite, out=maker.out, **maker.settings()) == folder
+    assert content(folder) == content(whole)
+    (folder / "images" / "counting-0-1.png").unlink()
+    with pytest.raises(RunError, match=r"counting-0-1\.png and others are missing, and the model is not here"):
+        benchmarks.evaluate(maker, suite, out=maker.out, **maker.settings())
+
+
+def test_a_folder_that_is_no_evaluation(tmp_path):
+    with pytest.raises(MissingFile, match=r"card\.json"):
+        RecordedMaker(tmp_path)

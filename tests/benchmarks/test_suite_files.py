@@ -1,0 +1,69 @@
+"""A suite in a YAML file, and a suite on prompts of one's own."""
+
+from __future__ import annotations
+
+import pytest
+
+from flowbench import benchmarks, prompts
+from flowbench.errors import ConfigError, MissingFile
+
+SUITE = """
+prompt_set: mine.txt
+steps: 28
+guidance: 4.5
+images_per_prompt: 2
+scorers: [pickscore, ocr]
+options: {ocr: {variant: exact}}
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    (tmp_path / "mine.txt").write_text('a sign that says "HI"\na cat\n')
+    path = tmp_path / "posters.yaml"
+    path.write_text(SUITE)
+    return path
+
+
+def test_a_yaml_file_is_a_suite(file):
+    suite = benchmarks.find(str(file))
+    assert (suite.name, suite.steps, suite.guidance, suite.images_per_prompt) == ("posters", 28, 4.5, 2)
+    assert (suite.scorers, suite.metrics, suite.headline) == (("pickscore", "ocr"), ("pickscore", "ocr"), "pickscore")
+    assert suite.options == {"ocr": {"variant": "exact"}}
+    assert [prompt.text for prompt in prompts.load(suite.prompt_set, suite.split)] == ['a sign that says "HI"', "a cat"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("stpes: 3", r"unknown key 'stpes'\. Did you mean 'steps'\?"),
+        ("steps: many", r"steps is 'many'\. Give a whole number\."),
+        ("steps: true", r"steps is True\. Give a whole number\."),
+        ("scorers: pickscore", r"scorers is 'pickscore'\. Give a list of names\."),
+        ("options: {ocr: exact}", r"Give a mapping from scorers to their options\."),
+        ("options: {jpeg: {}}", r"options for 'jpeg', which is none of its scorers"),
+        ("steps: [", r"not valid YAML"),
+    ],
+)
+def test_a_mistake_is_named_with_its_file(file, line, words):
+    file.write_text(f"{SUITE}\n{line}\n")
+    with pytest.raises(ConfigError, match=words):
+        benchmarks.find(file)
+
+
+def test_what_a_suite_needs(tmp_path):
+    path = tmp_path / "a.yaml"
+    with pytest.raises(MissingFile, match="there is no such file"):
+        benchmarks.find(path)
+    path.write_text("steps: 3\nguidance: 1\n")
+    with pytest.raises(ConfigError, match=r"no 'prompt_set'\. A suite needs prompt_set, steps, guidance\."):
+        benchmarks.find(path)
+    path.write_text("- 1\n")
+    with pytest.raises(ConfigError, match="not a mapping"):
+        benchmarks.find(path)
+
+
+def test_a_suite_on_prompts_of_ones_own(file):
+    suite = benchmarks.find("shapes").with_prompts(file.parent / "mine.txt")
+    assert len(prompts.load(suite.prompt_set, suite.split)) == 2
+    assert suite.unseen == ()
