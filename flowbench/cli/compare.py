@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -20,21 +19,23 @@ if TYPE_CHECKING:
 @click.option("--suite", metavar="NAME", help="Which suite, when the folders hold evaluations of several.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only this metric. Can be repeated.")
 @click.option("--allow-mismatch", is_flag=True, help="Compare although declared settings (steps, guidance) differ.")
+@click.option("--out", metavar="FILE", help="Write the table to a file (as Markdown unless --format says otherwise).")
 @format_option
 def compare(
-    candidate: str, baseline: str, suite: str | None, metrics: tuple[str, ...], allow_mismatch: bool, style: str | None
-) -> None:
+    candidate: str, baseline: str, suite: str | None, metrics: tuple[str, ...], allow_mismatch: bool, out: str | None,
+    style: str | None,
+) -> None:  # fmt: skip
     """Compare two evaluations on the same prompts and seeds.
 
     CANDIDATE and BASELINE are run folders or evaluation folders; the difference is candidate minus baseline.
     """
     ours, theirs = _only(candidate, suite), _only(baseline, suite)
     _check_metrics(ours, theirs, metrics)
-    from flowbench.evals import compare_all
+    from flowbench.evals.comparison import compare_evaluations, to_records
     from flowbench.evals.tables import comparison_table
 
-    lines = compare_all(ours, theirs, metrics or None, allow_mismatch=allow_mismatch)
-    show_tables([comparison_table(ours, theirs, lines)], [asdict(line) for line in lines], style=style)
+    versus = compare_evaluations(ours, theirs, metrics or None, allow_mismatch=allow_mismatch)
+    show_tables([comparison_table(versus)], to_records(versus), style=style, out=out)
 
 
 def _only(folder: str, suite: str | None) -> Results:

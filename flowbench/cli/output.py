@@ -11,13 +11,13 @@ import click
 from flowbench.errors import RewardError
 
 if TYPE_CHECKING:
-    from flowbench.evals.tables import Table
+    from flowbench.evals.formats import Table
 
 WIDTH = 160
 """Of a table that goes into a pipe or a file, where no terminal sets a limit."""
 MOST_UNSCORED = 0.1
 """Default of `--max-error-rate` where scores are reported."""
-FORMATS = ("terminal", "markdown", "json", "csv")
+FORMATS = ("terminal", "markdown", "json", "csv", "latex", "html")
 
 
 def format_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -53,18 +53,19 @@ def refuse_unscored(what: str, summary: Mapping[str, Any], most: float) -> None:
 
 def _as_text(tables: Sequence[Table], data: Any, style: str) -> str:
     from flowbench import store
-    from flowbench.evals import tables as render
+    from flowbench.evals.formats import write
 
     if style == "json":
         return store.to_json(data, indent=2) + "\n"
-    write = {"markdown": render.to_markdown, "csv": render.to_csv, "terminal": _for_terminal}[style]
-    return "\n".join(write(table) for table in tables)
+    if style == "terminal":
+        return "\n".join(_for_terminal(table) for table in tables)
+    return write(tables, style)
 
 
 def _for_terminal(table: Table) -> str:
     from rich.console import Console
 
-    from flowbench.evals.tables import to_rich
+    from flowbench.evals.formats import to_rich
 
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:

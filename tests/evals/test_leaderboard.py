@@ -8,12 +8,15 @@ import json
 
 import pytest
 from evaluations import TAGS, write_evaluation
+from several import describe, write_suite
 
 from flowbench import store
 from flowbench.errors import CardMismatch, ConfigError, MissingFile, RunError
 from flowbench.evals import leaderboard, tables
 from flowbench.evals.compare import paired_test
-from flowbench.evals.results import check_comparable, compare_all, compare_results, find_results, load_results
+from flowbench.evals.comparison import compare_evaluations, compare_results
+from flowbench.evals.provenance import in_domain
+from flowbench.evals.results import check_comparable, find_results, load_results
 
 
 def _weak(tag, number, index):
@@ -56,13 +59,6 @@ def test_comparison_pairs_by_prompt_and_index_not_by_place(weak, strong):
     assert shuffled.records[0] != strong.records[0]
     assert compare_results(shuffled, weak).difference == pytest.approx(compare_results(strong, weak).difference)
     assert compare_results(shuffled, weak).p == compare_results(strong, weak).p
-
-
-def test_compare_all_has_a_line_per_metric_and_tag(weak, strong):
-    lines = compare_all(strong, weak)
-    assert [(line.metric, line.tag) for line in lines] == [(m, t) for m in ("official", "value") for t in (None, *TAGS)]
-    assert lines[0].candidate - lines[0].baseline == pytest.approx(lines[0].paired.difference)
-    assert lines[4].paired.difference == pytest.approx(lines[0].paired.difference / 2)
 
 
 def test_unscored_pictures_leave_the_pair(tmp_path, weak):
@@ -155,20 +151,21 @@ def test_without_base_rows_there_is_no_gain_column(strong, weak):
 def test_table_shows_the_numbers_and_their_footnotes(board):
     table = tables.leaderboard_table(board)
     assert table.header == (
-        *("model", "guidance", "steps", "official ↑", "gain", "p", "value"),
+        *("model", "guidance", "steps", "origin", "rank", "official ↑", "gain", "p", "p Holm", "value ↑"),
         *("single_object*", "two_object", "counting"),
     )
     trained = dict(zip(table.header, table.rows[2], strict=True))
     assert trained["official ↑"].startswith("0.767 [0.")
     assert trained["gain"].startswith("+0.267 [+0.")
     assert trained["gain"].endswith("]†")
-    assert (trained["counting"], trained["value"], trained["guidance"]) == ("1.000", "0.383", "1")
+    assert (trained["counting"], trained["guidance"], trained["origin"]) == ("1.000", "1", "measured")
+    assert trained["value ↑"].startswith("0.383 [0.")
     assert table.rows[1][0] == "base, guided (baseline)"
-    assert table.rows[0][4:6] == ("–", "–")
+    assert table.rows[0][6:9] == ("–", "–", "–")
     notes = " ".join(table.notes)
     assert "30 prompts x 2 pictures" in notes
     assert "* the training split holds the same prompts: evaluated on unseen seeds" in notes
-    assert "† trained, settings other than the baseline's: guidance: 1.0 and 3.0" in notes
+    assert "† trained; failed, settings other than the baseline's: guidance: 1.0 and 3.0" in notes
 
 
 def test_markdown_has_one_cell_per_column_whatever_the_label(tmp_path):
@@ -181,9 +178,18 @@ def test_markdown_has_one_cell_per_column_whatever_the_label(tmp_path):
 
 
 def test_csv_and_json_hold_the_same_rows(board):
-    table = tables.leaderboard_table(board)
-    assert [tuple(row) for row in csv.reader(io.StringIO(tables.to_csv(table)))] == [table.header, *table.rows]
+    written = list(csv.DictReader(io.StringIO(tables.to_csv(tables.leaderboard_table(board)))))
     data = json.loads(store.to_json(leaderboard.to_json(board)))
+    for line, row in zip(written, data["rows"], strict=True):
+        overall, counting = row["metrics"]["official"]["overall"], row["metrics"]["official"]["tags"]["counting"]
+        assert (line["model"], line["origin"], line["guidance"]) == (row["label"], "measured", str(row["guidance"]))
+        for name, value in (
+            ("official", overall["mean"]), ("official low", overall["low"]), ("official high", overall["high"]),
+            ("official counting", counting["mean"]), ("official best rank", row["ranks"]["official"][0]),
+        ):  # fmt: skip
+            assert float(line[name]) == value, name
+        for name, key in (("gain", "difference"), ("gain low", "low"), ("gain p", "p"), ("gain p Holm", "p_holm")):
+            assert line[name] == ("" if row["gain"] is None else str(row["gain"][key]))
     assert data["baseline"] == "base, guided"
     assert data["unseen_seeds_only"] == ["single_object"]
     assert [row["label"] for row in data["rows"]] == [row.results.label for row in board.rows]
@@ -197,7 +203,7 @@ def test_the_terminal_loses_no_number_at_any_width(board, weak, strong, width):
 
     for table in (
         tables.leaderboard_table(board),
-        tables.comparison_table(strong, weak, compare_all(strong, weak)),
+        tables.comparison_table(compare_evaluations(strong, weak)),
         tables.summary_table(strong),
     ):
         console = Console(width=width, file=io.StringIO())
@@ -239,3 +245,180 @@ def test_base_rows_with_which_nothing_may_be_compared_are_refused(tmp_path, stro
     base = write_evaluation(tmp_path / "hasty", _weak, label="hasty base", prompts_per_tag=3)
     with pytest.raises(CardMismatch, match="'trained' and 'hasty base' cannot be compared: they differ in num_prompts"):
         leaderboard.find_leaderboards([strong.folder], [base])
+
+
+def test_steps_must_agree_unless_allowed_and_guidance_is_each_models_own(tmp_path, weak):
+    hasty = write_evaluation(tmp_path / "hasty", _strong, label="hasty", adapter="f00", steps=5)
+    guided = write_evaluation(tmp_path / "guided", _strong, label="guided", adapter="f01", guidance=3.0)
+    with pytest.raises(CardMismatch, match=r"'hasty' and 'base' .* differ in steps: 5 and 20\. .*--allow-mismatch"):
+        leaderboard.find_leaderboards([weak.folder, hasty], allow_mismatch=False)
+    (board,) = leaderboard.find_leaderboards([weak.folder, guided], allow_mismatch=False)
+    assert board.rows[1].differs == ("guidance: 3.0 and 1.0",)
+    (board,) = leaderboard.find_leaderboards([weak.folder, hasty])
+    assert board.rows[1].differs == ("steps: 5 and 20",)
+    assert tables.leaderboard_table(board).rows[1][6].endswith("†")
+
+
+def test_base_rows_alone_have_no_gain_and_too_few_prompts_no_brackets(tmp_path):
+    few = [
+        load_results(write_evaluation(tmp_path / label, _weak, label=label, guidance=guidance, prompts_per_tag=3))
+        for label, guidance in (("one", 1.0), ("two", 3.0))
+    ]
+    table = tables.leaderboard_table(leaderboard.build_leaderboard([], few))
+    assert table.header[:6] == ("model", "guidance", "steps", "origin", "rank", "official ↑")
+    assert "gain" not in table.header and not any(note.startswith("gain") for note in table.notes)
+    assert table.notes[0].endswith("too few prompts for intervals.") and "[" not in table.rows[0][5]
+
+
+def test_without_a_baseline_the_value_itself_is_marked(tmp_path, strong):
+    other = load_results(write_evaluation(tmp_path / "other", lambda *at: 0, label="other", adapter="f01", steps=5))
+    table = tables.leaderboard_table(leaderboard.build_leaderboard([strong, other]))
+    assert [row[5].endswith("†") for row in table.rows] == [False, True]
+    assert "† other, settings other than the first row's: steps: 5 and 20." in table.notes
+
+
+def test_ranks_leave_open_what_chance_leaves_open(tmp_path):
+    """Two models that differ on one prompt of 30 share a rank; one that never succeeds is behind both for certain."""
+    alike = [
+        load_results(write_evaluation(tmp_path / label, verdict, label=label, adapter=label))
+        for label, verdict in (
+            ("first", lambda tag, number, index: 1),
+            ("second", lambda tag, number, index: int((tag, number) != ("counting", 3))),
+            ("last", lambda tag, number, index: 0),
+        )
+    ]
+    board = leaderboard.build_leaderboard(alike)
+    assert [row.ranks["official"] for row in board.rows] == [(1, 2), (1, 2), (3, 3)]
+    table = tables.leaderboard_table(board)
+    assert [row[4] for row in table.rows] == ["1-2", "1-2", "3"]
+    bold = {(row, table.header[column]) for row, column in table.bold}
+    assert bold == {(row, name) for row in (0, 1) for name in ("official ↑", "value ↑")}
+    (alone,) = [tables.leaderboard_table(leaderboard.build_leaderboard(alike[:1]))]
+    assert "rank" not in alone.header and not alone.bold
+
+
+def test_p_of_the_gains_is_adjusted_for_their_number(board):
+    p_values = [row.gain.p for row in board.rows if row.gain]
+    adjusted = [row.p_holm for row in board.rows if row.gain]
+    assert len(p_values) == 2
+    first, second = sorted(p_values)
+    assert sorted(adjusted) == pytest.approx([min(1, 2 * first), max(min(1, 2 * first), second)])
+
+
+def test_one_gain_alone_needs_no_adjustment(weak, strong):
+    table = tables.leaderboard_table(leaderboard.build_leaderboard([strong], [weak]))
+    assert "p" in table.header and "p Holm" not in table.header
+
+
+@pytest.mark.parametrize(
+    ("reward", "marked"),
+    [
+        ("name: painting", True),
+        ("name: {painting: 1.0, jpeg: 0.1}", True),
+        ("name: {jpeg: 1.0, painting: 0}", False),  # weight 0: only logged
+        ("name: jpeg", False),
+        ("[broken", False),
+    ],
+)
+def test_the_reward_that_was_trained_on_is_marked(tmp_path, weak, reward, marked):
+    folder = write_evaluation(tmp_path / "trained/eval/painting-1", _strong, label="trained", adapter="f00")
+    (tmp_path / "trained/config.yaml").write_text(f"reward:\n  {reward}\n")
+    (tmp_path / "run/config.yaml").write_text(
+        "reward:\n  name: painting\n"
+    )  # the base was not trained, whatever it says
+    table = tables.leaderboard_table(leaderboard.build_leaderboard([load_results(folder)], [weak]))
+    columns = [table.header.index(name) for name in ("official ↑", "value ↑")]
+    assert table.shaded == ({(1, column) for column in columns} if marked else set())
+    assert [table.rows[1][column].endswith("‡") for column in columns] == [marked] * 2
+    assert ("‡ trained on this reward" in " ".join(table.notes)) is marked
+
+
+def test_variants_of_a_reward_are_in_domain_too():
+    assert in_domain("hpsv2.1", ("hpsv2",)) and in_domain("geneval", ("jpeg", "geneval_strict"))
+    assert not in_domain("pickscore", ("pick", "score", "pickscore2"))
+    assert not in_domain("pickscore", ())
+
+
+def test_a_metric_that_is_better_when_lower_ranks_upside_down(tmp_path):
+    few = write_suite(tmp_path / "few", {"fid_like": lambda number, index: 1 + number % 3}, label="few")
+    many = write_suite(tmp_path / "many", {"fid_like": lambda number, index: 5 + number % 3}, label="many", adapter="a")
+    turn = {"fid_like": ("points", "lower", "picture")}
+    for folder in (few, many):
+        describe(folder, turn)
+    board = leaderboard.build_leaderboard([load_results(many)], [load_results(few)])
+    assert [row.ranks["fid_like"] for row in board.rows] == [(1, 1), (2, 2)]
+    assert board.rows[1].gain.difference == pytest.approx(4.0)
+    assert tables.leaderboard_table(board).header[5] == "fid_like ↓ (points)"
+    second = leaderboard.build_leaderboard([load_results(many), load_results(few)])
+    assert [row.results.label for row in second.rows] == ["few", "many"]
+
+
+def test_every_scorer_has_a_column_with_its_own_unit(tmp_path):
+    scores = {"sharp": lambda number, index: number % 7, "calm": lambda number, index: number % 5}
+    one = load_results(write_suite(tmp_path / "one", scores, label="one"))
+    two = load_results(write_suite(tmp_path / "two", scores, label="two", adapter="f00"))
+    board = leaderboard.build_leaderboard([two], [one])
+    assert [(column.metric, column.unit) for column in board.columns] == [
+        ("sharp", "unit of sharp"),
+        ("calm", "unit of calm"),
+    ]
+    table = tables.leaderboard_table(board)
+    assert "sharp ↑ (unit of sharp)" in table.header and "calm ↑ (unit of calm)" in table.header
+    assert all("[" in row[table.header.index("calm ↑ (unit of calm)")] for row in table.rows)
+
+
+def test_what_another_scorer_scored_is_a_dash_with_a_reason(tmp_path):
+    scores = {"sharp": lambda number, index: number % 7, "calm": lambda number, index: number % 5}
+    one = load_results(write_suite(tmp_path / "one", scores, label="one"))
+    two = load_results(write_suite(tmp_path / "two", scores, label="two", adapter="f00", weights={"calm": "new"}))
+    table = tables.leaderboard_table(leaderboard.build_leaderboard([two], [one]))
+    calm = table.header.index("calm ↑ (unit of calm)")
+    assert table.rows[0][calm] != "–" and table.rows[1][calm] == "–"
+    assert "two: calm was scored by another scorer (weights: ['new'] and ['old']), so it is not shown." in table.notes
+    assert table.data[1]["calm"] is None and table.data[1]["calm best rank"] is None
+    other = load_results(write_suite(tmp_path / "three", scores, label="three", weights={"sharp": "new"}))
+    with pytest.raises(CardMismatch, match=r"'sharp' was scored by others .*weights: \['new'\] and \['old'\]"):
+        leaderboard.build_leaderboard([other], [one])
+    boards = leaderboard.find_leaderboards([one.folder, other.folder])
+    assert [[row.results.label for row in board.rows] for board in boards] == [["one"], ["three"]]
+
+
+def test_a_scorer_that_did_not_run_leaves_a_dash_and_its_reason(tmp_path):
+    scores = {"sharp": lambda number, index: number % 7, "calm": lambda number, index: number % 5}
+    one = load_results(write_suite(tmp_path / "one", scores, label="one"))
+    two = load_results(
+        write_suite(tmp_path / "two", {"calm": scores["calm"]}, label="two", not_run={"sharp": "no weights."})
+    )
+    (board,) = leaderboard.find_leaderboards([one.folder, two.folder])
+    table = tables.leaderboard_table(board)
+    assert [row[0] for row in table.rows] == ["one (baseline)", "two"]
+    assert table.rows[1][table.header.index("sharp ↑ (unit of sharp)")] == "–"
+    assert "two: sharp did not run: no weights." in table.notes
+
+
+def test_values_of_prompts_count_once_each(tmp_path):
+    """Of a prompt-level metric only the record of index 0 has a value; 25 prompts give 25 pairs, not 50."""
+    by_prompt = {"variety": lambda number, index: None if index else number % 5}
+    one = write_suite(tmp_path / "one", by_prompt, label="one")
+    two = write_suite(
+        tmp_path / "two", {"variety": lambda number, index: None if index else number % 5 + 1}, label="two"
+    )
+    for folder in (one, two):
+        describe(folder, {"variety": ("points", "higher", "prompt")})
+    versus = compare_evaluations(load_results(two), load_results(one))
+    assert versus.lines[0].paired.difference == pytest.approx(1.0)
+    assert (versus.lines[0].paired.count, versus.lines[0].paired.unscored) == (25, 0)
+    board = leaderboard.build_leaderboard([load_results(two), load_results(one)])
+    assert [row.ranks["variety"] for row in board.rows] == [(1, 1), (2, 2)]
+
+
+def test_a_number_of_the_whole_set_is_shown_and_not_ranked(tmp_path):
+    for label, value in (("one", 10.0), ("two", 12.0)):
+        folder = write_suite(tmp_path / label, {"sharp": lambda number, index: number % 7}, label=label)
+        describe(folder, {"sharp": ("points", "lower", "set")})
+        summary = store.read_json(folder / "summary.json")
+        summary["metrics"]["sharp"]["overall"] = {"mean": value, "low": None, "high": None, "count": 1, "unscored": 0}
+        store.write_json(folder / "summary.json", summary)
+    board = leaderboard.build_leaderboard([load_results(tmp_path / "two"), load_results(tmp_path / "one")])
+    assert [(row.results.label, row.ranks) for row in board.rows] == [("one", {}), ("two", {})]
+    assert [row[4] for row in tables.leaderboard_table(board).rows] == ["10.000", "12.000"]

@@ -1,0 +1,60 @@
+"""Where a number comes from, and whether the model was trained on what it measures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flowbench.errors import FlowbenchError
+from flowbench.evals.published import PublishedTable
+from flowbench.evals.results import Results
+
+_PLACES = (1, 2)
+"""How far above an evaluation its run lies: RUN/eval/NAME, or RUN/dev/eval/NAME."""
+
+
+def trained_on(results: Results) -> tuple[str, ...]:
+    """The rewards that the evaluated model was trained on, as its run's config.yaml names them; () when unknown.
+
+    A model without an adapter was trained by nobody here. Rewards of weight 0 were only logged.
+    """
+    if results.card["subject"].get("adapter") in (None, "none"):
+        return ()
+    folder = results.folder.resolve()
+    for above in _PLACES:
+        if len(folder.parents) > above:
+            names = _rewards_of(folder.parents[above] / "config.yaml")
+            if names:
+                return names
+    return ()
+
+
+def in_domain(scorer: str, rewards: tuple[str, ...]) -> bool:
+    """Whether a scorer's numbers are what was trained on: the same reward, or a variant of it (hpsv2, hpsv2.1)."""
+    return any(_related(scorer, reward) or _related(reward, scorer) for reward in rewards)
+
+
+def origin_of(results: Results, table: PublishedTable) -> str:
+    """ "re-measured" when the table holds a number for these very weights, by their hub id; else "measured"."""
+    subject = results.card["subject"]
+    weights = subject.get("source") if subject.get("adapter") == "none" else subject.get("adapter_source")
+    return "re-measured" if weights and any(row.hub == weights for row in table.rows) else "measured"
+
+
+def _rewards_of(path: Path) -> tuple[str, ...]:
+    """The names in a run's reward settings; () when there is no such file, or it is something else."""
+    from flowbench.config import read_yaml
+
+    if not path.is_file():
+        return ()
+    try:
+        reward = read_yaml(path).get("reward")
+    except FlowbenchError:  # a file of somebody else's: it says nothing about this run
+        return ()
+    name = reward.get("name") if isinstance(reward, dict) else None
+    if isinstance(name, dict):
+        return tuple(str(each) for each, weight in name.items() if weight)
+    return (name,) if isinstance(name, str) else ()
+
+
+def _related(name: str, other: str) -> bool:
+    return name == other or name.startswith((f"{other}_", f"{other}.", f"{other}-"))
