@@ -9,15 +9,19 @@ from flowbench.cli.group import CommandGroup
 
 COMMANDS = {
     "train": ("flowbench.cli.train:train", "Train a model on a reward."),
-    "eval": ("flowbench.cli.evaluate:evaluate", "Evaluate a model on a suite."),
+    "eval": ("flowbench.cli.evaluate:evaluate", "Evaluate a model on suites."),
     "score": ("flowbench.cli.score:score", "Score pictures that are there already."),
     "compare": ("flowbench.cli.compare:compare", "Compare two evaluations on the same prompts and seeds."),
     "leaderboard": ("flowbench.cli.leaderboard:leaderboard", "Rank evaluations and their gains over the base model."),
-    "report": ("flowbench.cli.report:report", "Write a run's report.html."),
+    "report": ("flowbench.cli.report:report", "Write a run's report.html, and a gallery of each evaluation."),
+    "view": ("flowbench.cli.view:view", "Look at a run's reports and galleries in the browser."),
+    "export": ("flowbench.cli.export:export", "Write an evaluation in the format of another program."),
+    "leakage": ("flowbench.cli.leakage:leakage", "Show which evaluation prompts a model was trained on."),
     "doctor": ("flowbench.cli.doctor:doctor", "Check that a setup is sound."),
     "list": ("flowbench.cli.catalog:list_names", "List rewards, metrics, suites, prompts, recipes or models."),
     "show": ("flowbench.cli.catalog:show", "Show what stands behind a name."),
-    "assets": ("flowbench.cli.assets:assets", "List, pull, verify, locate and convert weights."),
+    "assets": ("flowbench.cli.assets:assets", "List, pull, verify, locate and convert weights and prompt files."),
+    "cache": ("flowbench.cli.cache:cache", "Show or clear the score cache."),
     "version": ("flowbench.cli.version:version", "Print the versions of flowbench and of what it stands on."),
 }
 __all__ = ["COMMANDS", "main"]

@@ -2,25 +2,146 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from flowbench.errors import CardMismatch
+    from flowbench.evals import Results
+
+Places = tuple[str | None, str | None]
 
 
 @click.command()
 @click.argument("run")
+@click.option("--against", metavar="FOLDER", help="Compare RUN with these evaluations, picture by picture.")
+@click.option("--suite", metavar="NAME", help="Only evaluations of this suite.")
+@click.option("--allow-mismatch", is_flag=True, help="Compare although declared settings (steps, guidance) differ.")
 @click.option(
     "--base", "bases", multiple=True, metavar="FOLDER", help="Evaluations of the base model. Can be repeated."
 )
-def report(run: str, bases: tuple[str, ...]) -> None:
-    """Write a run's report.html.
+@click.option(
+    "--pictures",
+    multiple=True,
+    metavar="FOLDER",
+    help="Where the pictures lie that `flowbench score` has scored. Given twice, the second is for --against.",
+)
+def report(
+    run: str,
+    against: str | None,
+    suite: str | None,
+    allow_mismatch: bool,
+    bases: tuple[str, ...],
+    pictures: tuple[str, ...],
+) -> None:
+    """Write a run's report.html, and a gallery of each evaluation.
 
-    It holds the table of its evaluations, pictures before and after, the curves and the settings, in one file.
+    RUN is a run folder or an evaluation folder. A training run gets report.html: the table of its evaluations, pictures
+    before and after, curves, settings. Each of its evaluations gets gallery.html: every picture with its scores. With
+    --against, an evaluation gets a page that puts its pictures beside the other's, the worst regressions first.
     """
-    from flowbench.trainer.runs import stored_config
+    places = _places(pictures, against)
+    if against is not None:
+        for page in _comparisons(run, against, suite, allow_mismatch, places):
+            click.echo(page)
+        return
+    is_training = (Path(run) / "config.yaml").is_file()
+    evaluations = _evaluations(run, suite)
+    if is_training or not evaluations:
+        from flowbench.trainer.runs import stored_config
 
-    stored_config(run)  # refuses a folder that is no run before anything is written into it
+        stored_config(run)  # refuses a folder that is no run before anything is written into it
+    galleries = [_gallery(each, places[0]) for each in evaluations]
+    if not is_training:
+        for gallery in galleries:
+            click.echo(gallery)
+        return
     from flowbench.evals import training_report
 
-    own = [run] if any(Path(run).glob("eval/*/summary.json")) else []
-    click.echo(training_report(run, evaluations=own, bases=bases))
+    own = [run] if evaluations else []
+    click.echo(training_report(run, evaluations=own, bases=bases, galleries=galleries))
+
+
+def _places(pictures: Sequence[str], against: str | None) -> Places:
+    """Where the pictures of RUN and of the others lie. Raises ConfigError for more folders than sides."""
+    from flowbench.errors import ConfigError
+
+    sides = 1 if against is None else 2
+    if len(pictures) > sides:
+        raise ConfigError(
+            f"--pictures is given {len(pictures)} times; there {'is one side' if sides == 1 else 'are two'}."
+        )
+    first, second = (*pictures, None, None)[:2]
+    return first, second
+
+
+def _evaluations(run: str, suite: str | None) -> list[Results]:
+    """The finished evaluations in the folder; [] when there are none and no suite is named."""
+    from flowbench.errors import MissingFile
+    from flowbench.evals import find_results
+
+    try:
+        return find_results(run, suite)
+    except MissingFile:
+        if suite is not None:
+            raise
+        return []
+
+
+def _gallery(evaluation: Results, pictures: str | None) -> Path:
+    from flowbench.evals.report import write_gallery
+
+    return write_gallery(evaluation, pictures=pictures)
+
+
+def _comparisons(run: str, against: str, suite: str | None, allow_mismatch: bool, places: Places) -> Iterator[Path]:
+    """A page for each evaluation of RUN beside each of the others that it can be compared with.
+
+    Raises ConfigError when the two sides share no suite, and CardMismatch, with the first reason, when no two
+    evaluations can be compared. One that finds no partner while others do is named on stderr.
+    """
+    from flowbench.errors import ConfigError
+    from flowbench.evals import find_results
+
+    ours, theirs = find_results(run, suite), find_results(against, suite)
+    pages: list[Path] = []
+    refused: list[CardMismatch] = []
+    for candidate in ours:
+        written, mismatches = _beside_each(candidate, theirs, allow_mismatch, places)
+        yield from written
+        pages += written
+        refused += [] if written else mismatches[:1]
+    if not pages and not refused:
+        here, there = (", ".join(sorted({each.summary["suite"] for each in side})) for side in (ours, theirs))
+        raise ConfigError(
+            f"{run} and {against} share no suite to compare on: here {here}, there {there}. Evaluate both on one."
+        )
+    if not pages:
+        raise refused[0]
+    for reason in refused:
+        click.echo(f"left out: {reason}", err=True)
+
+
+def _beside_each(
+    candidate: Results, baselines: Sequence[Results], allow_mismatch: bool, places: Places
+) -> tuple[list[Path], list[CardMismatch]]:
+    """The pages of one candidate, and why others could not be written."""
+    from flowbench.errors import CardMismatch
+    from flowbench.evals.report import write_comparison
+
+    pages, mismatches = [], []
+    for baseline in baselines:
+        if baseline.summary["suite"] != candidate.summary["suite"] or baseline.folder.samefile(candidate.folder):
+            continue
+        try:
+            pages.append(
+                write_comparison(
+                    candidate, baseline, allow_mismatch=allow_mismatch, pictures=places[0], against=places[1]
+                )
+            )
+        except CardMismatch as mismatch:
+            mismatches.append(mismatch)
+    return pages, mismatches

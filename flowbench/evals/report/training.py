@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from flowbench import __version__, store
 from flowbench.errors import MissingFile
 from flowbench.evals.leaderboard import Leaderboard, find_leaderboards
-from flowbench.evals.report.curves import grouped, read_curves, short, to_svg
+from flowbench.evals.report.curves import Curve, grouped, read_curves, short, to_svg
+from flowbench.evals.report.page import environment
 from flowbench.evals.report.pictures import BeforeAfter
 from flowbench.evals.tables import leaderboard_table
 
@@ -18,14 +20,19 @@ CHANGED_PICTURES = 6
 
 
 def training_report(
-    run_folder: str | Path, *, evaluations: Sequence[str | Path] = (), bases: Sequence[str | Path] = ()
+    run_folder: str | Path,
+    *,
+    evaluations: Sequence[str | Path] = (),
+    bases: Sequence[str | Path] = (),
+    galleries: Sequence[Path] = (),
 ) -> Path:
     """Write `<run_folder>/report.html` and return its path.
 
     `evaluations` and `bases` are evaluation folders, or run folders whose evaluations all count. `bases` are the base
     rows (when none are named, those of models without an adapter); gains are measured against the better of them, and
-    it is the "before" of the pictures. What is not there (no log yet, no evaluation) is left out. Raises MissingFile
-    when the run folder or a picture of an evaluation is not there, else as `find_leaderboards` does.
+    it is the "before" of the pictures. `galleries` are pages below the run folder that this one links to. What is not
+    there (no log yet, no evaluation) is left out. Raises MissingFile when the run folder or a picture of an evaluation
+    is not there, else as `find_leaderboards` does.
     """
     run_folder = Path(run_folder)
     if not run_folder.is_dir():
@@ -38,6 +45,7 @@ def training_report(
         .render(
             title=run_folder.resolve().name,
             version=__version__,
+            galleries=[(path.parent.name, _address(path, run_folder)) for path in galleries],
             boards=[(board, leaderboard_table(board)) for board in boards],
             pictures=_pictures(boards),
             groups=groups,
@@ -50,19 +58,15 @@ def training_report(
 
 
 def _environment() -> Any:
-    import jinja2
+    """The shared templates, with what this page's charts need."""
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["short"] = short
-    environment.filters["svg"] = lambda curve: Markup(to_svg(curve))  # numbers only: nothing in it is anyone's text
-    return environment
+    def svg(curve: Curve) -> Markup:
+        return Markup(to_svg(curve))  # numbers only: nothing in it is anyone's text
+
+    overlay = environment().overlay()
+    overlay.filters = overlay.filters | {"short": short, "svg": svg}
+    return overlay
 
 
 def _pictures(boards: Sequence[Leaderboard]) -> dict[str, Any] | None:
@@ -82,6 +86,10 @@ def _pictures(boards: Sequence[Leaderboard]) -> dict[str, Any] | None:
                 "broken": both.broken(CHANGED_PICTURES),
             }
     return None
+
+
+def _address(path: Path, folder: Path) -> str:
+    return quote(path.resolve().relative_to(folder.resolve()).as_posix())
 
 
 def _text(path: Path) -> str:

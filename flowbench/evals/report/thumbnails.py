@@ -1,0 +1,55 @@
+"""Small pictures for a page that shows thousands: made in threads, written into the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+SIDE = 128
+"""Pixels of a thumbnail's longer side; what is at most half of it stays as it is, since there every pixel counts."""
+QUALITY = 68
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """`source` is a data URI; width and height are those of the picture, in which boxes are measured."""
+
+    source: str
+    width: int
+    height: int
+
+
+def thumbnails(paths: Sequence[Path | None]) -> list[Thumbnail | None]:
+    """One for each path; None where there is no picture, or none that can be read (the page says so in its place)."""
+    workers = min(8, os.cpu_count() or 1)  # PIL decodes and encodes without holding the interpreter's lock
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(_thumbnail, paths))
+
+
+def _thumbnail(path: Path | None) -> Thumbnail | None:
+    from PIL import Image
+
+    if path is None or not path.is_file():
+        return None
+    try:
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data)) as image:
+            width, height = image.size
+            if image.format == "PNG" and max(image.size) <= SIDE // 2:
+                return Thumbnail(_uri("png", data), width, height)
+            small = image.convert("RGB")
+        small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        buffer = io.BytesIO()
+        small.save(buffer, format="WEBP", quality=QUALITY, method=2)
+        return Thumbnail(_uri("webp", buffer.getvalue()), width, height)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what PIL raises for damaged files
+        return None
+
+
+def _uri(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"

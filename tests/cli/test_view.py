@@ -1,0 +1,123 @@
+"""`flowbench view` and the galleries of `flowbench report`, as commands."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+Command = Callable[..., Any]
+
+
+def test_report_of_a_run_writes_a_gallery_of_each_evaluation(world: Any, flowbench: Command) -> None:
+    result = flowbench("report", world.run)
+    assert result.exit_code == 0, result.output
+    (gallery,) = world.run.glob("eval/*/gallery.html")
+    page = (world.run / "report.html").read_text()
+    assert f'href="eval/{gallery.parent.name}/gallery.html"' in page
+    assert "a photo of" in gallery.read_text()
+
+
+def test_report_of_evaluations_without_a_training(world: Any, flowbench: Command) -> None:
+    result = flowbench("report", world.base)
+    assert result.exit_code == 0, result.output
+    pages = [Path(line) for line in result.stdout.splitlines()]
+    assert len(pages) == 2 and all(page.is_file() and page.name == "gallery.html" for page in pages)
+    assert not (world.base / "report.html").exists()
+    one = flowbench("report", pages[0].parent)
+    assert one.stdout == f"{pages[0]}\n"
+
+
+def test_report_against_a_baseline_pairs_what_can_be_compared(world: Any, flowbench: Command) -> None:
+    result = flowbench("report", world.run, "--against", world.base)
+    assert result.exit_code == 0, result.output
+    (page,) = [Path(line) for line in result.stdout.splitlines()]  # guidance 1 or 3: one of the two fits
+    assert page.name.startswith("against-") and page.parent.parent == world.run / "eval"
+    both = flowbench("report", world.run, "--against", world.base, "--allow-mismatch")
+    assert len(both.stdout.splitlines()) == 2
+
+
+def test_report_against_what_does_not_fit(world: Any, flowbench: Command, tmp_path: Path) -> None:
+    other = tmp_path / "dev"
+    words = ("--suite", "shapes_dev", "--limit", "1", "--steps", "2", "--out", other)
+    assert flowbench("eval", "--ckpt", world.model, *words).exit_code == 0
+    result = flowbench("report", world.run, "--against", other)
+    assert result.exit_code == 2
+    assert "share no suite to compare on: here shapes, there shapes_dev" in result.stderr
+    (low, high) = flowbench("report", world.base).stdout.splitlines()
+    refused = flowbench("report", Path(low).parent, "--against", Path(high).parent)
+    assert refused.exit_code == 2 and "they differ in guidance" in refused.stderr
+    missing = flowbench("report", world.run, "--suite", "nothing")
+    assert missing.exit_code == 2 and "no finished evaluation of suite 'nothing'" in missing.stderr
+
+
+def test_pictures_that_were_scored_elsewhere_are_found(flowbench: Command, tmp_path: Path) -> None:
+    for name, color in (("ours", "red"), ("theirs", "blue")):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (200, 100), color).save(tmp_path / name / "a.png")
+        (tmp_path / name / "a.txt").write_text("a </script> cat")
+        scored = flowbench("score", tmp_path / name, "--reward", "jpeg", "--out", tmp_path / f"scored-{name}")
+        assert scored.exit_code == 0, scored.output
+    ours, theirs = tmp_path / "scored-ours", tmp_path / "scored-theirs"
+    blank = Path(flowbench("report", ours).stdout.strip())
+    assert "data:image/webp" not in blank.read_text()
+    whole = Path(flowbench("report", ours, "--pictures", tmp_path / "ours").stdout.strip())
+    assert whole.read_text().count("data:image/webp") == 1
+    places = ("--pictures", tmp_path / "ours", "--pictures", tmp_path / "theirs")
+    result = flowbench("report", ours, "--against", theirs, *places)
+    assert result.exit_code == 0, result.output
+    assert Path(result.stdout.strip()).read_text().count("data:image/webp") == 2
+    assert "--pictures is given 2 times" in flowbench("report", ours, *places).stderr
+
+
+def test_view_serves_until_interrupted(world: Any) -> None:
+    command = [sys.executable, "-m", "flowbench", "view", str(world.run), "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline().strip()
+            assert address.startswith("http://127.0.0.1:")
+            with urllib.request.urlopen(address, timeout=20) as answer:
+                assert "Evaluations" in answer.read().decode()
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [(("missing",), "there is no such folder"), ((".", "--port", "70000"), "is not in the range 1<=x<=65535")],
+)
+def test_view_mistakes(flowbench: Command, words: tuple[str, ...], sentence: str) -> None:
+    result = flowbench("view", *words)
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "opens"),
+    [({"DISPLAY": ":0"}, True), ({}, False), ({"DISPLAY": ":0", "SSH_CONNECTION": "1.2.3.4"}, False)],
+)
+def test_a_browser_opens_only_where_there_is_a_screen(
+    flowbench: Command, monkeypatch: Any, tmp_path: Path, variables: dict[str, str], opens: bool
+) -> None:
+    opened: list[str] = []
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SSH_CONNECTION"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setattr("http.server.ThreadingHTTPServer.serve_forever", lambda server: None)
+    result = flowbench("view", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert bool(opened) == opens
+    flowbench("view", tmp_path, "--no-browser")
+    assert len(opened) == int(opens)
