@@ -189,13 +189,13 @@ def test_the_changelog_knows_this_version() -> None:
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
-def test_every_recipe_scorer_detector_and_suite_is_in_the_docs() -> None:
+def test_every_recipe_scorer_detector_suite_and_prompt_set_is_in_the_docs() -> None:
     pages = "\n".join(path.read_text(encoding="utf-8") for path in DOCS)
     program = (
-        "from flowbench import benchmarks, config, metrics, rewards; "
+        "from flowbench import benchmarks, config, metrics, prompts, rewards; "
         "from flowbench.rewards.geneval import detectors; "
         "print(*config.recipe_names(), *rewards.registry.names(), *benchmarks.suites.names(), "
-        "*metrics.registry.names(), *detectors.registry.names())"
+        "*metrics.registry.names(), *detectors.registry.names(), *prompts.prompt_sets.names())"
     )
     # In a process of its own: other tests register rewards and suites in this one.
     named = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()

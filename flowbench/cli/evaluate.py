@@ -135,7 +135,7 @@ def _evaluated(subject: Subject, suite: Suite, stages: Sequence[str], settings: 
     from flowbench.cli.progress import evaluation_progress
 
     part = settings["shard"] or WHOLE
-    if suite.resolution and subject.resolution not in (None, suite.resolution):
+    if part is WHOLE and suite.resolution and subject.resolution not in (None, suite.resolution):
         sys.stderr.write(
             f"note: {suite.name} is reported at {suite.resolution} pixels; these pictures have {subject.resolution}.\n"
         )

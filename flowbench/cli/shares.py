@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
@@ -17,7 +19,7 @@ from flowbench.errors import RunError
 if TYPE_CHECKING:
     from flowbench.benchmarks.execution import Part
 
-_BETWEEN_LOOKS = 0.05
+_BETWEEN_LOOKS, _A_MOMENT = 0.05, 5.0
 
 
 class _Share(click.ParamType):
@@ -43,32 +45,49 @@ def run_shares(words: Sequence[str], stage: str, processes: int, device: str | N
     """Run one stage of `flowbench` with these words in so many processes; returns when all have ended well.
 
     The cores are shared evenly unless OMP_NUM_THREADS is set; GPUs are dealt out in turn unless a device is named. When
-    a process fails, the others are ended, and this one with the exit code of the first: it has said what is wrong.
+    a process fails, the others are ended, and this one with the exit code of the first. What is wrong is said once: the
+    first process speaks for itself, another one's words are shown when it alone has failed.
     """
     environment = {**os.environ, LAUNCHER: str(os.getpid())}
     environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
     command = [sys.executable, "-m", "flowbench", *_without_stages(words), "--stage", stage]
-    shares = [["--shard", f"{index + 1}/{processes}", *_device(index, device)] for index in range(processes)]
-    started = [subprocess.Popen([*command, *share], env=environment) for share in shares]
-    try:
-        _wait(started)
-    finally:
-        for process in started:
-            process.terminate()
-            process.wait()
+    with ExitStack() as stack:
+        said = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(processes - 1)]
+        started = []
+        for index, words_of in enumerate([None, *said]):
+            share = ["--shard", f"{index + 1}/{processes}", *_device(index, device)]
+            started.append(subprocess.Popen([*command, *share], env=environment, stderr=words_of))
+        try:
+            _wait(started, said)
+        finally:
+            for process in started:
+                process.terminate()
+                process.wait()
 
 
-def _wait(started: Sequence[subprocess.Popen[bytes]]) -> None:
+def _wait(started: Sequence[subprocess.Popen[bytes]], said: Sequence[TextIO]) -> None:
     while True:
         codes = [process.poll() for process in started]
-        failed = [code for code in codes if code]
-        if failed and failed[0] < 0:
-            raise RunError(f"a process of the evaluation was killed (signal {-failed[0]}). Run the same command again.")
-        if failed:
-            sys.exit(failed[0])
+        if any(codes):
+            _fail(started, said)
         if None not in codes:
             return
         time.sleep(_BETWEEN_LOOKS)
+
+
+def _fail(started: Sequence[subprocess.Popen[bytes]], said: Sequence[TextIO]) -> NoReturn:
+    """End as the first process that failed; the first of all is given a moment to fail of the same cause."""
+    with suppress(subprocess.TimeoutExpired):
+        started[0].wait(_A_MOMENT)
+    index, code = next((index, process.returncode) for index, process in enumerate(started) if process.poll())
+    if index > 0:
+        said[index - 1].seek(0)
+        sys.stderr.write(said[index - 1].read())
+    if code < 0:
+        raise RunError(
+            f"process {index + 1} of the evaluation was killed (signal {-code}). Run the same command again."
+        )
+    sys.exit(code)
 
 
 def _without_stages(words: Sequence[str]) -> list[str]:

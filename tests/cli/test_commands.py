@@ -33,19 +33,19 @@ def test_train_leaves_a_run_and_says_what_to_do_next(world: Any) -> None:
 def test_dev_evaluation_is_logged_and_kept_apart(world: Any, flowbench: Command, tmp_path: Path) -> None:
     prompts, plugin, run = tmp_path / "mine.txt", tmp_path / "suite.py", tmp_path / "run"
     prompts.write_text("a cat\na dog\n")
-    fields = f"prompt_set={str(prompts)!r}, split='dev', images_per_prompt=1, steps=2, guidance=1.0, reward='jpeg'"
+    fields = f"prompt_set={str(prompts)!r}, split='dev', images_per_prompt=1, steps=2, guidance=1.0, scorers=('jpeg',)"
     plugin.write_text(f"from flowbench import benchmarks\nbenchmarks.register('mine_dev', {fields})\n")
     words = ("--model", world.model, "--prompts", prompts, "--reward", "jpeg", "--plugin", plugin, "--steps", "2")
     trained = flowbench("train", *words, "--out", run, *SMALL, "eval_every=2", "rollout.guidance=2")
     assert trained.exit_code == 0, trained.output
     first, second = store.read_jsonl(run / "log.jsonl")
     assert [name for name in first if name.startswith("eval/")] == []
-    assert [name for name in second if name.startswith("eval/")] == ["eval/value"]
+    assert [name for name in second if name.startswith("eval/")] == ["eval/jpeg"]
     (dev,) = (run / "dev" / "eval").iterdir()
     summary = store.read_json(dev / "summary.json")
     assert summary["suite"] == "mine_dev"
     assert summary["card"]["declared"]["guidance"] == 2.0  # the policy's
-    assert second["eval/value"] == summary["metrics"]["value"]["overall"]["mean"]
+    assert second["eval/jpeg"] == summary["metrics"]["jpeg"]["overall"]["mean"]
     assert not (run / "eval").exists()
 
 

@@ -42,7 +42,7 @@ BEFORE_ANY_MODEL = [
     ("train --resume missing", "missing holds no training run"),
     ("trian", "no command 'trian'"),
     ("eval --ckpt shapes --suite shpaes", "unknown suite 'shpaes'. Did you mean 'shapes'?"),
-    ("eval --suite shapes", "missing option '--ckpt'"),
+    ("eval --suite shapes", "say what to evaluate: --ckpt NAME"),
     ("compare missing missing", "no finished evaluation is here"),
     ("leaderboard missing", "no finished evaluation is here"),
     ("report missing", "missing holds no training run"),
@@ -168,7 +168,7 @@ def test_report_writes_into_runs_only(flowbench: Command, tmp_path: Path) -> Non
 def test_a_file_system_without_locks(world: Any, flowbench: Command, tmp_path: Path, monkeypatch: Any) -> None:
     from flowbench import store
 
-    def no_locks(_: Any) -> None:
+    def no_locks(*_: Any) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(store, "_lock", no_locks)

@@ -155,9 +155,9 @@ def test_a_broken_picture_takes_no_other_with_it(flowbench, drawn, tmp_path):
 def test_scorings_stand_in_leaderboards_with_dashes_for_what_is_not_known(flowbench, drawn, tmp_path):
     for name in ("a", "b"):
         flowbench("score", drawn, "--reward", "jpeg", "--out", tmp_path / name, "--label", name)
-    result = flowbench("leaderboard", tmp_path / "a", tmp_path / "b", "--format", "csv")
+    result = flowbench("leaderboard", tmp_path / "a", tmp_path / "b", "--format", "markdown")
     assert result.exit_code == 0, result.output
-    assert ",–,–," in result.stdout
+    assert "(baseline) | – | – | measured |" in result.stdout
 
 
 def test_licences_are_asked_about_before_anything_is_scored(flowbench, drawn, tmp_path, spoiled):

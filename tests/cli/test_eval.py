@@ -1,0 +1,196 @@
+"""`flowbench eval` beyond one model on one suite: pictures of others, stages, shares, other scorers, files."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from flowbench import store
+
+Command = Callable[..., Result]
+FEW = ("--suite", "shapes", "--limit", "6", "--steps", "2")
+
+
+@pytest.fixture(scope="module")
+def evaluated(world: Any) -> Path:
+    """The base's evaluation at guidance 3."""
+    cards = world.base.glob("eval/*/card.json")
+    return next(path.parent for path in cards if store.read_json(path)["declared"]["guidance"] == 3.0)
+
+
+def result_of(out: Path) -> dict[str, Any]:
+    (summary,) = out.glob("eval/*/summary.json")
+    found: dict[str, Any] = store.read_json(summary)
+    return found
+
+
+def test_other_scorers_with_options(world: Any, flowbench: Command, tmp_path: Path) -> None:
+    words = ("--ckpt", world.model, *FEW, "--out", tmp_path, "--metric", "jpeg,saturation", "jpeg.larger=true")
+    done = flowbench("eval", *words)
+    assert done.exit_code == 0, done.output
+    summary = result_of(tmp_path)
+    assert list(summary["scorers"]) == ["jpeg", "saturation"]
+    assert summary["metrics"]["jpeg"]["overall"]["mean"] > 0  # plus the size in kB
+    assert (summary["metrics"]["jpeg"]["unit"], summary["metrics"]["saturation"]["direction"]) == ("kB", "none")
+    options = summary["card"]["must_agree"]["scorers"]["jpeg"]["options"]
+    assert options["larger"] is True
+
+
+def test_several_suites_in_one_call(world: Any, flowbench: Command, tmp_path: Path) -> None:
+    words = ("--ckpt", world.model, "--suite", "shapes,shapes_dev", "--limit", "2", "--steps", "1", "--out", tmp_path)
+    done = flowbench("eval", *words)
+    assert done.exit_code == 0, done.output
+    assert {path.parent.name.split("-")[0] for path in tmp_path.glob("eval/*/summary.json")} == {"shapes", "shapes_dev"}
+    assert "shapes: tiny" in done.stdout
+    assert "shapes_dev: tiny" in done.stdout
+
+
+def test_pictures_of_a_closed_model(evaluated: Path, flowbench: Command, tmp_path: Path) -> None:
+    """An evaluation's own pictures, given back as a table, get the same verdicts."""
+    records = store.read_jsonl(evaluated / "records.jsonl")
+    rows = [f'{evaluated / record["image"]},"{record["prompt"]}"' for record in records]
+    table = tmp_path / "closed.csv"
+    table.write_text("image,prompt\n" + "\n".join(rows) + "\n")
+    done = flowbench("eval", "--images", table, "--suite", "shapes", "--limit", "6", "--out", tmp_path / "run")
+    assert done.exit_code == 0, done.output
+    summary, before = result_of(tmp_path / "run"), store.read_json(evaluated / "summary.json")
+    for metric in ("official", "partial"):
+        assert summary["metrics"][metric]["overall"] == before["metrics"][metric]["overall"]
+    assert summary["label"] == "closed"
+    refused = flowbench("compare", tmp_path / "run", evaluated)
+    assert refused.exit_code == 2
+    assert "guidance: None and 3.0" in refused.stderr
+    assert flowbench("compare", tmp_path / "run", evaluated, "--allow-mismatch").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "needle"),
+    [
+        (("--ckpt", "shapes", "--images", "."), "say what to evaluate"),
+        (("--images", ".", "--guidance", "3"), "--guidance is for a model"),
+        (("--ckpt", "shapes", "--stage", "scor"), "no stage 'scor'"),
+        (("--ckpt", "shapes", "--shard", "1/2"), "one stage at a time"),
+        (("--ckpt", "shapes", "--shard", "3/2", "--stage", "score"), "'3/2' is no share. Write I/N"),
+        (("--ckpt", "shapes", "--metric", "jpg"), "Did you mean 'jpeg'?"),
+        (("--ckpt", "shapes", "jpeg.larger=true"), "'jpeg' is not in use. In use: geneval"),
+        (("--ckpt", "shapes", "geneval.price=1"), "no option 'price'"),
+        (("--ckpt", "shapes", "--prompts", "none.txt"), "there is no such file"),
+    ],
+)
+def test_mistakes(words: tuple[str, ...], needle: str, flowbench: Command, evaluated: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(evaluated / "images")
+    done = flowbench("eval", "--suite", "shapes", *words)
+    assert done.exit_code == 2
+    assert needle in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_stages_and_an_evaluation_without_its_model(world: Any, flowbench: Command, tmp_path: Path) -> None:
+    done = flowbench("eval", "--ckpt", world.model, *FEW, "--out", tmp_path, "--stage", "generate")
+    assert (done.exit_code, done.stdout) == (0, "")
+    (folder,) = (tmp_path / "eval").iterdir()
+    assert done.stderr == f"evaluation: {folder}\n"
+    assert not (folder / "scores").exists()
+    scored = flowbench("eval", "--ckpt", folder)  # the model is not read
+    assert scored.exit_code == 0, scored.output
+    assert result_of(tmp_path)["metrics"]["official"]["overall"]["count"] == 24
+    again = flowbench("eval", "--ckpt", folder, "--metric", "jpeg", "--label", "named")
+    assert again.exit_code == 0, again.output
+    summary = result_of(tmp_path)
+    assert (summary["label"], summary["headline"]) == ("named", "jpeg")
+    assert list(summary["scorers"]) == ["geneval", "jpeg"]
+
+
+def test_prompts_of_ones_own_and_a_suite_of_ones_own(world: Any, flowbench: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("a cat\na dog\n")
+    words = ("--ckpt", world.model, "--steps", "1")
+    own = flowbench("eval", *words, "--suite", "ocr", "--metric", "jpeg", "--prompts", tmp_path / "mine.txt",
+                    "--images-per-prompt", "3", "--out", tmp_path / "a")  # fmt: skip
+    assert own.exit_code == 0, own.output
+    assert "note: ocr is reported at 512 pixels; these pictures have 16." in own.stderr
+    assert result_of(tmp_path / "a")["images"] == 6
+    (tmp_path / "posters.yaml").write_text("prompt_set: mine.txt\nsteps: 2\nguidance: 1\nscorers: [jpeg]\n")
+    suite = flowbench("eval", *words, "--suite", tmp_path / "posters.yaml", "--out", tmp_path / "b")
+    assert suite.exit_code == 0, suite.output
+    summary = result_of(tmp_path / "b")
+    assert (summary["suite"], summary["images"], summary["headline"]) == ("posters", 8, "jpeg")
+
+
+def test_what_did_not_run_is_said_and_the_rest_is_shown(
+    world: Any, flowbench: Command, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("FLOWBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    words = ("--ckpt", world.model, *FEW, "--out", tmp_path, "--metric", "jpeg,aesthetic")
+    done = flowbench("eval", *words)
+    assert done.exit_code == 0, done.output
+    assert "not run: aesthetic: 'clip-vit-l-14' is not here" in done.stderr
+    assert result_of(tmp_path)["scorers"]["aesthetic"]["status"] == "not run"
+    none = flowbench("eval", *words[:-1], "aesthetic")
+    assert none.exit_code == 2
+    assert "'clip-vit-l-14' is not here" in none.stderr
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_same_evaluation(world: Any, evaluated: Path, tmp_path: Path) -> None:
+    words = ["eval", "--ckpt", str(world.model), *FEW, "--out", str(tmp_path), "--processes", "2", "--batch-size", "5"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "flowbench", *words], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "eval").iterdir()
+    assert folder.name == evaluated.name
+    for metric, entry in store.read_json(evaluated / "summary.json")["metrics"].items():
+        assert result_of(tmp_path)["metrics"][metric] == entry
+    assert len(list((folder / "scores").iterdir())) == 2
+    failed = subprocess.run(
+        [sys.executable, "-m", "flowbench", *words, "--limit", "7", "--metric", "broken"],
+        capture_output=True, text=True, env=environment, check=False,
+    )  # fmt: skip
+    assert failed.returncode == 2
+    assert "unknown reward or metric 'broken'" in failed.stderr
+
+
+def test_drawbench_with_its_four_scorers(
+    world: Any, flowbench: Command, tmp_path: Path, tiny_weights: Path, monkeypatch: Any
+) -> None:
+    """Its protocol on made-up prompts in its format, through the real loaders of four networks, only smaller."""
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    for weights in tiny_weights.iterdir():
+        (mirror / weights.name).symlink_to(weights)
+    monkeypatch.setenv("FLOWBENCH_ASSETS", str(mirror))
+    rows = [f"A made-up scene {number},{'Colors' if number % 2 else 'Counting'}" for number in range(200)]
+    (mirror / "prompts-drawbench").mkdir()
+    (mirror / "prompts-drawbench" / "DrawBench Prompts - Sheet1.csv").write_text("\n".join(["Prompts,Category", *rows]))
+    words = ("--suite", "drawbench", "--limit", "40", "--steps", "1")
+    for ckpt, out in ((world.model, "base"), (world.run, "trained")):
+        done = flowbench("eval", "--ckpt", ckpt, *words, "--guidance", "1", "--out", tmp_path / out)
+        assert done.exit_code == 0, done.output
+    summary = result_of(tmp_path / "trained")
+    assert (summary["headline"], summary["images"]) == ("imagereward", 40)
+    assert {name: entry["unit"] for name, entry in summary["metrics"].items()} == {
+        "aesthetic": "LAION aesthetic v2 points",
+        "imagereward": "standard deviations",
+        "pickscore": "logit scale x cosine",
+        "hpsv2.1": "cosine",
+    }
+    for name, scorer in summary["card"]["must_agree"]["scorers"].items():
+        assert scorer["weights"], name
+        overall = summary["metrics"][name]["overall"]
+        assert overall["count"] == 40
+        assert overall["low"] < overall["mean"] < overall["high"]
+    compared = flowbench("compare", tmp_path / "trained", tmp_path / "base", "--format", "csv")
+    assert compared.exit_code == 0, compared.output
+    ranked = flowbench("leaderboard", tmp_path / "trained", tmp_path / "base", "--published", "drawbench")
+    assert ranked.exit_code == 0, ranked.output
+    assert "SD3.5-M + Flow-GRPO on GenEval, KL" in ranked.stdout
