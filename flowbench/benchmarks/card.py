@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 Card = dict[str, dict[str, Any]]
 
 
-def build_card(
-    maker: Maker, suite: Suite, prompt_set: PromptSet, prompts: Sequence[Prompt], *, seed: int, batch_size: int
-) -> Card:
+def build_card(maker: Maker, suite: Suite, prompt_set: PromptSet, prompts: Sequence[Prompt], *, seed: int) -> Card:
     """The card of one evaluation on these prompts; `with_scorers` adds who scored."""
     return {
         "subject": maker.subject(suite.steps),
@@ -41,7 +39,7 @@ def build_card(
             "scorers": {},
         },
         "declared": maker.declared(suite),
-        "noted": {**maker.noted(), "batch_size": batch_size, **store.versions()},
+        "noted": {**maker.noted(), **store.versions()},
     }
 
 

@@ -106,7 +106,7 @@ class ModelMaker:
     def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | None]:
         samples = self.model.generate(
             [item.prompt for item in items],
-            [item.seed for item in items],
+            [int(item.seed or 0) for item in items],
             steps=suite.steps,
             guidance=suite.guidance,
             batch_size=batch_size,
@@ -133,8 +133,11 @@ class GivenMaker:
         self._by_id: dict[str, list[Given]] = {}
         for each in given:
             text = _normal(each.prompt.text)
-            group = self._by_text.setdefault(text, []) if text else self._by_id.setdefault(_stem(each), [])
-            group.append(each)
+            if text:
+                self._by_text.setdefault(text, []).append(each)
+                continue
+            for name in {PurePath(each.name).stem, _without_number(each)}:
+                self._by_id.setdefault(name, []).append(each)
 
     def subject(self, steps: int) -> dict[str, Any]:
         return {"model": "pictures", "source": "", "adapter": "none", "pictures": self._digest}
@@ -169,13 +172,15 @@ class RecordedMaker:
     Raises MissingFile for a folder that is no evaluation.
     """
 
-    makes_all = True
-    vocabulary = ""
-
     def __init__(self, folder: str | Path):
         self.folder = Path(folder).resolve()
         self.card = store.read_json(self.folder / "card.json")
-        self.name = str(self.card["subject"]["model"])
+        parts = ("subject", "must_agree", "declared", "noted")
+        if not isinstance(self.card, dict) or not all(isinstance(self.card.get(part), dict) for part in parts):
+            raise RunError(f"{self.folder / 'card.json'} is no settings card. Restore it, or evaluate anew.")
+        self.name = str(self.card["subject"].get("model"))
+        self.vocabulary = str(self.card["noted"].get("vocabulary", ""))
+        self.makes_all = self.name != "pictures"
 
     @property
     def out(self) -> Path:
@@ -209,6 +214,8 @@ class RecordedMaker:
         """Whatever is missing is found out when it is asked for."""
 
     def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | None]:
+        if not self.makes_all:
+            return [None] * len(items)
         raise RunError(
             f"{self.folder}: {items[0].picture} and others are missing, and the model is not here to make them. "
             "Give the model as --ckpt."
@@ -227,7 +234,8 @@ def _resolution(given: Sequence[Given]) -> int | str:
         except OSError:
             continue  # it is unscored later, with the reason
     if len(sizes) != 1:
-        return f"{len(sizes)} sizes"
+        some = ", ".join(f"{width} x {height}" for width, height in sorted(sizes)[:3])
+        return f"{len(sizes)} sizes: {some} ... ({store.digest(sorted(sizes))[:8]})"
     ((width, height),) = sizes
     return width if width == height else f"{width} x {height}"
 
@@ -244,6 +252,6 @@ def _normal(text: str) -> str:
     return " ".join(text.split())
 
 
-def _stem(given: Given) -> str:
-    """A picture without a text has its own name for an id: "a-dog-3.png" is the prompt "a-dog-3" or "a-dog"."""
+def _without_number(given: Given) -> str:
+    """A picture without a text has its own name for an id: "a-dog-3.png" is for the prompt "a-dog-3" or "a-dog"."""
     return re.sub(r"[-_]\d+$", "", PurePath(given.name).stem)

@@ -17,6 +17,7 @@ OCR = Suite(
     steps=40,
     guidance=4.5,
     resolution=512,
+    overall="pictures",
     scorers=("ocr",),
     options={"ocr": {"variant": "edit"}},
     metrics=("edit", "exact", "substring"),

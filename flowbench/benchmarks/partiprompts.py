@@ -15,6 +15,7 @@ PARTIPROMPTS = Suite(
     steps=40,
     guidance=4.5,
     resolution=512,
+    overall="pictures",
     scorers=("aesthetic", "imagereward", "pickscore", "hpsv2.1"),
     headline="imagereward",
     also_show=("aesthetic", "pickscore", "hpsv2.1"),

@@ -15,6 +15,7 @@ PICKSCORE = Suite(
     steps=40,
     guidance=4.5,
     resolution=512,
+    overall="pictures",
     scorers=("pickscore",),
     source="arXiv 2305.01569",
 )

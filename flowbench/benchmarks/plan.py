@@ -16,11 +16,12 @@ _MISSING = object()
 
 @dataclass(frozen=True)
 class Item:
-    """One picture to be made: the `index`-th of its prompt, from `seed`, kept under the file name `picture`."""
+    """One picture to be made: the `index`-th of its prompt, from `seed` (None: somebody else has made it), kept under
+    the file name `picture`."""
 
     prompt: Prompt
     index: int
-    seed: int
+    seed: int | None
     picture: str
 
     @property

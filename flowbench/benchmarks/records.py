@@ -34,11 +34,10 @@ def held(paths: Sequence[Path]) -> dict[Key, Record]:
 
 
 def score_missing(
-    given: Sequence[Given],
+    batches: Sequence[Sequence[Given]],
     reward: Callable[[], Reward],
     paths: Sequence[Path],
     *,
-    batch_size: int,
     part: Part = WHOLE,
     told: Told | None = None,
 ) -> dict[Key, Record]:
@@ -48,10 +47,10 @@ def score_missing(
     left unscored are given to it again. The reward is built when there is something to do.
     """
     found = held(paths)
-    done = 0
-    for number, batch in enumerate(whole_prompts(given, batch_size)):
+    done, total = 0, sum(map(len, batches))
+    for number, batch in enumerate(batches):
         done += len(batch)
-        if not part.has(number):
+        if not batch or not part.has(number):
             continue
         missing = {each.key for each in batch if each.key not in found or not is_scored(found[each.key])}
         if missing:
@@ -60,12 +59,12 @@ def score_missing(
                     store.append_jsonl(paths[0], record)
                     found[each.key] = record
         if told is not None:
-            told(done, len(given))
+            told(done, total)
     return found
 
 
 def measure_missing(
-    given: Sequence[Given],
+    batches: Sequence[Sequence[Given]],
     metric: Callable[[], Metric],
     paths: Sequence[Path],
     *,
@@ -73,12 +72,12 @@ def measure_missing(
     part: Part = WHOLE,
     told: Told | None = None,
 ) -> dict[Key, Record]:
-    """The same for a metric, prompt by prompt: a record of every picture, or of every prompt under the index 0."""
+    """The same for a metric, a prompt in each batch: a record of each picture, or of each prompt under the index 0."""
     found = held(paths)
-    done = 0
-    for number, batch in enumerate(whole_prompts(given, 1)):
+    done, total = 0, sum(map(len, batches))
+    for number, batch in enumerate(batches):
         done += len(batch)
-        if not part.has(number):
+        if not batch or not part.has(number):
             continue
         keys = [each.key for each in batch] if by_picture else [(batch[0].prompt.id, 0)]
         if not all(key in found and is_scored(found[key]) for key in keys):
@@ -87,7 +86,7 @@ def measure_missing(
                     store.append_jsonl(paths[0], record)
                     found[key] = record
         if told is not None:
-            told(done, len(given))
+            told(done, total)
     return found
 
 

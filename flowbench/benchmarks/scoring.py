@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flowbench import store
 from flowbench.benchmarks import geneval_results
 from flowbench.benchmarks.given import Given, pictures_digest
-from flowbench.benchmarks.records import measure_missing, measure_set, score_missing
+from flowbench.benchmarks.records import measure_missing, measure_set, score_missing, whole_prompts
 from flowbench.benchmarks.scorers import Scorer
 from flowbench.evals.score import Record, is_scored, summarise, unscored_reasons
 from flowbench.prompts import prompts_digest
@@ -57,9 +57,8 @@ def score_pictures(
         store.write_json(folder / "card.json", card)
         built = scorer.build(running.timeout)
         try:
-            found = score_missing(
-                given, lambda: built, [folder / FILE], batch_size=running.batch_size, told=running.progress
-            )
+            batches = list(whole_prompts(given, running.batch_size))
+            found = score_missing(batches, lambda: built, [folder / FILE], told=running.progress)
         finally:
             built.close()
         records = [found[each.key] for each in given]
@@ -96,7 +95,8 @@ def measure_pictures(
             records = measure_set(given, built, folder / FILE, reference)
         else:
             by_picture = scorer.level == "picture"
-            found = measure_missing(given, lambda: built, [folder / FILE], by_picture=by_picture)
+            batches = list(whole_prompts(given, 1))
+            found = measure_missing(batches, lambda: built, [folder / FILE], by_picture=by_picture)
             keys = [each.key for each in given if by_picture or each.index == 0]
             records = [found[key] for key in keys]
         store.write_json(folder / "summary.json", build_summary(built.card, records, label, card))

@@ -24,7 +24,9 @@ class Suite:
     parts of the others are "<scorer>/<part>". Without `metrics` it is the value of each scorer, and the first of them
     is the headline. `resolution` is the published one, in pixels (None: the model's own). `unseen` names the tags whose
     prompts stand in the training split too: on them a model is tested on unseen seeds only, and every table says so.
-    `source` names where the protocol was published, `about` what a reader must know of its numbers.
+    `overall` says what a metric's overall number is: the unweighted mean of the "tags" (GenEval's rule), or the mean
+    over all "pictures". `source` names where the protocol was published, `about` what a reader must know of its
+    numbers. `vocabulary`: of prompts whose file does not say it. `own`: the suite as it was before `with_scorers`.
     Change `version` whenever a change here could change a number.
     """
 
@@ -41,9 +43,12 @@ class Suite:
     headline: str = ""
     also_show: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
+    overall: str = "tags"
     source: str = ""
     about: str = ""
     version: str = "1"
+    vocabulary: str = ""
+    own: Suite | None = None
 
     def __post_init__(self) -> None:
         filled: dict[str, Any] = {"scorers": tuple(self.scorers), "metrics": tuple(self.metrics) or tuple(self.scorers)}
@@ -56,6 +61,8 @@ class Suite:
         for name in self.options:
             if name not in self.scorers:
                 raise ConfigError(f"suite '{self.name}' has options for '{name}', which is none of its scorers.")
+        if self.overall not in ("tags", "pictures"):
+            raise ConfigError(f"suite '{self.name}': overall is '{self.overall}'. Use 'tags' or 'pictures'.")
         if self.steps < 1 or self.images_per_prompt < 1:
             raise ConfigError(f"suite '{self.name}': steps and images_per_prompt must be 1 or more.")
         if not 0 <= self.guidance < math.inf:
@@ -75,7 +82,10 @@ class Suite:
 
     def with_prompts(self, file: str | Path) -> Suite:
         """The suite on the prompts of a file in place of its own: another prompt set, hence never compared with it."""
-        return replace(self, prompt_set=str(file), unseen=())
+        from flowbench import prompts
+
+        vocabulary = self.vocabulary or prompts.find(self.prompt_set).vocabulary
+        return replace(self, prompt_set=str(file), unseen=(), vocabulary=vocabulary)
 
     def with_scorers(self, scorers: Sequence[str], options: Mapping[str, Mapping[str, Any]] | None = None) -> Suite:
         """The suite with other scorers: what it shows of those that it keeps, and the value of each new one."""
@@ -91,6 +101,7 @@ class Suite:
             metrics=metrics,
             headline=self.headline if self.headline in metrics else "",
             also_show=tuple(name for name in self.also_show if name in metrics),
+            own=self.own or self,
         )
 
 

@@ -26,6 +26,7 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "tuple[str, ...]": ((list,), "a list of names"),
     "Mapping[str, Mapping[str, Any]]": ((dict,), "a mapping from scorers to their options"),
 }
+_NOT_FOR_FILES = ("own",)
 _NEEDED = ("prompt_set", "steps", "guidance")
 
 
@@ -50,7 +51,7 @@ def read(path: Path) -> Suite:
 
 
 def _check(path: Path, values: dict[str, Any]) -> None:
-    kinds = {each.name: str(each.type) for each in fields(Suite)}
+    kinds = {each.name: str(each.type) for each in fields(Suite) if each.name not in _NOT_FOR_FILES}
     for key, value in values.items():
         if key not in kinds:
             known = ", ".join(kinds)

@@ -9,7 +9,7 @@ from typing import Any
 from flowbench.benchmarks.plan import Item
 from flowbench.benchmarks.scorers import Scorer
 from flowbench.benchmarks.suite import Suite
-from flowbench.errors import FlowbenchError
+from flowbench.errors import ConfigError, FlowbenchError
 from flowbench.evals.score import Record, is_scored, summarise, unscored_reasons
 
 NO_PICTURE = "there is no picture of it"
@@ -17,41 +17,56 @@ NO_PICTURE = "there is no picture of it"
 
 @dataclass(frozen=True)
 class Scored:
-    """What became of one scorer: its records by (prompt id, index), or the `reason` why it did not run."""
+    """What became of one scorer: its records by (prompt id, index), or the `reason` why it did not run.
+
+    `kept`: why it could not run today, though its scores of an earlier call are here.
+    """
 
     scorer: Scorer
     identity: Mapping[str, Any]
     records: Mapping[tuple[str, int], Record]
     reason: str = ""
+    kept: str = ""
     error: FlowbenchError | None = None
 
     @property
     def ran(self) -> bool:
+        """Whether there are scores of it."""
         return not self.reason
 
     def of(self, item: Item) -> Record | None:
         """Its record of a picture; None for the pictures of a prompt of which it judges all together but the first."""
-        if self.scorer.level == "prompt" and item.index > 0:
+        if not self.ran or (self.scorer.level == "prompt" and item.index > 0):
             return None
         return self.records.get(item.key)
 
 
-def merge(items: Sequence[Item], scored: Sequence[Scored]) -> list[Record]:
-    """One record per picture, in the order of the plan; those of the scorers that ran, the first one's as its own.
+def merge(items: Sequence[Item], scored: Sequence[Scored], suite: Suite) -> list[Record]:
+    """One record per picture, in the order of the plan.
 
-    The first scorer's value, note and details are the record's, its parts keep their names; the values of all scorers
-    stand in `parts` under their names, the others' parts as "<scorer>/<part>".
+    The first scorer's value, note and details are the record's, and its parts keep their names; the values of all
+    scorers stand in `parts` under their names, the others' parts as "<scorer>/<part>". Every metric of the suite is
+    there, None where nobody scored it. Raises ConfigError for one that its scorer does not give.
     """
-    ran = [each for each in scored if each.ran]
-    return [_merged(item, ran) for item in items]
+    records = [_merged(item, scored) for item in items]
+    held = {name for record in records for name in record["parts"]}
+    for metric in suite.metrics:
+        if metric not in held and metric != "value":
+            scorer = next(each for each in scored if each.scorer.name == suite.scorer_of(metric))
+            if any(map(is_scored, scorer.records.values())):
+                known = ", ".join(sorted(held | {"value"}))
+                raise ConfigError(f"no record holds the metric '{metric}'. Known: {known}.")
+            for record in records:
+                record["parts"][metric] = None
+    return records
 
 
 def build_summary(
     suite: Suite, records: Sequence[Record], scored: Sequence[Scored], *, label: str, card: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What stands in summary.json: the numbers with their intervals, the counts, and the card they hold for."""
-    ran = [each for each in scored if each.ran]
-    suite = suite.with_scorers([each.scorer.name for each in ran])
+    """What stands in summary.json: the numbers with their intervals, the counts, and the card they hold for.
+
+    The suite's headline stays the headline, also where its scorer could not run: then it is a dash."""
     status = {each.scorer.name: _status(each, records) for each in scored}
     headline = status.get(suite.scorer_of(suite.headline), {"unscored": 0, "unscored_reasons": {}})
     return {
@@ -60,19 +75,20 @@ def build_summary(
         "model": card["subject"]["model"],
         "headline": suite.headline,
         "also_show": list(suite.also_show),
+        "overall": suite.overall,
         "unseen": list(suite.unseen),
         "prompts": len({record["prompt_id"] for record in records}),
         "images": len(records),
         "unscored": headline["unscored"],
         "unscored_reasons": headline["unscored_reasons"],
         "scorers": status,
-        "metrics": {metric: _metric(suite, metric, records, ran) for metric in suite.metrics},
+        "metrics": {metric: _metric(suite, metric, records, scored) for metric in suite.metrics},
         "card": card,
     }
 
 
-def _merged(item: Item, ran: Sequence[Scored]) -> Record:
-    found = {each.scorer.name: each.of(item) for each in ran}
+def _merged(item: Item, scored: Sequence[Scored]) -> Record:
+    found = {each.scorer.name: each.of(item) for each in scored}
     first = next(iter(found.values()), None)
     record: Record = {
         "prompt_id": item.prompt.id,
@@ -83,11 +99,11 @@ def _merged(item: Item, ran: Sequence[Scored]) -> Record:
         "image": f"images/{item.picture}",
         "value": first["value"] if first else None,
         "parts": _parts(found),
-        "note": _note(first, ran),
+        "note": first["note"] if first else _why_not(scored),
     }
     if first and first.get("details"):
         record["details"] = first["details"]
-    if len(ran) > 1:
+    if len(scored) > 1:
         record["notes"] = {name: each["note"] for name, each in found.items() if each and each["note"]}
         record["details_by"] = {name: each["details"] for name, each in found.items() if each and each.get("details")}
     return record
@@ -104,10 +120,11 @@ def _parts(found: Mapping[str, Record | None]) -> dict[str, float | None]:
     return parts
 
 
-def _note(first: Record | None, ran: Sequence[Scored]) -> str:
-    if first is not None:
-        return str(first["note"])
-    return NO_PICTURE if ran else "nothing has scored it"
+def _why_not(scored: Sequence[Scored]) -> str:
+    """Why the first scorer has no record of a picture."""
+    if not scored:
+        return "nothing has scored it"
+    return f"{scored[0].scorer.name} did not run: {scored[0].reason}" if scored[0].reason else NO_PICTURE
 
 
 def _status(scored: Scored, records: Sequence[Record]) -> dict[str, Any]:
@@ -122,25 +139,24 @@ def _status(scored: Scored, records: Sequence[Record]) -> dict[str, Any]:
         reasons[NO_PICTURE] = own.count(None)
     return {
         "status": "scored",
-        "reason": "",
+        "reason": scored.kept,
         "unscored": sum(reasons.values()),
         "unscored_reasons": dict(sorted(reasons.items())),
         "level": level,
     }
 
 
-def _metric(suite: Suite, metric: str, records: Sequence[Record], ran: Sequence[Scored]) -> dict[str, Any]:
+def _metric(suite: Suite, metric: str, records: Sequence[Record], scored: Sequence[Scored]) -> dict[str, Any]:
     """A metric's intervals, and what a reader must know of it: whose it is, its unit and direction."""
     name = suite.scorer_of(metric)
-    scorer = next(each.scorer for each in ran if each.scorer.name == name)
-    of_scorer = metric in (name, "value")
-    card = scorer.card
+    scorer = next(each.scorer for each in scored if each.scorer.name == name)
+    card = scorer.card if metric in (name, "value") else None
     rows = [record for record in records if scorer.level == "picture" or record["index"] == 0]
     return {
-        **summarise(rows, [metric])[metric],
+        **summarise(rows, [metric], over=suite.overall)[metric],
         "scorer": name,
-        "unit": card.unit if card and of_scorer else "",
-        "direction": _direction(metric, card.direction if card and of_scorer else "higher"),
+        "unit": card.unit if card else "",
+        "direction": _direction(metric, card.direction if card else "higher"),
         "level": scorer.level,
     }
 

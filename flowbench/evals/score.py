@@ -46,7 +46,7 @@ def metric_values(records: Sequence[Record], metric: str) -> list[float]:
     if metric == "value":
         return [_number(record["value"]) for record in records]
     held = {name for record in records for name in record["parts"]}
-    if metric not in held and any(is_scored(record) for record in records):
+    if metric not in held and any(map(is_scored, records)):
         raise ConfigError(f"no record holds the metric '{metric}'. Known: {', '.join(sorted(held | {'value'}))}.")
     return [_number(record["parts"].get(metric)) for record in records]
 
@@ -57,12 +57,13 @@ def tags_of(records: Sequence[Record]) -> list[str] | None:
     return None if any(tag is None for tag in tags) else tags
 
 
-def summarise(records: Sequence[Record], metrics: Sequence[str]) -> dict[str, dict[str, Any]]:
+def summarise(records: Sequence[Record], metrics: Sequence[str], *, over: str = "tags") -> dict[str, dict[str, Any]]:
     """{metric: {"overall": interval, "tags": {tag: interval}}}, each interval as a dictionary.
 
-    Overall is the unweighted mean of the tags' means (GenEval's aggregation); per tag it is the mean over pictures.
+    Overall is the unweighted mean of the tags' means (`over="tags"`, GenEval's aggregation), or the mean over all
+    pictures (`over="pictures"`); per tag it is the mean over pictures.
     """
-    return {metric: _intervals(records, metric) for metric in metrics}
+    return {metric: _intervals(records, metric, over) for metric in metrics}
 
 
 def unscored_reasons(records: Sequence[Record]) -> dict[str, int]:
@@ -70,7 +71,7 @@ def unscored_reasons(records: Sequence[Record]) -> dict[str, int]:
     return dict(sorted(Counter(record["note"] for record in records if not is_scored(record)).items()))
 
 
-def _intervals(records: Sequence[Record], metric: str) -> dict[str, Any]:
+def _intervals(records: Sequence[Record], metric: str, over: str) -> dict[str, Any]:
     values = metric_values(records, metric)
     prompt_ids = [record["prompt_id"] for record in records]
     tags = tags_of(records)
@@ -78,7 +79,8 @@ def _intervals(records: Sequence[Record], metric: str) -> dict[str, Any]:
     for tag in dict.fromkeys(tags or []):
         chosen = [place for place, other in enumerate(tags or []) if other == tag]
         per_tag[tag] = asdict(interval([values[i] for i in chosen], [prompt_ids[i] for i in chosen]))
-    return {"overall": asdict(interval(values, prompt_ids, tags)), "tags": per_tag}
+    overall = interval(values, prompt_ids, tags if over == "tags" else None)
+    return {"overall": asdict(overall), "tags": per_tag}
 
 
 def _number(value: float | None) -> float:

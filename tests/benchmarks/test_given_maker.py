@@ -10,6 +10,7 @@ from PIL import Image
 
 from flowbench import benchmarks, store
 from flowbench.benchmarks import GivenMaker, given
+from flowbench.benchmarks.makers import RecordedMaker
 from flowbench.errors import ConfigError
 from flowbench.evals import load_results
 
@@ -64,6 +65,56 @@ def test_files_named_after_ids_without_any_text(tmp_path):
     assert {record["prompt_id"]: record["value"] for record in results.records} == {
         f"{tag}-{number}": float(number) for tag in ("counting", "single_object", "two_object") for number in range(2)
     }
+
+
+def test_ids_that_end_in_digits(tmp_path):
+    """HPDv2 numbers its prompts: anime-00012.png is the prompt anime-00012, and no second picture of "anime"."""
+    prompts = tmp_path / "q.jsonl"
+    prompts.write_text(
+        "".join(json.dumps({"id": f"anime-{n:05d}", "prompt": f"p {n}", "tag": "a"}) + "\n" for n in (1, 12))
+    )
+    folder = tmp_path / "named"
+    folder.mkdir()
+    for number in (1, 12):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(folder / f"anime-{number:05d}.png")
+    suite = make_suite(tmp_path, images_per_prompt=1).with_prompts(prompts)
+    results = load_results(benchmarks.evaluate(GivenMaker(given.read(folder), "named"), suite, out=tmp_path))
+    assert [record["value"] for record in results.records] == [1 / 255, 12 / 255]
+
+
+def test_pictures_with_a_gap_are_scored_again_and_nobody_claims_a_seed(tmp_path):
+    source = rows(tmp_path / "closed", [("a counting 0", 1), ("a counting 1", 200)])
+    suite = make_suite(tmp_path, images_per_prompt=1)
+    folder = benchmarks.evaluate(GivenMaker(given.read(source), "closed"), suite, out=tmp_path)
+    results = load_results(folder)
+    assert {record["seed"] for record in results.records} == {None}
+    with Image.open(folder / "images" / "counting-0-0.png") as image:
+        assert json.loads(image.text["flowbench"])["seed"] is None
+    maker = RecordedMaker(folder)
+    assert benchmarks.evaluate(maker, suite, out=maker.out, label="closed", **maker.settings()) == folder
+    assert load_results(folder).summary == results.summary
+
+
+def test_other_sizes_are_another_resolution(tmp_path):
+    seen = set()
+    for number, sizes in enumerate([(8, 16), (8, 32), (8, 8), (16, 16)]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for place, size in enumerate(sizes):
+            Image.new("RGB", (size, size)).save(folder / f"{place}.png")
+        seen.add(GivenMaker(given.read(folder), "x").agreed()["resolution"])
+    assert {8, 16} < seen
+    assert len(seen) == 4
+
+
+def test_the_suites_vocabulary_holds_for_a_file_of_its_prompts(tmp_path):
+    """GenEval's prompts from a file, for pictures that know no vocabulary: never the built-in world's detector."""
+    suite = benchmarks.find("geneval").with_prompts(tmp_path / "mine.jsonl").with_scorers(["jpeg"])
+    (tmp_path / "mine.jsonl").write_text(json.dumps({"prompt": "a cat", "tag": "x"}) + "\n")
+    source = rows(tmp_path / "closed", [("a cat", 1)])
+    folder = benchmarks.evaluate(GivenMaker(given.read(source), "closed"), suite, out=tmp_path)
+    assert store.read_json(folder / "card.json")["noted"]["vocabulary"] == "coco80"
+    assert RecordedMaker(folder).vocabulary == "coco80"
 
 
 def test_pictures_of_other_prompts_are_refused(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from painter import Painter, make_suite
 
 from flowbench import benchmarks, metrics, rewards, store
-from flowbench.benchmarks.scorers import find
+from flowbench.benchmarks.scorers import Scorer, find
 from flowbench.errors import AssetError, ConfigError, UnknownName
 from flowbench.evals import load_results
 from flowbench.rewards import Card
@@ -86,8 +86,12 @@ def test_what_cannot_run_is_listed_with_the_reason_while_the_rest_runs(tmp_path,
     monkeypatch.setenv("FLOWBENCH_ASSETS", str(tmp_path))
     folder = benchmarks.evaluate(painter, several(tmp_path, "needy", "red", "broken"), out=tmp_path)
     results = load_results(folder)
-    assert results.headline == "red"
-    assert results.metrics == ("red",)
+    assert (results.headline, results.metrics) == ("needy", ("needy", "broken", "red"))  # the suite's own, as ever
+    assert results.interval("needy")["mean"] is None
+    assert results.mean("red") > 0
+    assert {record["value"] for record in results.records} == {None}
+    assert results.records[0]["note"].startswith("needy did not run: 'pickscore' is not here")
+    assert "red/official" in results.records[0]["parts"]
     assert "'pickscore' is not here" in results.not_run["needy"]
     assert "HF_HUB_OFFLINE forbids" in results.not_run["needy"]
     assert results.not_run["broken"] == "the package 'nowhere' is not installed. Install it."
@@ -110,10 +114,50 @@ def test_other_scorers_later_keep_the_pictures_and_the_first_ones_numbers(tmp_pa
     after = load_results(again)
     assert again == folder
     assert len(painter.painted()) == 36
-    assert after.headline == "blue"
-    assert set(after.metrics) == {"blue", "red"}
-    assert after.interval("red") == before.interval("value")
+    assert after.headline == before.headline == "official"
+    assert after.metrics == (*before.metrics, "blue")
+    assert all(after.interval(metric) == before.interval(metric) for metric in before.metrics)
+    assert after.interval("blue")["count"] == 36
     assert set(after.card["must_agree"]["scorers"]) == {"blue", "red"}
+
+
+def test_what_cannot_run_today_keeps_yesterdays_scores(tmp_path, painter, monkeypatch):
+    suite = make_suite(tmp_path)
+    before = load_results(benchmarks.evaluate(painter, suite, out=tmp_path))
+
+    def gone(self):
+        if self.name == "red":
+            raise AssetError("its weights are gone. Fetch them.")
+
+    monkeypatch.setattr(Scorer, "prepare", gone)
+    after = load_results(benchmarks.evaluate(painter, suite.with_scorers(["red", "blue"]), out=tmp_path))
+    assert after.headline == "official"
+    assert after.interval("official") == before.interval("official")
+    status = after.summary["scorers"]["red"]
+    assert (status["status"], status["reason"]) == ("scored", "its weights are gone. Fetch them.")
+    assert after.not_run == {}
+
+
+def test_a_bad_option_is_found_before_a_picture_is_made(tmp_path, painter):
+    def picky(*, size: int = 3):
+        if not isinstance(size, int):
+            raise ConfigError("size must be a whole number. Give one.")
+        return lambda samples: [Score(1.0) for _ in samples]
+
+    rewards.registry._targets["picky"] = picky
+    with pytest.raises(ConfigError, match="size must be a whole number"):
+        benchmarks.evaluate(painter, several(tmp_path, "picky", options={"picky": {"size": "abc"}}), out=tmp_path)
+    assert painter.painted() == []
+
+
+def test_a_second_scorer_that_fails_on_every_picture_is_a_dash(tmp_path, painter):
+    suite = make_suite(
+        tmp_path, scorers=("blue", "red"), metrics=("blue", "red/official"), headline="blue", also_show=(),
+        options={"red": {"switch": str(tmp_path)}},
+    )  # fmt: skip
+    results = load_results(benchmarks.evaluate(painter, suite, out=tmp_path))
+    assert results.interval("red/official")["mean"] is None
+    assert results.summary["scorers"]["red"]["unscored"] == 36
 
 
 def test_other_options_of_a_scorer_are_another_file_of_scores(tmp_path, painter):

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from painter import Painter, make_suite
 
-from flowbench import benchmarks, store
+from flowbench import assets, benchmarks, rewards, store
 from flowbench.benchmarks import Execution
 from flowbench.benchmarks.execution import Part
 from flowbench.benchmarks.makers import RecordedMaker
 from flowbench.benchmarks.pictures import Pictures
+from flowbench.benchmarks.scorers import Scorer
 from flowbench.errors import ConfigError, MissingFile, RunError
+from flowbench.evals import load_results
+from flowbench.rewards import Card
+from flowbench.types import Score
 
 
 @pytest.fixture
@@ -109,6 +115,84 @@ def test_an_evaluation_is_scored_again_without_its_model(tmp_path, painter):
     (folder / "images" / "counting-0-1.png").unlink()
     with pytest.raises(RunError, match=r"counting-0-1\.png and others are missing, and the model is not here"):
         benchmarks.evaluate(maker, suite, out=maker.out, **maker.settings())
+
+
+def group_size():
+    def score(samples):
+        return [Score(float(len(samples)), {"official": 1.0}) for _ in samples]
+
+    score.per_group = True
+    return score
+
+
+def test_a_prompt_whose_pictures_are_still_being_made_waits(tmp_path, painter):
+    """A reward that compares a prompt's pictures never sees some of them, whenever the scoring comes."""
+    rewards.registry.add("group_size", group_size)
+    suite = make_suite(tmp_path, scorers=("group_size",), metrics=("official",), also_show=(), images_per_prompt=4)
+    for part in range(2):
+        made = Execution(("generate",), Part(part, 2))
+        folder = benchmarks.evaluate(painter, suite, out=tmp_path, batch_size=6, execution=made)
+        benchmarks.evaluate(painter, suite, out=tmp_path, batch_size=6, execution=Execution(("score",)))
+    benchmarks.evaluate(painter, suite, out=tmp_path, batch_size=6)
+    records = store.read_jsonl(folder / "records.jsonl")
+    assert [record["value"] for record in records] == [4.0] * 48
+
+
+def test_another_number_of_shares_takes_over_what_a_killed_one_left(tmp_path, painter):
+    from PIL import Image
+
+    suite = make_suite(tmp_path)
+    made = Execution(("generate",), Part(0, 2))
+    folder = benchmarks.evaluate(painter, suite, out=tmp_path, batch_size=36, execution=made)
+    for left in (".ready", ".ready-2-of-3"):
+        (folder / "images" / left).mkdir()
+        path = next((folder / "images").glob("*.png"))
+        path.rename(folder / "images" / left / path.name)
+    benchmarks.evaluate(painter, suite, out=tmp_path, batch_size=36, execution=made)
+    assert len(painter.painted()) == 36
+    assert {path.suffix for path in (folder / "images").iterdir()} == {".png"}
+    assert Image.open(next((folder / "images").iterdir())).size == (8, 8)
+
+
+def test_why_a_scorer_could_not_be_built_is_known_to_later_stages(tmp_path, painter):
+    def fails():
+        raise ConfigError("the package 'nowhere' is not installed. Install it.")
+
+    rewards.registry._targets["fails"] = fails
+    rewards.registry._cards["fails"] = Card("fails", needs=("aesthetic",))
+    suite = make_suite(tmp_path, scorers=("red", "fails"), metrics=(), headline="", also_show=())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Scorer, "prepare", lambda self: None)
+        patch.setattr(assets, "identities", lambda names: ["aesthetic here"] * len(list(names)))
+        for stage in ("generate", "score", "summarise"):
+            folder = benchmarks.evaluate(painter, suite, out=tmp_path, execution=Execution((stage,)))
+    assert load_results(folder).not_run == {"fails": "the package 'nowhere' is not installed. Install it."}
+
+
+def test_another_evaluation_than_the_one_at_hand_is_refused_and_nothing_is_written(tmp_path, painter):
+    folder = benchmarks.evaluate(painter, make_suite(tmp_path), out=tmp_path / "a")
+    maker = RecordedMaker(folder)
+    (tmp_path / "other.txt").write_text("a cat\n")
+    other = make_suite(tmp_path).with_prompts(tmp_path / "other.txt")
+    with pytest.raises(ConfigError, match=r"another evaluation than this one: they differ in num_prompts: 12 and 1"):
+        benchmarks.evaluate(maker, other, out=maker.out, **maker.settings())
+    assert [path.name for path in (tmp_path / "a" / "eval").iterdir()] == [folder.name]
+
+
+def test_an_evaluation_that_was_copied_stays_where_it_is(tmp_path, painter):
+    suite = make_suite(tmp_path)
+    folder = benchmarks.evaluate(painter, suite, out=tmp_path / "a")
+    copied = shutil.copytree(folder, tmp_path / "b" / "mine")
+    maker = RecordedMaker(copied)
+    assert benchmarks.evaluate(maker, suite, out=tmp_path / "c", **maker.settings()) == copied
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_damaged_card_is_said_so(tmp_path):
+    for text in ("[]", '{"subject": {}}'):
+        (tmp_path / "card.json").write_text(text)
+        with pytest.raises(RunError, match="is no settings card"):
+            RecordedMaker(tmp_path)
 
 
 def test_a_folder_that_is_no_evaluation(tmp_path):

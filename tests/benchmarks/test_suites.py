@@ -117,7 +117,7 @@ def _card(tmp_path, model=None, **changes):
     suite = make_suite(tmp_path).with_protocol(**changes)
     prompt_set = prompts.find(suite.prompt_set)
     chosen = prompts.load(suite.prompt_set, "test")
-    return build_card(ModelMaker(model or Painter(tmp_path / "d")), suite, prompt_set, chosen, seed=0, batch_size=16)
+    return build_card(ModelMaker(model or Painter(tmp_path / "d")), suite, prompt_set, chosen, seed=0)
 
 
 def test_card_key_follows_what_a_number_depends_on(tmp_path):
