@@ -29,24 +29,15 @@ def compare(
 
     CANDIDATE and BASELINE are run folders or evaluation folders; the difference is candidate minus baseline.
     """
-    ours, theirs = _only(candidate, suite), _only(baseline, suite)
+    from flowbench.evals.results import find_one
+
+    ours, theirs = find_one(candidate, suite), find_one(baseline, suite)
     _check_metrics(ours, theirs, metrics)
     from flowbench.evals.comparison import compare_evaluations, to_records
     from flowbench.evals.tables import comparison_table
 
     versus = compare_evaluations(ours, theirs, metrics or None, allow_mismatch=allow_mismatch)
     show_tables([comparison_table(versus)], to_records(versus), style=style, out=out)
-
-
-def _only(folder: str, suite: str | None) -> Results:
-    """The one evaluation in the folder. Raises ConfigError when there are several."""
-    from flowbench.evals import find_results
-
-    found = find_results(folder, suite)
-    if len(found) > 1:
-        listed = ", ".join(f"{each.folder} ({each.label})" for each in found)
-        raise ConfigError(f"{folder} holds {len(found)} evaluations; name one of them: {listed}.")
-    return found[0]
 
 
 def _check_metrics(ours: Results, theirs: Results, metrics: tuple[str, ...]) -> None:

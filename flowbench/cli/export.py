@@ -37,8 +37,9 @@ def export(
     FOLDER is an evaluation folder, or a run folder that holds one evaluation.
     """
     from flowbench.evals import export as formats
+    from flowbench.evals.results import find_one
 
-    results = _only(folder, suite)
+    results = find_one(folder, suite)
     if prompts is not None and style != "geneval":
         raise ConfigError("--prompts is for --format geneval: the other formats hold no metadata of prompts.")
     if style == "geneval":
@@ -54,17 +55,6 @@ def export(
         }
         path = write[style](results, out, overwrite=overwrite)
     click.echo(f"wrote {path}")
-
-
-def _only(folder: str, suite: str | None) -> Results:
-    """The one evaluation in the folder. Raises ConfigError when there are several."""
-    from flowbench.evals import find_results
-
-    found = find_results(folder, suite)
-    if len(found) > 1:
-        listed = ", ".join(str(each.folder) for each in found)
-        raise ConfigError(f"{folder} holds {len(found)} evaluations; name one of them: {listed}.")
-    return found[0]
 
 
 def _prompts(results: Results, file: str | None) -> list[Prompt]:

@@ -36,8 +36,8 @@ def leaderboard(
     """Rank evaluations and their gains over the base model.
 
     RUNS are run folders or evaluation folders. Those of a model without an adapter are base rows, unless --base
-    names the base rows. The gain is measured against the base row with the best headline. Evaluations that may not be
-    compared (another suite, other prompts or seeds) get a table each.
+    names the base rows; given pictures are base rows only then. The gain is measured against the base row with the best
+    headline. Evaluations that may not be compared (another suite, other prompts or seeds) get a table each.
     """
     if not (runs or bases or published):
         raise ConfigError("there is nothing to rank. Name run folders, or --published NAME to see what others printed.")

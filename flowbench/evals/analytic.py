@@ -30,14 +30,18 @@ def standard_error(values: Sequence[float], prompt_ids: Sequence[Any], tags: Seq
 def error_and_freedom(parts: Sequence[Stratum]) -> tuple[float, float]:
     """The standard error of `mean_of_means`, and the degrees of freedom of its t distribution (Welch, Satterthwaite).
 
-    Both NaN where there are too few prompts. Without any spread the error is 0, with infinitely many degrees.
+    Both NaN where there are too few prompts. Without any spread, or none but that of rounding (1e-12 of the mean, or of
+    1), the error is 0, with infinitely many degrees.
     """
     if not enough(parts):
         return math.nan, math.nan
     variances = numpy.array([_variance(part) for part in parts])
     total = float(variances.sum())
+    error = math.sqrt(total) / len(parts)
+    if error <= 1e-12 * max(1.0, abs(mean_of_means(parts))):
+        return 0.0, math.inf
     shares = sum(v**2 / (len(part.counts) - 1) for v, part in zip(variances, parts, strict=True))
-    return math.sqrt(total) / len(parts), total**2 / float(shares) if shares > 0 else math.inf
+    return error, total**2 / float(shares)
 
 
 def student_interval(parts: Sequence[Stratum], confidence: float) -> tuple[float, float]:

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from flowbench.errors import CardMismatch
 from flowbench.evals.compare import Direction
-from flowbench.evals.results import Results, check_comparable
+from flowbench.evals.results import Results
 from flowbench.evals.score import Record, metric_values, tags_of
-
-_SCORERS = ("scorer", "scorers")
-"""Fields of a card that hold for single metrics, not for all of an evaluation."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +63,6 @@ def facts_of(results: Results, metric: str) -> Facts:
     return Facts(metric, _first_scorer(results), "", _part_direction(metric, direction), level)
 
 
-def check_settings(a: Results, b: Results, *, allow_mismatch: bool = False) -> list[str]:
-    """`check_comparable` on all settings but the scorers, which may differ for one metric and agree for another."""
-    return check_comparable(_without_scorers(a), _without_scorers(b), allow_mismatch=allow_mismatch)
-
-
-def settings_of(results: Results) -> dict[str, Any]:
-    """What must agree between two evaluations, whoever scored them."""
-    return {name: value for name, value in results.card["must_agree"].items() if name not in _SCORERS}
-
-
 def identity_of(results: Results, metric: str) -> Mapping[str, Any]:
     """Who scored a metric: name, options, version, weights; {} when the card does not say."""
     agreed = results.card["must_agree"]
@@ -108,17 +95,14 @@ def aligned(evaluations: Sequence[Results], metric: str, tag: str | None = None)
                 f"'{first.label}' and '{each.label}' do not hold the same pictures. Evaluate both to the end."
             )
         columns.append(_values(each, [held[_key(record)] for record in rows], metric))
-    return Columns(tuple(columns), [record["prompt_id"] for record in rows], None if tag is not None else tags_of(rows))
+    tags = tags_of(rows) if tag is None and first.is_mean_of_tags else None
+    return Columns(tuple(columns), [record["prompt_id"] for record in rows], tags)
 
 
 def _values(results: Results, records: list[Record], metric: str) -> list[float]:
     if metric not in results.summary["metrics"]:
         return [math.nan] * len(records)
     return metric_values(records, metric)
-
-
-def _without_scorers(results: Results) -> Results:
-    return replace(results, card={**results.card, "must_agree": settings_of(results)})
 
 
 def _first_scorer(results: Results) -> str:

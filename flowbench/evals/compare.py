@@ -65,7 +65,7 @@ def paired_test(
     p, two-sided: sign-flip permutation over prompts (under the null hypothesis swapping the two models on a prompt
     changes nothing), (k + 1) / (draws + 1), hence never 0.
     A pair with a NaN on either side is left out of both, and counted; a tag left without pairs makes all numbers NaN.
-    Raises ConfigError for lengths that differ, infinite values or an unknown method.
+    Raises ConfigError for lengths that differ, infinite values, less than one draw or an unknown method.
     """
     return paired_table({"": (a, b)}, prompt_ids, tags, draws=draws, seed=seed, method=method)[""]
 

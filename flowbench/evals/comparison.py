@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from flowbench import store
 from flowbench.errors import CardMismatch
-from flowbench.evals.comparable import Columns, Facts, aligned, check_settings, facts_of, other_scorer
+from flowbench.evals.comparable import Columns, Facts, aligned, facts_of, other_scorer
 from flowbench.evals.compare import Paired, WinRate, draws_for, holm, paired_test, win_rate
-from flowbench.evals.results import Results
+from flowbench.evals.results import Results, check_comparable
 
 SIZE = 0.05
 """A difference counts as found when its adjusted p is at most this."""
@@ -22,7 +23,8 @@ Verdict = Literal["better", "worse", "unclear", ""]
 class Line:
     """A metric overall (`tag` None) or on one tag. `paired` is None where values cannot be paired (a set has only one).
 
-    p_holm: p adjusted over all lines of the comparison; NaN where nothing is tested, since neither end is better.
+    p_holm: p adjusted over the overall lines or, of a tag, over all lines of tags; NaN where nothing is tested, since
+    neither end is better.
     """
 
     facts: Facts
@@ -74,7 +76,7 @@ def compare_evaluations(
     Raises CardMismatch when settings differ (declared ones without `allow_mismatch`), when the two do not hold the same
     pictures, and when no metric is left.
     """
-    differs = check_settings(candidate, baseline, allow_mismatch=allow_mismatch)
+    differs = check_comparable(candidate, baseline, allow_mismatch=allow_mismatch)
     both = [metric for metric in metrics or candidate.metrics if _held(candidate, metric) and _held(baseline, metric)]
     refused = [(metric, why) for metric in both if (why := other_scorer(candidate, baseline, metric))]
     kept = [metric for metric in both if metric not in dict(refused)]
@@ -106,7 +108,7 @@ def compare_results(
 
     With tags: the unweighted mean of the tags' means, unless one `tag` is named. Raises as `compare_evaluations` does.
     """
-    check_settings(candidate, baseline, allow_mismatch=allow_mismatch)
+    check_comparable(candidate, baseline, allow_mismatch=allow_mismatch)
     metric = metric or candidate.headline
     if why := other_scorer(candidate, baseline, metric):
         raise CardMismatch(_nothing_left(candidate, baseline, [(metric, why)]))
@@ -141,15 +143,30 @@ def _held(results: Results, metric: str) -> bool:
 
 
 def _tested(candidate: Results, baseline: Results, wanted: Sequence[tuple[Facts, str | None]]) -> list[Line]:
-    """The lines, with enough draws in each test for Holm's correction over all of them."""
+    """The lines, with enough draws in each test for Holm's correction."""
     draws = draws_for(sum(facts.is_ranked for facts, _ in wanted))
-    lines = []
+    lines, tests = [], []
     for facts, tag in wanted:
         means = candidate.mean(facts.metric, tag), baseline.mean(facts.metric, tag)
         both = None if facts.level == "set" else aligned([candidate, baseline], facts.metric, tag)
         lines.append(Line(facts, tag, *means, paired(both, draws) if both else None))
-    p_values = [line.paired.p if line.paired and line.facts.is_ranked else math.nan for line in lines]
-    return [replace(line, p_holm=p) for line, p in zip(lines, holm(p_values), strict=True)]
+        tests.append(store.digest([tag is None, both.values, both.prompt_ids]) if both and facts.is_ranked else "")
+    return [replace(line, p_holm=p) for line, p in zip(lines, _adjusted(lines, tests), strict=True)]
+
+
+def _adjusted(lines: Sequence[Line], tests: Sequence[str]) -> list[float]:
+    """p after Holm's correction, in two families: the overall numbers, which one decides by, and the tags, which
+    explain them. `tests`: what each line tests ("": nothing); lines that test the same on the same values are one test.
+    """
+    adjusted: dict[str, float] = {}
+    for of_tags in (False, True):
+        family = {
+            test: line.paired.p
+            for line, test in zip(lines, tests, strict=True)
+            if test and line.paired and (line.tag is not None) == of_tags
+        }
+        adjusted |= dict(zip(family, holm(list(family.values())), strict=True))
+    return [adjusted.get(test, math.nan) for test in tests]
 
 
 def paired(columns: Columns, draws: int) -> Paired:

@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+import numpy
+from numpy import ndarray
+
 from flowbench.errors import ConfigError
 from flowbench.evals import analytic, resampling
 from flowbench.evals.clusters import Design, Stratum, as_values, enough, mean_of_means
@@ -47,7 +50,10 @@ def interval(
     With fewer than 20 scored prompts, or fewer than 5 of some tag, low and high are NaN, since a bootstrap of so few is
     too narrow (of one, it has no width at all); the mean stays.
     method: "percentile" or "bca" of a bootstrap over prompts, or "analytic" (Student's t, clustered standard error).
-    Raises ConfigError for lengths that differ, infinite values, a confidence outside (0, 1) or an unknown method.
+    Of values that all lie in [0, 1] the bounds do so too: the factor that mends the bootstrap's spread (and, with
+    "analytic", the symmetry) would lead beyond it near the ends.
+    Raises ConfigError for lengths that differ, infinite values, a confidence outside (0, 1), less than one draw or an
+    unknown method.
     """
     alone = interval_table({"": values}, prompt_ids, tags, confidence=confidence, draws=draws, seed=seed, method=method)
     return alone[""]
@@ -74,7 +80,9 @@ def interval_table(
     bounds = dict(zip(parts, bounds_of(list(parts.values()), confidence, draws, seed, method), strict=True))
     counts = {name: sum(int(part.counts.sum()) for part in each) for name, each in parts.items()}
     return {
-        name: Interval(mean_of_means(parts[name]), *bounds[name], counts[name], len(column) - counts[name])
+        name: Interval(
+            mean_of_means(parts[name]), *_within(bounds[name], column), counts[name], len(column) - counts[name]
+        )
         for name, column in scores.items()
     }
 
@@ -85,13 +93,20 @@ def check_confidence(confidence: float) -> None:
         raise ConfigError(f"confidence {confidence}: give a number between 0 and 1, like 0.95.")
 
 
+def check_draws(draws: int) -> None:
+    """Raises ConfigError unless there is at least one."""
+    if draws < 1:
+        raise ConfigError(f"draws {draws}: give at least 1, like 2000.")
+
+
 def bounds_of(
     columns: Sequence[Sequence[Stratum]], confidence: float, draws: int, seed: int, method: Method
 ) -> list[tuple[float, float]]:
     """low and high of each column's `mean_of_means`; NaN where there are too few prompts.
 
-    Raises ConfigError for an unknown method.
+    Raises ConfigError for an unknown method, and for less than one draw.
     """
+    check_draws(draws)
     if method not in get_args(Method):
         raise ConfigError(f"interval method '{method}': give one of {', '.join(get_args(Method))}.")
     found = [(math.nan, math.nan)] * len(columns)
@@ -114,3 +129,12 @@ def bounds_of(
         for place, pair in zip(places, bounds, strict=True):
             found[place] = pair
     return found
+
+
+def _within(bounds: tuple[float, float], scores: ndarray) -> tuple[float, float]:
+    """The bounds, cut off at 0 and 1 where all scored values lie between: no mean of such values can leave it."""
+    scored = scores[~numpy.isnan(scores)]
+    if ((scored < 0) | (scored > 1)).any():
+        return bounds
+    low, high = numpy.clip(bounds, 0, 1)  # NaN stays NaN
+    return float(low), float(high)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from flowbench.errors import CardMismatch, ConfigError
-from flowbench.evals.comparable import Facts, aligned, check_settings, facts_of, other_scorer, settings_of
+from flowbench.evals.comparable import Facts, aligned, facts_of, other_scorer
 from flowbench.evals.compare import Paired, draws_for, holm
 from flowbench.evals.comparison import paired
-from flowbench.evals.provenance import origin_of, trained_on
+from flowbench.evals.provenance import origin_of, printed_training, trained_on
 from flowbench.evals.published import PublishedTable
 from flowbench.evals.ranks import rank_ranges
-from flowbench.evals.results import Results, find_results
+from flowbench.evals.results import Results, check_comparable, find_results, settings_of, unlike_settings
 
 OWN_CHOICE = ("guidance",)
 """Declared settings that a model may choose for itself: each is ranked at its best, and the table shows which."""
@@ -49,7 +50,8 @@ class Leaderboard:
     """Base rows as given, then the others, best headline first. `baseline` is the base row that gains refer to.
 
     `columns`: the headline, then the metrics beside it. `published`: rows that others printed, best first; they stand
-    apart and take no part in ranks and gains. A board may hold nothing else.
+    apart and take no part in ranks and gains. A board may hold nothing else. `apart`: why the suite's other evaluations
+    stand on boards of their own, a sentence each.
     """
 
     suite: str
@@ -61,6 +63,7 @@ class Leaderboard:
     rows: tuple[Row, ...]
     columns: tuple[Facts, ...] = ()
     published: PublishedTable | None = None
+    apart: tuple[str, ...] = ()
 
 
 def find_leaderboards(
@@ -75,13 +78,13 @@ def find_leaderboards(
 
     That is one per suite and settings that must agree (an evaluation with `limit` stands apart from a whole one), in
     the order in which they are met. Those in `bases` are the base rows; when none are named, those of models without an
-    adapter. `suite` keeps those of one suite. `published` tables join the boards of their suite, or make one of their
-    own. Without `allow_mismatch`, declared settings other than guidance must agree too. Raises MissingFile for a folder
-    without evaluations, ConfigError when `suite` has none, CardMismatch when there are base rows and no other row may
-    be compared with one, or when settings differ.
+    adapter (given pictures are of no known model, and no base rows then). `suite` keeps those of one suite. `published`
+    tables join the boards of their suite, or make one of their own. Without `allow_mismatch`, declared settings other
+    than guidance must agree too. Raises MissingFile for a folder without evaluations, ConfigError when `suite` has
+    none, CardMismatch when there are base rows and no other row may be compared with one, or when settings differ.
     """
     named, others = _found(bases), _found(folders)
-    base = named or {place: each for place, each in others.items() if each.card["subject"]["adapter"] == "none"}
+    base = named or {place: each for place, each in others.items() if _is_untrained(each)}
     everything = {**base, **others}
     suites = dict.fromkeys(each.summary["suite"] for each in everything.values())
     if suite is not None and suite not in [*suites, *(table.suite for table in published)]:
@@ -96,6 +99,7 @@ def find_leaderboards(
     ]
     for name in suites:
         _refuse_strangers([board for board in boards if board.suite == name])
+    boards = [replace(board, apart=tuple(_apart(board, boards))) for board in boards]
     return _with_published(boards, [table for table in published if suite in (None, table.suite)])
 
 
@@ -143,6 +147,7 @@ def to_json(board: Leaderboard) -> dict[str, Any]:
         "baseline": board.baseline.label if board.baseline else None,
         "unseen_seeds_only": list(board.unseen),
         "must_agree": board.rows[0].results.card["must_agree"] if board.rows else None,
+        "apart": list(board.apart),
         "rows": [_row_json(row) for row in board.rows],
         "published": [
             asdict(row) | {"origin": row.origin} for row in (board.published.rows if board.published else ())
@@ -177,6 +182,10 @@ def _found(folders: Iterable[str | Path]) -> dict[Path, Results]:
     return {results.folder.resolve(): results for folder in folders for results in find_results(folder)}
 
 
+def _is_untrained(results: Results) -> bool:
+    return results.card["subject"].get("adapter") == "none" and not results.is_given
+
+
 def _groups(everything: Mapping[Path, Results]) -> list[dict[Path, Results]]:
     """What may stand on one board: evaluations of the same settings whose headline the same scorer gave."""
     groups: list[dict[Path, Results]] = []
@@ -193,7 +202,7 @@ def _groups(everything: Mapping[Path, Results]) -> list[dict[Path, Results]]:
 
 def _check(first: Results, other: Results, headline: str, allow_mismatch: bool) -> None:
     where = f"'{other.label}' and '{first.label}' cannot be ranked together"
-    differs = check_settings(other, first, allow_mismatch=True)
+    differs = check_comparable(other, first, allow_mismatch=True)
     forbidden = [each for each in differs if each.partition(":")[0] not in OWN_CHOICE]
     if forbidden and not allow_mismatch:
         raise CardMismatch(
@@ -219,6 +228,22 @@ def _refuse_strangers(boards: Sequence[Leaderboard]) -> None:
         _check(bases[0], others[0], bases[0].summary["headline"], True)
 
 
+def _apart(board: Leaderboard, boards: Sequence[Leaderboard]) -> Iterator[str]:
+    """Why each other board of the suite is another one; tables that look alike would be read as one."""
+    others = [other for other in boards if other is not board and other.suite == board.suite]
+    for other in others:
+        first, second = board.rows[0].results, other.rows[0].results
+        which = f"the table of '{second.label}'" if len(others) > 1 else f"the other table of {board.suite}"
+        unlike = unlike_settings(first, second) or [f"who scored {board.headline} ({_other_scorers(board, other)})"]
+        yield f"Not comparable with {which}: {'; '.join(unlike)}."
+
+
+def _other_scorers(board: Leaderboard, other: Leaderboard) -> str:
+    pairs = itertools.product(board.rows, other.rows)
+    found = (_other_scorer(one.results, two.results, board.headline) for one, two in pairs)
+    return next(filter(None, found), "")
+
+
 def _with_published(boards: Sequence[Leaderboard], tables: Sequence[PublishedTable]) -> list[Leaderboard]:
     """Each table on the boards of its suite; one that has none there makes a board of its own."""
     joined = list(boards)
@@ -238,7 +263,14 @@ def _joined(board: Leaderboard, table: PublishedTable) -> Leaderboard:
         table = replace(board.published, metrics=metrics, rows=(*board.published.rows, *table.rows))
     sign = -1 if table.metrics[table.headline].direction == "lower" else 1
     ordered = sorted(table.rows, key=lambda row: -sign * row.values.get(table.headline, -sign * math.inf))
-    rows = tuple(replace(row, origin=origin_of(row.results, table)) for row in board.rows)
+    rows = tuple(
+        replace(
+            row,
+            origin=origin_of(row.results, table),
+            trained_on=row.trained_on or printed_training(row.results, table),
+        )
+        for row in board.rows
+    )
     return replace(board, rows=rows, published=replace(table, rows=tuple(ordered)))
 
 
@@ -248,7 +280,9 @@ def _with_settings(row: Row, baseline: Results | None, first: Results, columns: 
     return replace(
         row,
         # between base rows nothing is measured: the table's columns show in what they differ
-        differs=() if row.is_base and baseline else tuple(check_settings(row.results, reference, allow_mismatch=True)),
+        differs=()
+        if row.is_base and baseline
+        else tuple(check_comparable(row.results, reference, allow_mismatch=True)),
         trained_on=trained_on(row.results),
         unlike={metric: why for metric, why in unlike.items() if why},
     )

@@ -181,6 +181,7 @@ def _notes(board: Leaderboard, sources: Sequence[str]) -> Iterator[str]:
         for metric, why in row.unlike.items():
             yield f"{row.results.label}: {metric} was scored by another scorer ({why}), so it is not shown."
     yield from notes.unscored([row.results for row in rows])
+    yield from board.apart
     if board.published is not None:
         yield from _published_notes(board, board.published, sources)
 

@@ -13,11 +13,17 @@ UNSEEN_MARK = "*"
 def counts(results: Results) -> str:
     """'553 prompts x 4 pictures; overall is the unweighted mean of 6 tags; brackets: ...'."""
     agreed = results.card["must_agree"]
-    num_tags = len(results.tags)
-    mean = f"overall is the unweighted mean of {num_tags} tags; " if num_tags else ""
+    mean = f"overall is {kind_of_mean(results)}; " if results.tags else ""
     bounds = any(results.interval(metric).get("low") is not None for metric in results.summary["metrics"])
     sure = "brackets: 95 % interval, bootstrap over prompts" if bounds else "too few prompts for intervals"
     return f"{agreed['num_prompts']} prompts x {agreed['images_per_prompt']:g} pictures; {mean}{sure}."
+
+
+def kind_of_mean(results: Results) -> str:
+    """What its overall numbers are: 'the unweighted mean of 6 tags', or 'the mean over all pictures'."""
+    if results.tags and results.is_mean_of_tags:
+        return f"the unweighted mean of {len(results.tags)} tags"
+    return "the mean over all pictures"
 
 
 def unseen(tags: Sequence[str]) -> list[str]:

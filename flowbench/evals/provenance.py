@@ -40,6 +40,13 @@ def origin_of(results: Results, table: PublishedTable) -> str:
     return "re-measured" if weights and any(row.hub == weights for row in table.rows) else "measured"
 
 
+def printed_training(results: Results, table: PublishedTable) -> tuple[str, ...]:
+    """The rewards that an adapter from the hub was trained on, as the table says of it; () when it does not know it."""
+    source = results.card["subject"].get("adapter_source")
+    rows = [row for row in table.rows if source and row.hub == source]
+    return tuple(dict.fromkeys(name for row in rows for name in row.trained_on))
+
+
 def _rewards_of(path: Path) -> tuple[str, ...]:
     """The names in a run's reward settings; () when there is no such file, or it is something else."""
     from flowbench.config import read_yaml

@@ -72,7 +72,7 @@ def scores_table(title: str, scored: Sequence[Results]) -> Table:
     )
     agreed = [each.card["must_agree"] for each in scored]
     counts = dict.fromkeys(f"{each['num_prompts']} prompts, {each['num_images']} pictures" for each in agreed)
-    mean = f"; overall is the unweighted mean of {len(tags)} tags" if len(tags) > 1 else ""
+    mean = f"; overall is {notes.kind_of_mean(scored[0])}" if len(tags) > 1 else ""
     bounds = any(each.interval("value").get("low") is not None for each in scored)
     sure = "brackets: 95 % interval, bootstrap over prompts" if bounds else "too few prompts for intervals"
     below = [f"{'; '.join(counts)}{mean}; {sure}.", *notes.unscored_by_scorer(scored)]
@@ -100,11 +100,12 @@ def _plain_difference(line: Line) -> str:
 
 
 def _comparison_notes(versus: Versus) -> list[str]:
-    tests = sum(not math.isnan(line.p_holm) for line in versus.lines)
     lines = [
         "Difference: candidate minus baseline, paired by prompt and seed, with its 95 % interval. p Holm: p adjusted "
-        f"for the number of tests in this table, {tests}. Detectable: the true difference that this comparison would "
-        "find four times in five.",
+        "for the number of tests, overall numbers and tags apart, equal tests once; better and worse: at most .05. "
+        "Detectable: the true difference that this "
+        "comparison would find four times in five.",
+        *_mean(versus.candidate),
     ]
     wins = versus.wins
     if wins is not None and not math.isnan(wins.rate):
@@ -121,6 +122,10 @@ def _comparison_notes(versus: Versus) -> list[str]:
     if any(line.facts.direction == "none" for line in versus.lines):
         lines.append("Metrics without an arrow only describe: neither end is better, so nothing is tested.")
     return lines + notes.unscored([versus.candidate, versus.baseline])
+
+
+def _mean(results: Results) -> list[str]:
+    return [f"A line without a tag is {notes.kind_of_mean(results)}."] if results.tags else []
 
 
 def _comparison_data(line: Line) -> dict[str, object]:

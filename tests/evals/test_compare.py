@@ -178,6 +178,17 @@ def test_nothing_is_detectable_without_prompts_or_spread():
     assert math.isnan(paired_test([1.0] * 60, [0.0] * 60, range(60)).detectable)
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e6])
+def test_rounding_is_no_spread(scale):
+    """A constant gain of a tenth leaves differences that are a tenth but for their last digits."""
+    b = scale * numpy.random.default_rng(3).random(240)
+    a = b + 0.1 * scale
+    assert len(set(a - b)) > 1
+    found = paired_test(a, b, numpy.arange(240) // 4)
+    assert found.difference == pytest.approx(0.1 * scale) and math.isnan(found.detectable)
+    assert paired_test(a, b * (1 + 1e-9), numpy.arange(240) // 4).detectable > 0
+
+
 def test_win_rate_by_hand():
     """Two wins, a tie, a loss and one unscored: 2.5 of 4; by tag 1.5 of 2 and 1 of 2."""
     a, b = [1.0, 0.5, 0.2, 0.9, NAN], [0.0, 0.5, 0.1, 1.0, 0.0]

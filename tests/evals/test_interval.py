@@ -290,3 +290,37 @@ def test_methods_agree_where_there_is_much_data():
 def test_an_unknown_method_is_refused():
     with pytest.raises(ConfigError, match="interval method 'normal': give one of percentile, bca, analytic"):
         interval([1.0], ["p"], method="normal")
+
+
+@pytest.mark.parametrize("draws", [0, -1])
+def test_no_draws_are_refused(draws):
+    for call in (interval, paired_test):
+        scores = [[0.0, 1.0] * 20] * (1 if call is interval else 2)
+        with pytest.raises(ConfigError, match=f"draws {draws}: give at least 1"):
+            call(*scores, range(40), draws=draws)
+
+
+NEARLY_PERFECT = [1.0] * 20 + [1.0] * 4 + [0.0]
+NEARLY_PERFECT_TAGS = ["easy"] * 20 + ["hard"] * 5
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_shares_have_bounds_between_zero_and_one(method):
+    """Widened by sqrt(5 / 4), the percentile interval would end at 1.012; that of the mirrored values begins at it."""
+    best = interval(NEARLY_PERFECT, range(25), NEARLY_PERFECT_TAGS, method=method)
+    worst = interval([1 - value for value in NEARLY_PERFECT], range(25), NEARLY_PERFECT_TAGS, method=method)
+    assert best.mean == 0.9 and best.low < 0.9
+    assert best.high == 1.0 if method != "bca" else best.high <= 1.0
+    assert worst.low == 0.0 if method != "bca" else worst.low >= 0.0
+    assert math.isfinite(best.low) and math.isfinite(worst.high)
+
+
+def test_bounds_of_other_values_and_of_differences_stay_where_they_are():
+    """Twice the values, twice the bounds; and a difference has room on both sides of 0."""
+    share = interval(NEARLY_PERFECT, range(25), NEARLY_PERFECT_TAGS)
+    double = interval([2 * value for value in NEARLY_PERFECT], range(25), NEARLY_PERFECT_TAGS)
+    assert double.high > 2.0 == 2 * share.high
+    assert double.low == pytest.approx(2 * share.low)
+    paired = paired_test(NEARLY_PERFECT, [0.0] * 25, range(25), NEARLY_PERFECT_TAGS)
+    assert paired.high == pytest.approx(double.high / 2)
+    assert interval([math.nan, *NEARLY_PERFECT], range(26), ["easy", *NEARLY_PERFECT_TAGS]).high == 1.0

@@ -14,6 +14,7 @@ import yaml
 
 from flowbench import store
 from flowbench.evals.export.places import check_file
+from flowbench.evals.notes import kind_of_mean
 from flowbench.evals.results import Results
 
 _OF_SETTINGS = ("subject", "must_agree", "declared", "noted")
@@ -53,7 +54,7 @@ def section(results: Results) -> str:
         f"## Evaluation: {_cell(summary['suite'])}",
         "",
         f"{_cell(results.label)}: {summary['images']} pictures of {summary['prompts']} prompts, "
-        f"{summary['unscored']} of them unscored. Overall is the unweighted mean over tags where prompts have tags.",
+        f"{summary['unscored']} of them unscored. Overall is {kind_of_mean(results)}.",
         "",
         "| metric | mean | 95 % interval | pictures | |",
         "|---|---:|---|---:|---|",

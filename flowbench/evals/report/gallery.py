@@ -11,6 +11,7 @@ from typing import Any
 
 from flowbench import __version__, store
 from flowbench.evals.comparison import Versus, compare_evaluations
+from flowbench.evals.notes import kind_of_mean
 from flowbench.evals.numerals import DASH, bounded, number, p_value, signed
 from flowbench.evals.report import figures
 from flowbench.evals.report.page import render, script_json
@@ -71,6 +72,7 @@ def _page(sheet: Sheet, page: Path, folders: list[Path]) -> str:
         summary=results.summary,
         tiles=_tiles(sheet),
         counts=_counts(sheet),
+        mean=kind_of_mean(results) if sheet.tags else "",
         rows=figures.metric_rows(sheet),
         blocks=figures.tag_blocks(sheet),
         unseen=[tag for tag in sheet.tags if tag in results.summary.get("unseen", ())],

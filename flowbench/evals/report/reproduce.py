@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from flowbench import metrics, rewards, store
 from flowbench.evals.results import Results
 
 
@@ -23,25 +26,71 @@ def _evaluate(results: Results) -> str:
     """`--limit` stands there always: with the number of all prompts it changes nothing."""
     agreed, declared, noted = (results.card.get(part, {}) for part in ("must_agree", "declared", "noted"))
     run = _run(results)
-    if results.card["subject"].get("model") == "pictures":  # flowbench score: it knows the pictures, not their folder
-        return _line("score", ["PICTURES", "--reward", agreed.get("suite"), "--out", _shown(run)])
-    trained = results.card["subject"].get("adapter", "none") != "none"
-    source = results.card["subject"].get("source") or results.card["subject"].get("model")
-    subject = _shown(run) if trained and (run / "checkpoints").is_dir() else source
-    words = ["--ckpt", subject, "--suite", agreed.get("suite")]
+    if results.is_given and "scorer" in agreed:  # flowbench score; older evaluations have one scorer too
+        return _score(str(agreed.get("suite")), run)
+    # of given pictures the card knows the contents, not their folder
+    subject = ["--images", "PICTURES"] if results.is_given else ["--ckpt", _subject(results, run)]
     options = {
         "--guidance": declared.get("guidance"),
         "--steps": declared.get("steps"),
         "--seed": agreed.get("seed"),
         "--limit": agreed.get("num_prompts"),
+        "--images-per-prompt": agreed.get("images_per_prompt"),
+        "--metric": ",".join(_scorers(results)) or None,
         "--batch-size": noted.get("batch_size"),
-        "--dtype": str(noted["dtype"]).removeprefix("torch.") if noted.get("dtype") else None,
+        "--dtype": str(noted["dtype"]).removeprefix("torch.") if noted.get("dtype") and not results.is_given else None,
         "--out": _shown(run),
     }
+    words: list[object] = [*subject, "--suite", agreed.get("suite")]
     for name, value in options.items():
         if value is not None:
             words += [name, f"{value:g}" if isinstance(value, float) else value]
-    return _line("eval", words)
+    return _line("eval", [*words, *_scorer_options(agreed.get("scorers") or {})])
+
+
+def _score(scorer: str, run: Path) -> str:
+    kind, factory = _known(scorer)
+    reference = ["--reference", "REFERENCE"] if getattr(factory, "level", "") == "set" else []
+    return _line("score", ["PICTURES", f"--{kind}", scorer, *reference, "--out", _shown(run)])
+
+
+def _subject(results: Results, run: Path) -> object:
+    trained = results.card["subject"].get("adapter", "none") != "none"
+    source = results.card["subject"].get("source") or results.card["subject"].get("model")
+    return _shown(run) if trained and (run / "checkpoints").is_dir() else source
+
+
+def _scorers(results: Results) -> list[str]:
+    """All of them; first the one whose parts go by their plain names, since a JSON file keeps no order."""
+    names = list(results.card["must_agree"].get("scorers") or {})
+    plain = [entry for metric, entry in results.summary["metrics"].items() if metric not in names and "/" not in metric]
+    first = plain[0].get("scorer") if plain else None
+    return sorted(names, key=lambda name: name != first)
+
+
+def _scorer_options(scorers: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """NAME.OPTION=VALUE for each that is not the scorer's default; the card holds them all."""
+    words = []
+    for name, identity in scorers.items():
+        _, factory = _known(name)
+        parameters = inspect.signature(factory).parameters if factory is not None else {}
+        for option, value in (identity.get("options") or {}).items():
+            if option not in parameters or _plain(parameters[option].default) != value:
+                words.append(f"{name}.{option}={store.to_json(value)}")
+    return words
+
+
+def _known(scorer: str) -> tuple[str, Any]:
+    """("reward" or "metric", what makes it); None for one whose plugin is not here."""
+    for kind, registry in (("reward", rewards.registry), ("metric", metrics.registry)):
+        if scorer in registry:
+            return kind, registry.get(scorer)
+    return "reward", None
+
+
+def _plain(value: Any) -> Any:
+    """As it comes back from a card: a tuple as a list."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _line(command: str, words: Sequence[object]) -> str:
