@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -40,8 +40,7 @@ def stats(style: str | None) -> None:
         "on": is_on(),
         "size": _size(path),
         "scores": sum(each.scores for each in kept),
-        "rewards": {each.reward: {key: value for key, value in each._asdict().items() if key != "reward"}
-                    for each in kept},
+        "rewards": {each.reward: _entry(each) for each in kept},
     }  # fmt: skip
     show_tables([_table(path, kept, is_on())], data, style=style)
 
@@ -55,12 +54,12 @@ def clear(reward: str | None, older_than: int | None) -> None:
     from flowbench.rewards.cache_file import CacheFile, CacheTrouble
 
     path = file_path()
+    file = CacheFile(path)
+    if reward is not None:
+        _check_reward(reward, _kept(file) if path.exists() else [])
     if not path.exists():
         click.echo(f"the score cache is empty ({path})")
         return
-    file = CacheFile(path)
-    if reward is not None:
-        _check_reward(reward, _kept(file))
     try:
         dropped = file.clear(reward=reward, older_than=older_than)
     except CacheTrouble as error:
@@ -84,10 +83,14 @@ def _kept(file: CacheFile) -> list[Kept]:
 
 
 def _check_reward(reward: str, kept: list[Kept]) -> None:
+    """Raise ConfigError for a name that is no reward's: a registered one, or one whose plugin is not here."""
+    from flowbench import rewards
+
     names = [each.reward for each in kept]
-    if reward not in names:
+    if reward not in names and reward not in rewards.registry:
         held = f"It holds scores of: {', '.join(names)}." if names else "It is empty."
-        raise ConfigError(f"the score cache holds no scores of reward '{reward}'.{did_you_mean(reward, names)} {held}")
+        guess = did_you_mean(reward, [*names, *rewards.registry])
+        raise ConfigError(f"the score cache holds no scores of reward '{reward}'.{guess} {held}")
 
 
 def _table(path: Path, kept: list[Kept], is_on: bool) -> Table:
@@ -103,6 +106,11 @@ def _table(path: Path, kept: list[Kept], is_on: bool) -> Table:
     notes += ["Turned off by FLOWBENCH_SCORE_CACHE."] * (not is_on)
     return Table("score cache", ("reward", "scores", "size", "found", "not found", "oldest", "newest"), rows,
                  tuple(notes))  # fmt: skip
+
+
+def _entry(kept: Kept) -> dict[str, Any]:
+    days = {"oldest": _day(kept.oldest), "newest": _day(kept.newest)}
+    return {key: value for key, value in kept._asdict().items() if key != "reward"} | days
 
 
 def _day(days: int) -> str:

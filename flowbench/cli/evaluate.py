@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flowbench.cli.launch import end_with_launcher
+from flowbench.cli.launch import LAUNCHER, end_with_launcher
 from flowbench.cli.options import device_options, error_rate_option, licence_option, plugin_option
 from flowbench.cli.output import MOST_UNSCORED, format_option, refuse_unscored, show_tables
 from flowbench.cli.scorers import options_of, split_names
 from flowbench.cli.shares import SHARE, run_shares
-from flowbench.errors import ConfigError
+from flowbench.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from flowbench.benchmarks import Suite
@@ -46,7 +47,11 @@ if TYPE_CHECKING:
     metavar="NAME[,NAME]",
     help="Rewards and metrics in place of the suite's own; scores that are there stay.",
 )
-@click.option("--prompts", metavar="FILE", help="Prompts in place of the suite's own (.txt, .csv, .tsv, .jsonl).")
+@click.option(
+    "--prompts",
+    metavar="NAME|FILE",
+    help="Prompts in place of the suite's own: a set (`flowbench list prompts`) or a .txt, .csv, .tsv or .jsonl.",
+)
 @click.option("--guidance", type=click.FloatRange(0), help="Default: the run's own, or what suits the model. 1: none.")
 @click.option("--steps", type=click.IntRange(1), help="Denoising steps. Default: the suite's.")
 @click.option("--images-per-prompt", type=click.IntRange(1), metavar="N", help="Default: the suite's.")
@@ -101,8 +106,9 @@ def evaluate(
     folders = [_evaluated(subject, suite, asked, settings) for suite in chosen]
     if "summarise" in asked:
         _show(folders, style, max_error_rate)
-    elif settings["shard"] is None:
-        click.echo("\n".join(f"evaluation: {folder}" for folder in folders), err=True)
+    else:
+        for folder in folders:
+            _say_pictures(folder, asked)
 
 
 def _suite_names(suites: Sequence[str], subject: Subject) -> list[str]:
@@ -117,6 +123,7 @@ def _suite(name: str, settings: dict[str, Any], metrics: Sequence[str], argument
     from flowbench import benchmarks
     from flowbench.benchmarks.scorers import find
 
+    _refuse_prompt_set(name)
     suite = benchmarks.find(name)
     if settings["prompts"]:
         suite = suite.with_prompts(settings["prompts"])
@@ -129,19 +136,45 @@ def _suite(name: str, settings: dict[str, Any], metrics: Sequence[str], argument
     return replace(suite, options=options)
 
 
+def _refuse_prompt_set(name: str) -> None:
+    """Raise ConfigError for a prompt set that no suite goes by."""
+    from flowbench import benchmarks, prompts
+
+    if name not in benchmarks.suites and name in prompts.prompt_sets:
+        raise ConfigError(
+            f"'{name}' is a set of prompts without a suite: no judge of its own is here. Take a suite's protocol with "
+            f"its prompts: --suite drawbench --prompts {name} --metric NAME"
+        )
+
+
 def _evaluated(subject: Subject, suite: Suite, stages: Sequence[str], settings: dict[str, Any]) -> Path:
     from flowbench import benchmarks
     from flowbench.benchmarks.execution import WHOLE
     from flowbench.cli.progress import evaluation_progress
 
     part = settings["shard"] or WHOLE
+    shares_stderr = LAUNCHER in os.environ or sys.stderr.isatty()
+    with evaluation_progress(suite.name, quiet=part.index > 0 and shares_stderr) as progress:
+        execution = benchmarks.Execution(stages, part, settings["timeout"], progress)
+        folder = benchmarks.evaluate(subject.made, suite, execution=execution, **subject.settings(settings))
     if part is WHOLE and suite.resolution and subject.resolution not in (None, suite.resolution):
         sys.stderr.write(
             f"note: {suite.name} is reported at {suite.resolution} pixels; these pictures have {subject.resolution}.\n"
         )
-    with evaluation_progress(suite.name, quiet=part.index > 0) as progress:
-        execution = benchmarks.Execution(stages, part, settings["timeout"], progress)
-        return benchmarks.evaluate(subject.made, suite, execution=execution, **subject.settings(settings))
+    return folder
+
+
+def _say_pictures(folder: Path, stages: Sequence[str]) -> None:
+    """After stages that print no table, how many pictures are there; a process that `run_shares` started leaves it to
+    the one that started it. Raises RunError when they were to be scored and none is there."""
+    from flowbench import store
+
+    agreed = store.read_json(folder / "card.json")["must_agree"]
+    made, total = len(list((folder / "images").glob("*.png"))), agreed["num_prompts"] * agreed["images_per_prompt"]
+    if "score" in stages and not made:
+        raise RunError(f"{folder}: nothing to score: 0 of {total} pictures are made. Run the stage generate first.")
+    if LAUNCHER not in os.environ:
+        click.echo(f"evaluation: {folder} ({made} of {total} pictures are there)", err=True)
 
 
 def _show(folders: Sequence[Path], style: str | None, max_error_rate: float) -> None:
@@ -151,12 +184,14 @@ def _show(folders: Sequence[Path], style: str | None, max_error_rate: float) -> 
     results = [load_results(folder) for folder in folders]
     show_tables([summary_table(each) for each in results], [each.summary for each in results], style=style)
     for each in results:
-        _say_not_run(each)
+        if style == "csv":  # the one format without the table's notes
+            _say_not_run(each)
         click.echo(f"evaluation: {each.folder}", err=True)
     for each in results:
         for name, scorer in each.summary["scorers"].items():
             where = each.summary["suite"] if len(each.summary["scorers"]) == 1 else f"{each.summary['suite']}, {name}"
-            refuse_unscored(where, {**scorer, "images": each.summary["images"]}, max_error_rate)
+            total = each.summary["images" if scorer["level"] == "picture" else "prompts"]
+            refuse_unscored(where, {**scorer, "images": total}, max_error_rate, what=f"{scorer['level']}s")
 
 
 def _say_not_run(results: Results) -> None:

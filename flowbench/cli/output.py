@@ -37,16 +37,16 @@ def show_tables(tables: Sequence[Table], data: Any, *, style: str | None, out: s
         click.echo(f"wrote {out}")
 
 
-def refuse_unscored(what: str, summary: Mapping[str, Any], most: float) -> None:
-    """Raise RewardError when more than this share of an evaluation's pictures is unscored: its means then hold for
-    another set of pictures than they claim. Everything has been written by then."""
+def refuse_unscored(where: str, summary: Mapping[str, Any], most: float, *, what: str = "pictures") -> None:
+    """Raise RewardError when more than this share of an evaluation's pictures (or prompts) is unscored: its means then
+    hold for another set than they claim. Everything has been written by then."""
     unscored, images = summary["unscored"], summary["images"]
     if unscored <= most * images:
         return
     reasons = summary["unscored_reasons"]
     often = max(reasons, key=reasons.__getitem__).rstrip(".")
     raise RewardError(
-        f"{what}: {unscored} of {images} pictures are unscored, most often because {often}. What was scored is kept; "
+        f"{where}: {unscored} of {images} {what} are unscored, most often because {often}. What was scored is kept; "
         "mend the cause and run the same command again, or allow it: --max-error-rate 1."
     )
 

@@ -1,21 +1,45 @@
-"""A progress bar for evaluations: on a terminal live, elsewhere nothing."""
+"""The progress of an evaluation: on a terminal a live bar, elsewhere a plain line now and then."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import click
+
+BETWEEN_LINES = 30.0
+"""Seconds from one line to the next, and those that a stage may take without a word."""
+Clock = Callable[[], float]
+"""-> seconds; only differences count."""
+
 
 @contextmanager
-def evaluation_progress(suite: str, *, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+def evaluation_progress(
+    suite: str, *, quiet: bool = False, clock: Clock = time.monotonic
+) -> Iterator[Callable[[str, int, int], None]]:
     """Yields what `benchmarks.evaluate` takes as `progress`. On stderr, so that stdout holds the table alone. Of
-    several processes on one terminal all but one are `quiet`."""
+    several processes that share a stderr all but one are `quiet`."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
+    if quiet:
+        yield lambda stage, done, total: None
+    elif console.is_terminal:
+        with _bars(suite, console) as show:
+            yield show
+    else:
+        lines = _Lines(suite, clock)
+        yield lines.show
+        lines.end()
+
+
+@contextmanager
+def _bars(suite: str, console: object) -> Iterator[Callable[[str, int, int], None]]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:  # type: ignore[arg-type]
         tasks = {}
 
         def show(stage: str, done: int, total: int) -> None:
@@ -24,6 +48,54 @@ def evaluation_progress(suite: str, *, quiet: bool = False) -> Iterator[Callable
             bar.update(tasks[stage], completed=done)
 
         yield show
+
+
+class _Lines:
+    """For a log file: a line about every `BETWEEN_LINES` seconds, and one at the end of a stage that took longer."""
+
+    def __init__(self, suite: str, clock: Clock):
+        self.suite, self.clock, self.stage = suite, clock, ""
+        self.begun = self.said = clock()
+        self.since: tuple[float, int] | None = None
+
+    def show(self, stage: str, done: int, total: int) -> None:
+        if stage != self.stage:
+            self.end()
+            self.stage = stage
+        now = self.clock()
+        if done == total:
+            self.end()
+            return
+        if now - self.said >= BETWEEN_LINES:
+            self._say(f" {done}/{total}{self._left(now, done, total)}")
+            self.said, self.since = now, (now, done)
+        self.since = self.since or (now, done)
+
+    def end(self) -> None:
+        """The stage is over, at its last picture or (a share's last is another one) without a word."""
+        now = self.clock()
+        if self.stage and now - self.begun >= BETWEEN_LINES:
+            self._say(f": done in {_minutes(now - self.begun)}")
+        if self.stage:
+            self.begun = self.said = now
+        self.stage, self.since = "", None
+
+    def _left(self, now: float, done: int, total: int) -> str:
+        """At the pace since the last line (or the stage's first word): what was there before costs no time."""
+        if self.since is None or done <= self.since[1]:
+            return ""
+        then, before = self.since
+        return f", {_minutes((total - done) * (now - then) / (done - before))} left"
+
+    def _say(self, words: str) -> None:
+        click.echo(f"{self.suite}: {_text(self.suite, self.stage)}{words}", err=True)
+
+
+def _minutes(seconds: float) -> str:
+    """41 -> 0:41, 3725 -> 1:02:05."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def _text(suite: str, stage: str) -> str:

@@ -53,6 +53,7 @@ def report(
     if is_training or not evaluations:
         from flowbench.trainer.runs import stored_config
 
+        _refuse_unfinished(run)
         stored_config(run)  # refuses a folder that is no run before anything is written into it
     galleries = [_gallery(each, places[0]) for each in evaluations]
     if not is_training:
@@ -89,6 +90,23 @@ def _evaluations(run: str, suite: str | None) -> list[Results]:
         if suite is not None:
             raise
         return []
+
+
+def _refuse_unfinished(run: str) -> None:
+    """Raise a sentence of what is here for a folder that is no training run and holds no finished evaluation."""
+    from flowbench.errors import MissingFile, RunError
+
+    folder = Path(run)
+    if (folder / "config.yaml").is_file():
+        return
+    if folder.is_dir() and not any(folder.iterdir()):
+        raise MissingFile(f"{run} is an empty folder: it holds no training run and no evaluation. Name another.")
+    begun = [path.parent for path in (folder / "card.json", *sorted(folder.glob("eval/*/card.json"))) if path.is_file()]
+    if begun:
+        raise RunError(
+            f"{begun[0]}: this evaluation is not finished (there is no summary.json). Run the same `flowbench eval` "
+            "again: it goes on from there."
+        )
 
 
 def _gallery(evaluation: Results, pictures: str | None) -> Path:

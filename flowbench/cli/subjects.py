@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowbench.errors import ConfigError
+from flowbench.cli.recipes import BUILT_IN
+from flowbench.errors import ConfigError, MissingFile
+from flowbench.registry import did_you_mean
 
 if TYPE_CHECKING:
     from flowbench.cli.checkpoints import Checkpoint
@@ -83,6 +85,12 @@ class _Evaluation(Subject):
     def settings(self, asked: dict[str, Any]) -> dict[str, Any]:
         from flowbench import store
 
+        for name in ("steps", "guidance", "limit", "images_per_prompt", "out"):
+            if asked[name] is not None:
+                flag = name.replace("_", "-")
+                raise ConfigError(
+                    f"--{flag}: {self.made.folder} has its own; give the model as --ckpt to choose another."
+                )
         summary = self.made.folder / "summary.json"
         before = store.read_json(summary)["label"] if summary.is_file() else self.made.name
         label = asked["label"] or before
@@ -91,14 +99,27 @@ class _Evaluation(Subject):
 
 def find_subject(ckpt: str | None, images: str | None) -> Subject:
     """By what `--ckpt` or `--images` names. Raises ConfigError for both and for neither."""
-    if (ckpt is None) == (images is None):
+    if ckpt is None and images is None:
         raise ConfigError("say what to evaluate: --ckpt NAME (a model) or --images FOLDER (pictures that are there).")
+    if ckpt is not None and images is not None:
+        raise ConfigError("--ckpt NAME (a model) or --images FOLDER (pictures that are there), not both.")
     if images is not None:
         return _Pictures(images)
     assert ckpt is not None
     folder = Path(ckpt).expanduser()
     if (folder / "card.json").is_file() and (folder / "images").is_dir():
         return _Evaluation(ckpt)
+    _check_there(ckpt, folder)
     from flowbench.cli.checkpoints import find_checkpoint
 
     return _Model(find_checkpoint(ckpt))
+
+
+def _check_there(name: str, folder: Path) -> None:
+    """Raise MissingFile for a path that is not there, before the suite or anything else is looked at."""
+    is_hub_id = len(folder.parts) == 2 and not folder.parent.is_dir()
+    if folder.exists() or name == BUILT_IN or is_hub_id:
+        return
+    beside = [each.name for each in folder.parent.iterdir()] if folder.parent.is_dir() else []
+    guess = did_you_mean(folder.name, [*beside, *([BUILT_IN] if len(folder.parts) == 1 else [])])
+    raise MissingFile(f"--ckpt {name}: there is no such folder.{guess} Give '{BUILT_IN}', a folder, or a hub id.")

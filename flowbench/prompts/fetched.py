@@ -27,6 +27,9 @@ Row = dict[str, Any]
 Read = Callable[[Mapping[str, str]], Iterator[Row]]
 """What the files of a split hold, by path -> its rows. Raises KeyError, ValueError for another format."""
 
+_OWN_FILE = "let a file of your own stand in the set's place (in train and eval: --prompts FILE)"
+"""The way out, in words that hold for every command."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -47,8 +50,7 @@ def load(name: str, asset: Asset, read: Read, part: Part) -> list[Prompt]:
     if part.count is not None and len(rows) != part.count:
         raise ConfigError(
             f"prompt set '{name}' has {len(rows)} prompts in {', '.join(files)}, published are {part.count}. "
-            f"`flowbench assets pull --again {asset.name}` fetches them anew; or give a file of your own: "
-            "--prompts FILE."
+            f"`flowbench assets pull --again {asset.name}` fetches them anew; or {_OWN_FILE}."
         )
     return [_prompt(number, row) for number, row in enumerate(rows)]
 
@@ -59,7 +61,7 @@ def _rows(name: str, read: Read, contents: dict[str, str]) -> list[Row]:
     except (KeyError, ValueError, TypeError, AttributeError, csv.Error) as error:
         raise ConfigError(
             f"prompt set '{name}': {', '.join(contents)} is not in the published format ({type(error).__name__}: "
-            f"{error}). Give a file of your own: --prompts FILE."
+            f"{error}). Instead, {_OWN_FILE}."
         ) from error
     return [row for row in rows if row["prompt"]]
 
@@ -71,11 +73,11 @@ def _contents(asset: str, files: tuple[str, ...]) -> dict[str, str]:
         folder = assets.folder(asset)
         wrong = [check for check in assets.verify(asset) if check.state not in ("ok", "unpublished")]
     except AssetError as error:
-        raise AssetError(f"{error} Or give the prompts as a file of your own: --prompts FILE.") from error
+        raise AssetError(f"{error} Or {_OWN_FILE}.") from error
     if wrong:
         raise AssetError(
             f"{folder}/{wrong[0].file} is {wrong[0].state}: {wrong[0].detail}. `flowbench assets pull --again {asset}` "
-            "fetches it anew; or give a file of your own: --prompts FILE."
+            f"fetches it anew; or {_OWN_FILE}."
         )
     return {file: _decoded(folder / file) for file in files}
 
@@ -84,7 +86,7 @@ def _decoded(path: Any) -> str:
     try:
         text: str = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text ({error}). Give a file of your own: --prompts FILE.") from error
+        raise ConfigError(f"{path}: not UTF-8 text ({error}). Instead, {_OWN_FILE}.") from error
     return text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ def test_stats_of_nothing_make_no_file(flowbench: Command, path: Path) -> None:
     assert "not there yet" in said.stdout
     assert not path.exists()
     assert "is empty" in flowbench("cache", "clear").stdout
+    assert "Did you mean 'pickscore'?" in flowbench("cache", "clear", "--reward", "pikscore").stderr
     assert not path.exists()
 
 
@@ -52,7 +54,7 @@ def test_stats_by_reward(flowbench: Command, filled: Path, monkeypatch: pytest.M
     assert (data["file"], data["on"], data["scores"]) == (str(filled), True, 4)
     picks = data["rewards"]["pickscore"]
     assert (picks["scores"], picks["hits"], picks["misses"]) == (3, 5, 3)
-    assert picks["newest"] - picks["oldest"] == 9
+    assert (date.fromisoformat(picks["newest"]) - date.fromisoformat(picks["oldest"])).days == 9
     assert picks["size"] == 3 * (3 + len("[1]"))
     lines = flowbench("cache", "stats", "--format", "csv").stdout.splitlines()
     assert lines[0] == "reward,scores,size,found,not found,oldest,newest"
@@ -65,6 +67,8 @@ def test_stats_by_reward(flowbench: Command, filled: Path, monkeypatch: pytest.M
 def test_clear_drops_what_is_named(flowbench: Command, filled: Path) -> None:
     assert flowbench("cache", "clear", "--older-than", "8").stdout.startswith("1 scores dropped")
     assert flowbench("cache", "clear", "--reward", "pickscore").stdout.startswith("2 scores dropped")
+    assert flowbench("cache", "clear", "--reward", "pickscore").stdout.startswith("0 scores dropped")
+    assert flowbench("cache", "clear", "--reward", "hpsv2.1").stdout.startswith("0 scores dropped")
     wrong = flowbench("cache", "clear", "--reward", "ocrr")
     assert wrong.exit_code == 2
     assert "Did you mean 'ocr'?" in wrong.output

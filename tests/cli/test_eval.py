@@ -73,7 +73,7 @@ def test_pictures_of_a_closed_model(evaluated: Path, flowbench: Command, tmp_pat
 @pytest.mark.parametrize(
     ("words", "needle"),
     [
-        (("--ckpt", "shapes", "--images", "."), "say what to evaluate"),
+        (("--ckpt", "shapes", "--images", "."), "not both"),
         (("--images", ".", "--guidance", "3"), "--guidance is for a model"),
         (("--ckpt", "shapes", "--stage", "scor"), "no stage 'scor'"),
         (("--ckpt", "shapes", "--shard", "1/2"), "one stage at a time"),
@@ -82,6 +82,9 @@ def test_pictures_of_a_closed_model(evaluated: Path, flowbench: Command, tmp_pat
         (("--ckpt", "shapes", "jpeg.larger=true"), "'jpeg' is not in use. In use: geneval"),
         (("--ckpt", "shapes", "geneval.price=1"), "no option 'price'"),
         (("--ckpt", "shapes", "--prompts", "none.txt"), "there is no such file"),
+        (("--ckpt", "shapes", "--prompts", "geneval3"), "unknown prompt set 'geneval3'"),
+        (("--ckpt", "shapes", "--suite", "dpg"), "--suite drawbench --prompts dpg --metric NAME"),
+        (("--ckpt", "shapes", "--suite", "geneval2"), "'geneval2' is a set of prompts without a suite"),
     ],
 )
 def test_mistakes(words: tuple[str, ...], needle: str, flowbench: Command, evaluated: Path, monkeypatch: Any) -> None:
@@ -96,21 +99,57 @@ def test_stages_and_an_evaluation_without_its_model(world: Any, flowbench: Comma
     done = flowbench("eval", "--ckpt", world.model, *FEW, "--out", tmp_path, "--stage", "generate")
     assert (done.exit_code, done.stdout) == (0, "")
     (folder,) = (tmp_path / "eval").iterdir()
-    assert done.stderr == f"evaluation: {folder}\n"
+    assert done.stderr == f"evaluation: {folder} (24 of 24 pictures are there)\n"
     assert not (folder / "scores").exists()
+    unfinished = flowbench("report", folder)
+    assert (unfinished.exit_code, "this evaluation is not finished" in unfinished.stderr) == (2, True)
+    assert flowbench("report", tmp_path).stderr == unfinished.stderr
     scored = flowbench("eval", "--ckpt", folder)  # the model is not read
     assert scored.exit_code == 0, scored.output
     assert result_of(tmp_path)["metrics"]["official"]["overall"]["count"] == 24
     again = flowbench("eval", "--ckpt", folder, "--metric", "jpeg", "--label", "named")
     assert again.exit_code == 0, again.output
     summary = result_of(tmp_path)
-    assert (summary["label"], summary["headline"]) == ("named", "jpeg")
+    assert (summary["label"], summary["headline"]) == ("named", "official")  # others give no other headline
     assert list(summary["scorers"]) == ["geneval", "jpeg"]
+
+
+def test_shares_and_a_stage_without_pictures(world: Any, flowbench: Command, tmp_path: Path) -> None:
+    words = ("eval", "--ckpt", world.model, "--suite", "shapes", "--limit", "5", "--steps", "1", "--out", tmp_path)
+    nothing = flowbench(*words, "--stage", "score")
+    assert nothing.exit_code == 2
+    assert "nothing to score: 0 of 20 pictures are made" in nothing.stderr
+    (folder,) = (tmp_path / "eval").iterdir()
+    share = flowbench(*words, "--stage", "generate", "--shard", "1/2", "--batch-size", "8")
+    assert share.stderr == f"evaluation: {folder} (12 of 20 pictures are there)\n"  # of batches of 8, 8 and 4
+
+
+def test_a_registered_prompt_set_under_a_suites_protocol(world: Any, flowbench: Command, tmp_path: Path) -> None:
+    words = ("--ckpt", world.model, "--suite", "ocr", "--prompts", "shapes", "--metric", "jpeg", "--out", tmp_path)
+    done = flowbench("eval", *words, "--steps", "1", "--limit", "2")
+    assert done.exit_code == 0, done.output
+    assert result_of(tmp_path)["card"]["must_agree"]["prompt_set"].startswith("shapes")
+
+
+@pytest.mark.parametrize("name", ["eval/shapes-typo", "first", "runs/k/eval/shapes-typo"])
+def test_a_path_that_is_not_there_is_named_before_a_suite_is_missed(
+    name: str, flowbench: Command, tmp_path: Path, monkeypatch: Any
+) -> None:
+    (tmp_path / "eval" / "shapes-1").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    done = flowbench("eval", "--ckpt", name)
+    assert done.exit_code == 2
+    assert f"--ckpt {name}: there is no such folder." in done.stderr
+    assert ("Did you mean 'shapes-1'?" in done.stderr) == (name == "eval/shapes-typo")
 
 
 def test_prompts_of_ones_own_and_a_suite_of_ones_own(world: Any, flowbench: Command, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("a cat\na dog\n")
     words = ("--ckpt", world.model, "--steps", "1")
+    failed = flowbench("eval", *words, "--suite", "ocr", "--metric", "jpeg", "--prompts", tmp_path / "mine.txt",
+                       "--out", tmp_path / "c", "--stage", "summarise")  # fmt: skip
+    assert failed.exit_code == 2
+    assert "note:" not in failed.stderr
     own = flowbench("eval", *words, "--suite", "ocr", "--metric", "jpeg", "--prompts", tmp_path / "mine.txt",
                     "--images-per-prompt", "3", "--out", tmp_path / "a")  # fmt: skip
     assert own.exit_code == 0, own.output
@@ -132,7 +171,10 @@ def test_what_did_not_run_is_said_and_the_rest_is_shown(
     words = ("--ckpt", world.model, *FEW, "--out", tmp_path, "--metric", "jpeg,aesthetic")
     done = flowbench("eval", *words)
     assert done.exit_code == 0, done.output
-    assert "not run: aesthetic: 'clip-vit-l-14' is not here" in done.stderr
+    assert "'clip-vit-l-14' is not here" in " ".join(done.stdout.split())  # below the table, once
+    assert "not run" not in done.stderr
+    plain = flowbench("eval", *words, "--format", "csv")
+    assert "not run: aesthetic: 'clip-vit-l-14' is not here" in plain.stderr
     assert result_of(tmp_path)["scorers"]["aesthetic"]["status"] == "not run"
     none = flowbench("eval", *words[:-1], "aesthetic")
     assert none.exit_code == 2

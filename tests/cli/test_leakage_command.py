@@ -41,6 +41,14 @@ def test_files_without_a_template(flowbench: Command, tmp_path: Path) -> None:
     assert "by slot" not in out.read_text()
 
 
+def test_the_way_out_is_one_that_leakage_has(flowbench: Command, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("FLOWBENCH_CACHE", str(tmp_path))
+    said = flowbench("leakage", "shapes", "dpg")
+    assert said.exit_code == 2
+    assert "let a file of your own stand in the set's place (in train and eval: --prompts FILE)." in said.stderr
+
+
 def test_splits_a_run_and_mistakes(flowbench: Command, world: Any, tmp_path: Path) -> None:
     of_run = json.loads(flowbench("leakage", world.run, "shapes:dev", "--format", "json").stdout)
     by_name = json.loads(flowbench("leakage", "shapes:train", "shapes:dev", "--format", "json").stdout)

@@ -161,7 +161,7 @@ def test_a_folder_of_somebody_else(world: Any, flowbench: Command, tmp_path: Pat
 
 
 def test_report_writes_into_runs_only(flowbench: Command, tmp_path: Path) -> None:
-    assert_one_sentence(flowbench("report", tmp_path), "holds no training run")
+    assert_one_sentence(flowbench("report", tmp_path), "is an empty folder")
     assert not list(tmp_path.iterdir())
 
 

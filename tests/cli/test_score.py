@@ -157,7 +157,10 @@ def test_scorings_stand_in_leaderboards_with_dashes_for_what_is_not_known(flowbe
         flowbench("score", drawn, "--reward", "jpeg", "--out", tmp_path / name, "--label", name)
     result = flowbench("leaderboard", tmp_path / "a", tmp_path / "b", "--format", "markdown")
     assert result.exit_code == 0, result.output
-    assert "(baseline) | – | – | measured |" in result.stdout
+    assert "| a | – | – | measured |" in result.stdout
+    assert "(baseline)" not in result.stdout  # what made them is not known
+    result = flowbench("leaderboard", tmp_path / "b", "--base", tmp_path / "a", "--format", "markdown")
+    assert "| a (baseline) | – | – | measured |" in result.stdout
 
 
 def test_licences_are_asked_about_before_anything_is_scored(flowbench, drawn, tmp_path, spoiled):
