@@ -79,16 +79,23 @@ def test_pictures_that_were_scored_elsewhere_are_found(flowbench: Command, tmp_p
 
 def test_view_serves_until_interrupted(world: Any) -> None:
     command = [sys.executable, "-m", "flowbench", "view", str(world.run), "--no-browser"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, preexec_fn=_heed_interrupts, **pipes) as process:
         try:
             assert process.stdout is not None
             address = process.stdout.readline().strip()
             assert address.startswith("http://127.0.0.1:")
             with urllib.request.urlopen(address, timeout=20) as answer:
                 assert "Evaluations" in answer.read().decode()
-        finally:
             process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+
+
+def _heed_interrupts() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize(
