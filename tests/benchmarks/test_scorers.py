@@ -41,12 +41,15 @@ def broken():
 
 
 @pytest.fixture(autouse=True)
-def registered():
-    rewards.registry.add("blue", blue, card=Card("blue", unit="share", direction="lower"))
-    rewards.registry.add("needy", needy, card=Card("needy", needs=("pickscore",)))
-    rewards.registry.add("broken", broken)
-    if "spread" not in metrics.registry:
-        metrics.register("spread", card=Card("spread", unit="levels", direction="none"), level="prompt")(spread)
+def registered(monkeypatch):
+    """Known under these names in this file only."""
+    cards = {"blue": Card("blue", unit="share", direction="lower"), "needy": Card("needy", needs=("pickscore",))}
+    for name, factory in {"blue": blue, "needy": needy, "broken": broken}.items():
+        monkeypatch.setitem(rewards.registry._targets, name, factory)
+        monkeypatch.setitem(rewards.registry._cards, name, cards.get(name))
+    spread.level = "prompt"
+    monkeypatch.setitem(metrics.registry._targets, "spread", spread)
+    monkeypatch.setitem(metrics.registry._cards, "spread", Card("spread", unit="levels", direction="none"))
 
 
 def several(tmp_path, *scorers, **fields):
@@ -138,13 +141,13 @@ def test_what_cannot_run_today_keeps_yesterdays_scores(tmp_path, painter, monkey
     assert after.not_run == {}
 
 
-def test_a_bad_option_is_found_before_a_picture_is_made(tmp_path, painter):
+def test_a_bad_option_is_found_before_a_picture_is_made(tmp_path, painter, monkeypatch):
     def picky(*, size: int = 3):
         if not isinstance(size, int):
             raise ConfigError("size must be a whole number. Give one.")
         return lambda samples: [Score(1.0) for _ in samples]
 
-    rewards.registry._targets["picky"] = picky
+    monkeypatch.setitem(rewards.registry._targets, "picky", picky)
     with pytest.raises(ConfigError, match="size must be a whole number"):
         benchmarks.evaluate(painter, several(tmp_path, "picky", options={"picky": {"size": "abc"}}), out=tmp_path)
     assert painter.painted() == []

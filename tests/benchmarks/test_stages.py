@@ -125,9 +125,9 @@ def group_size():
     return score
 
 
-def test_a_prompt_whose_pictures_are_still_being_made_waits(tmp_path, painter):
+def test_a_prompt_whose_pictures_are_still_being_made_waits(tmp_path, painter, monkeypatch):
     """A reward that compares a prompt's pictures never sees some of them, whenever the scoring comes."""
-    rewards.registry.add("group_size", group_size)
+    monkeypatch.setitem(rewards.registry._targets, "group_size", group_size)
     suite = make_suite(tmp_path, scorers=("group_size",), metrics=("official",), also_show=(), images_per_prompt=4)
     for part in range(2):
         made = Execution(("generate",), Part(part, 2))
@@ -154,12 +154,12 @@ def test_another_number_of_shares_takes_over_what_a_killed_one_left(tmp_path, pa
     assert Image.open(next((folder / "images").iterdir())).size == (8, 8)
 
 
-def test_why_a_scorer_could_not_be_built_is_known_to_later_stages(tmp_path, painter):
+def test_why_a_scorer_could_not_be_built_is_known_to_later_stages(tmp_path, painter, monkeypatch):
     def fails():
         raise ConfigError("the package 'nowhere' is not installed. Install it.")
 
-    rewards.registry._targets["fails"] = fails
-    rewards.registry._cards["fails"] = Card("fails", needs=("aesthetic",))
+    monkeypatch.setitem(rewards.registry._targets, "fails", fails)
+    monkeypatch.setitem(rewards.registry._cards, "fails", Card("fails", needs=("aesthetic",)))
     suite = make_suite(tmp_path, scorers=("red", "fails"), metrics=(), headline="", also_show=())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Scorer, "prepare", lambda self: None)
