@@ -65,15 +65,18 @@ class Subject:
             reward.close()
 
 
-def seconds(work: Callable[[], None]) -> float:
-    """The wall clock's."""
-    before = time.perf_counter()
+def seconds(work: Callable[[], None]) -> tuple[float, float]:
+    """Of the wall clock, and of the processor (which other work on the machine does not lengthen)."""
+    wall, processor = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - before
+    return time.perf_counter() - wall, time.process_time() - processor
 
 
-def rounds(subject: Subject, count: int) -> list[tuple[float, float]]:
-    """(evaluation, bare) of each round."""
+Round = tuple[tuple[float, float], tuple[float, float]]
+
+
+def rounds(subject: Subject, count: int) -> list[Round]:
+    """(evaluation, bare) of each round, each in seconds of the wall clock and of the processor."""
     found = []
     for number in range(count):
         order = [subject.evaluate, subject.bare] if number % 2 == 0 else [subject.bare, subject.evaluate]
@@ -82,22 +85,32 @@ def rounds(subject: Subject, count: int) -> list[tuple[float, float]]:
     return found
 
 
-def table(found: list[tuple[float, float]], subject: Subject) -> str:
-    """The page."""
+def line(clock: str, found: list[tuple[float, float]]) -> str:
+    """A row: the ratio of the medians, and of the single rounds."""
     ratios = sorted(whole / bare for whole, bare in found)
     low, _, high = statistics.quantiles(ratios, n=4)
     whole, bare = (statistics.median(each) for each in zip(*found, strict=True))
+    return f"| {clock} | {whole / bare:.3f} | {low:.3f} to {high:.3f} | {TARGET} |"
+
+
+def table(found: list[Round], subject: Subject) -> str:
+    """The page."""
     images = len(prompts.load(subject.suite.prompt_set, subject.suite.split)) * subject.suite.images_per_prompt
     command = " ".join(["python", "bench/evaluation.py", *sys.argv[1:]])
+    walls = line("the wall clock", [(whole[0], bare[0]) for whole, bare in found])
+    processors = line("the processor", [(whole[1], bare[1]) for whole, bare in found])
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
     return f"""# What an evaluation costs on top of the model and the scorers
 
 `flowbench.evaluate` against the bare calls of model and scorer, in turns (bench/evaluation.py). The rest is planning,
 PNG files, records, and intervals of 2,000 draws.
 
-| suite | pictures | evaluation / bare calls | single rounds, middle half | target at most |
-|---|---:|---:|---:|---:|
-| {subject.suite.name} | {images} | {whole / bare:.3f} | {low:.3f} to {high:.3f} | {TARGET} |
+Suite {subject.suite.name}, {images} pictures.
+
+| seconds of | evaluation / bare calls | single rounds, middle half | target at most |
+|---|---:|---:|---:|
+{walls}
+{processors}
 
 - Command: `{command}`; {len(found)} rounds
 - Machine: {machine}, load after (1 minute): {os.getloadavg()[0]:.1f}
