@@ -6,19 +6,8 @@ Source: arXiv 2206.10789. Steps, guidance and resolution as for DrawBench.
 
 from __future__ import annotations
 
-from flowbench.benchmarks.suite import Suite
+from dataclasses import replace
 
-PARTIPROMPTS = Suite(
-    name="partiprompts",
-    prompt_set="partiprompts",
-    images_per_prompt=1,
-    steps=40,
-    guidance=4.5,
-    resolution=512,
-    overall="pictures",
-    scorers=("aesthetic", "imagereward", "pickscore", "hpsv2.1"),
-    headline="imagereward",
-    also_show=("aesthetic", "pickscore", "hpsv2.1"),
-    source="arXiv 2206.10789",
-    about="No official automatic metric: preference models stand in for the human raters.",
-)
+from flowbench.benchmarks.drawbench import DRAWBENCH
+
+PARTIPROMPTS = replace(DRAWBENCH, name="partiprompts", prompt_set="partiprompts", source="arXiv 2206.10789")

@@ -46,21 +46,7 @@ def score_missing(
     A batch that lacks a score is scored whole, so that its composition never varies. Pictures that a failing reward
     left unscored are given to it again. The reward is built when there is something to do.
     """
-    found = held(paths)
-    done, total = 0, sum(map(len, batches))
-    for number, batch in enumerate(batches):
-        done += len(batch)
-        if not batch or not part.has(number):
-            continue
-        missing = {each.key for each in batch if each.key not in found or not is_scored(found[each.key])}
-        if missing:
-            for each, record in zip(batch, _scored(batch, reward()), strict=True):
-                if each.key in missing and found.get(each.key) != record:
-                    store.append_jsonl(paths[0], record)
-                    found[each.key] = record
-        if told is not None:
-            told(done, total)
-    return found
+    return _fill(batches, lambda batch: _scored(batch, reward()), lambda each: each.key, paths, part, told)
 
 
 def measure_missing(
@@ -73,16 +59,36 @@ def measure_missing(
     told: Told | None = None,
 ) -> dict[Key, Record]:
     """The same for a metric, a prompt in each batch: a record of each picture, or of each prompt under the index 0."""
+
+    def key_of(each: Given) -> Key:
+        return each.key if by_picture else (each.prompt.id, 0)
+
+    return _fill(batches, lambda batch: _measured(batch, metric(), by_picture), key_of, paths, part, told)
+
+
+def _fill(
+    batches: Sequence[Sequence[Given]],
+    made: Callable[[Sequence[Given]], list[Record]],
+    key_of: Callable[[Given], Key],
+    paths: Sequence[Path],
+    part: Part,
+    told: Told | None,
+) -> dict[Key, Record]:
+    """Make the records of each batch of this part that lacks one (`made`), and append those that were lacking.
+
+    `key_of`: under which key a picture's record stands; pictures of one key share a record.
+    """
     found = held(paths)
     done, total = 0, sum(map(len, batches))
     for number, batch in enumerate(batches):
         done += len(batch)
         if not batch or not part.has(number):
             continue
-        keys = [each.key for each in batch] if by_picture else [(batch[0].prompt.id, 0)]
-        if not all(key in found and is_scored(found[key]) for key in keys):
-            for key, record in zip(keys, _measured(batch, metric(), by_picture), strict=True):
-                if found.get(key) != record:
+        keys = dict.fromkeys(map(key_of, batch))
+        missing = {key for key in keys if key not in found or not is_scored(found[key])}
+        if missing:
+            for key, record in zip(keys, made(batch), strict=True):
+                if key in missing and found.get(key) != record:
                     store.append_jsonl(paths[0], record)
                     found[key] = record
         if told is not None:
