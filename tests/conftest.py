@@ -2,11 +2,14 @@
 score cache, but in the tests that are about it."""
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import tiny_clip
 import tiny_mask2former
 import tiny_preferences
+from local_hub import LocalHub, environment, serving
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -38,3 +41,24 @@ def tiny_weights(tiny_mirror, monkeypatch: pytest.MonkeyPatch):
     tiny_preferences.use(monkeypatch, tiny_mirror)
     monkeypatch.setattr(colors, "ARCHITECTURE", tiny_clip.TINY_QUICK)
     return tiny_mirror
+
+
+@pytest.fixture
+def hub() -> Iterator[LocalHub]:
+    """A model hub of our own, for what is fetched."""
+    with serving() as hub:
+        yield hub
+
+
+@pytest.fixture
+def home(tmp_path: Path, hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's environment for this process, with an empty home; where flowbench keeps what plain addresses give.
+
+    The hub's client has read the environment before: what comes from the hub is fetched in a process of its own.
+    """
+    wanted = environment(hub, tmp_path)
+    for name in {*os.environ} - {*wanted}:
+        monkeypatch.delenv(name)
+    for name, value in wanted.items():
+        monkeypatch.setenv(name, value)
+    return tmp_path / "flowbench" / "assets"

@@ -1,39 +1,20 @@
-"""A hub of our own, an empty home, and an asset of each kind that the hub's address serves."""
+"""Commands in a process of their own beside the hub, and an asset that its address serves."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from local_hub import LocalHub, environment, serving
+from local_hub import LocalHub, environment
 
 from flowbench.assets import ASSETS, Asset, AssetFile
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def hub() -> Iterator[LocalHub]:
-    with serving() as hub:
-        yield hub
-
-
-@pytest.fixture
-def home(tmp_path: Path, hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user's environment for this process too; where flowbench keeps what it fetches from plain addresses."""
-    for name in {*os.environ} - {*environment(hub, tmp_path)}:
-        monkeypatch.delenv(name)
-    for name, value in environment(hub, tmp_path).items():
-        monkeypatch.setenv(name, value)
-    return tmp_path / "flowbench" / "assets"
 
 
 @pytest.fixture
