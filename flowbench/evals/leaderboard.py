@@ -87,8 +87,7 @@ def find_leaderboards(
     base = named or {place: each for place, each in others.items() if _is_untrained(each)}
     everything = {**base, **others}
     suites = dict.fromkeys(each.summary["suite"] for each in everything.values())
-    if suite is not None and suite not in [*suites, *(table.suite for table in published)]:
-        raise ConfigError(f"no evaluation of suite '{suite}' is in these folders, only of {', '.join(suites)}.")
+    _check_suite(suite, list(suites), published)
     boards = [
         build_leaderboard(
             [group[place] for place in group if place not in base],
@@ -100,7 +99,7 @@ def find_leaderboards(
     for name in suites:
         _refuse_strangers([board for board in boards if board.suite == name])
     boards = [replace(board, apart=tuple(_apart(board, boards))) for board in boards]
-    return _with_published(boards, [table for table in published if suite in (None, table.suite)])
+    return _with_published(boards, published)
 
 
 def build_leaderboard(
@@ -162,6 +161,17 @@ def shown_metrics(results: Results) -> list[str]:
     return [
         name for name in dict.fromkeys([results.summary["headline"], *results.summary["also_show"], *values]) if name
     ]
+
+
+def _check_suite(suite: str | None, suites: Sequence[str], published: Sequence[PublishedTable]) -> None:
+    """Raises ConfigError when nothing is of the one suite that is to be kept, or a published table is of another."""
+    if suite is None:
+        return
+    for table in published:
+        if table.suite != suite:
+            raise ConfigError(f"--published {table.suite} is not of the suite '{suite}'. Leave out one of the two.")
+    if suite not in suites and not published:
+        raise ConfigError(f"no evaluation of suite '{suite}' is in these folders, only of {', '.join(suites)}.")
 
 
 def _columns(evaluations: Sequence[Results]) -> tuple[Facts, ...]:

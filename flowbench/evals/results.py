@@ -169,7 +169,9 @@ def _lacking(tree: Any, names: tuple[str, ...]) -> str:
 
 
 def _differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
-    return [f"{name}: {a.get(name)} and {b.get(name)}" for name in sorted({*a, *b}) if a.get(name) != b.get(name)]
+    """The suite first: of two suites everything else differs because of it."""
+    names = sorted({*a, *b}, key=lambda name: (name != "suite", name))
+    return [f"{name}: {a.get(name)} and {b.get(name)}" for name in names if a.get(name) != b.get(name)]
 
 
 def _key(record: Record) -> tuple[str, int]:

@@ -131,6 +131,16 @@ def test_settings_are_refused_by_name_and_marked_when_allowed(tmp_path, pair):
     assert "Settings differ (candidate and baseline): steps: 5 and 20." in tables.comparison_table(versus).notes
 
 
+def test_of_two_suites_the_suite_is_named_and_not_what_follows_from_it(tmp_path, pair):
+    other = write_evaluation(tmp_path / "other", lambda *at: 1, suite="another")
+    card = other / "summary.json"
+    summary = store.read_json(card)
+    summary["card"]["must_agree"]["images_per_prompt"] = 1
+    store.write_json(card, summary)
+    with pytest.raises(CardMismatch, match=r"they differ in suite: \w+ and another\. Evaluate"):
+        compare_evaluations(load_results(pair[0]), load_results(other))
+
+
 def test_csv_and_json_hold_every_bound_at_full_precision(pair):
     versus = compare_evaluations(load_results(pair[1]), load_results(pair[0]))
     written = list(csv.DictReader(io.StringIO(tables.to_csv(tables.comparison_table(versus)))))

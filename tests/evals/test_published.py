@@ -103,6 +103,15 @@ def board(tmp_path):
     return board
 
 
+def test_one_suite_and_the_printed_numbers_of_another_are_refused(tmp_path):
+    mine = write_evaluation(tmp_path / "mine", lambda *at: 1, suite="shapes")
+    printed = [published.load("geneval")]
+    with pytest.raises(ConfigError, match=r"--published geneval is not of the suite 'shapes'\. Leave out one"):
+        leaderboard.find_leaderboards([mine], suite="shapes", published=printed)
+    both = leaderboard.find_leaderboards([mine], published=printed)
+    assert [board.suite for board in both] == ["shapes", "geneval"]
+
+
 def test_published_rows_take_no_part_in_ranks_and_gains(board):
     assert len(board.rows) == 2 and len(board.published.rows) >= 40
     alone = leaderboard.build_leaderboard([board.rows[1].results], [board.rows[0].results])
