@@ -70,14 +70,14 @@ def read_json(path: str | Path) -> Any:
         raise RunError(f"{path}: not valid JSON ({error}). Delete it or restore it.") from error
 
 
-def append_jsonl(path: str | Path, record: Mapping[str, Any]) -> None:
-    """Add one line. A torn last line that a kill left behind is cut off first."""
+def append_jsonl(path: str | Path, *records: Mapping[str, Any]) -> None:
+    """Add a line for each record. A torn last line that a kill left behind is cut off first."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    line = (to_json(record) + "\n").encode("utf-8")
+    lines = "".join(f"{to_json(record)}\n" for record in records)
     with open(path, "ab+") as file:
         _cut_torn_line(file)
-        file.write(line)
+        file.write(lines.encode("utf-8"))
         file.flush()
         os.fsync(file.fileno())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,18 @@ from flowbench import store
 from flowbench.images import png_bytes
 
 _STAGING, _READY = ".staging", ".ready"
+_WRITERS = 4
+"""Threads that encode and write: a PNG of 1024 px takes a core .3 s, in which a model should not have to wait."""
 
 
 class Pictures:
-    """A folder of PNG files.
+    """A folder of PNG files, filled in a `with` block.
 
     A batch is written into a folder of its own, which is then renamed: the rename is the one moment at which its
     pictures begin to exist. A kill therefore leaves whole batches, so that a resumed run makes the remaining pictures
     in the same batches as an undisturbed one. That matters where a kernel's last bit depends on the batch size.
+
+    Threads do all this while the caller makes the next batch; there is never more than one on its way.
     `share` names one of several processes that fill the folder together; without it, what a killed one left is settled.
     """
 
@@ -37,16 +42,47 @@ class Pictures:
         for ready in folder.glob(f"{self._ready.name}{mine}"):
             self._settle(ready)
 
+    def __enter__(self) -> Pictures:
+        self._keeper, self._writers = ThreadPoolExecutor(1, "pictures"), ThreadPoolExecutor(_WRITERS, "pictures")
+        self._coming: Future[None] | None = None
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        """The batch on its way is kept, whatever has ended the block; that it could not be is raised unless something
+        else is on its way up."""
+        self._keeper.shutdown()
+        self._writers.shutdown()
+        if kind is None:
+            self._wait()
+
     def has(self, name: str) -> bool:
         return (self.folder / name).is_file()
 
     def add(self, named: Sequence[tuple[str, Image.Image, Mapping[str, Any]]]) -> None:
-        """Keep one batch of (file name, picture, what is to stand in the file beside it)."""
-        for name, image, facts in named:
-            store.write_bytes(self._staging / name, png_bytes(image, facts))
+        """Keep one batch of (file name, picture, what is to stand in the file beside it).
+
+        Returns while it is being written: leave the pictures as they are. What goes wrong (RunError: a full disk) is
+        raised by the next call, or at the end of the block.
+        """
+        self._wait()
         if named:
-            os.replace(self._staging, self._ready)
-            self._settle(self._ready)
+            self._coming = self._keeper.submit(self._keep, list(named))
+
+    def _wait(self) -> None:
+        if self._coming is not None:
+            self._coming.result()
+
+    def _keep(self, named: Sequence[tuple[str, Image.Image, Mapping[str, Any]]]) -> None:
+        """In a thread, which no Ctrl-C interrupts between writing and renaming."""
+        written = [self._writers.submit(self._write, *each) for each in named]
+        wait(written)
+        for each in written:
+            each.result()
+        os.replace(self._staging, self._ready)
+        self._settle(self._ready)
+
+    def _write(self, name: str, image: Image.Image, facts: Mapping[str, Any]) -> None:
+        store.write_bytes(self._staging / name, png_bytes(image, facts))
 
     def _settle(self, ready: Path) -> None:
         for path in sorted(ready.iterdir()):

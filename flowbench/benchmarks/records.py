@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowbench import store
 from flowbench.benchmarks.execution import WHOLE, Part
 from flowbench.benchmarks.given import Given
-from flowbench.errors import RunError
+from flowbench.benchmarks.reading import Read, read_ahead
 from flowbench.evals.score import Record, is_scored, to_record
 from flowbench.types import Prompt, Sample, Score
 
@@ -46,7 +47,11 @@ def score_missing(
     A batch that lacks a score is scored whole, so that its composition never varies. Pictures that a failing reward
     left unscored are given to it again. The reward is built when there is something to do.
     """
-    return _fill(batches, lambda batch: _scored(batch, reward()), lambda each: each.key, paths, part, told)
+
+    def made(batch: Sequence[Given], pictures: Sequence[Read]) -> list[Record]:
+        return _scored(batch, pictures, reward())
+
+    return _fill(batches, made, lambda each: each.key, paths, part, told)
 
 
 def measure_missing(
@@ -63,12 +68,15 @@ def measure_missing(
     def key_of(each: Given) -> Key:
         return each.key if by_picture else (each.prompt.id, 0)
 
-    return _fill(batches, lambda batch: _measured(batch, metric(), by_picture), key_of, paths, part, told)
+    def made(batch: Sequence[Given], pictures: Sequence[Read]) -> list[Record]:
+        return _measured(batch, pictures, metric(), by_picture)
+
+    return _fill(batches, made, key_of, paths, part, told)
 
 
 def _fill(
     batches: Sequence[Sequence[Given]],
-    made: Callable[[Sequence[Given]], list[Record]],
+    made: Callable[[Sequence[Given], Sequence[Read]], list[Record]],
     key_of: Callable[[Given], Key],
     paths: Sequence[Path],
     part: Part,
@@ -76,23 +84,24 @@ def _fill(
 ) -> dict[Key, Record]:
     """Make the records of each batch of this part that lacks one (`made`), and append those that were lacking.
 
-    `key_of`: under which key a picture's record stands; pictures of one key share a record.
+    `key_of`: under which key a picture's record stands; pictures of one key share a record and are of one batch.
     """
     found = held(paths)
+    own = [batch if part.has(number) else [] for number, batch in enumerate(batches)]
+    missing = [{key for key in map(key_of, batch) if key not in found or not is_scored(found[key])} for batch in own]
     done, total = 0, sum(map(len, batches))
-    for number, batch in enumerate(batches):
-        done += len(batch)
-        if not batch or not part.has(number):
-            continue
-        keys = dict.fromkeys(map(key_of, batch))
-        missing = {key for key in keys if key not in found or not is_scored(found[key])}
-        if missing:
-            for key, record in zip(keys, made(batch), strict=True):
-                if key in missing and found.get(key) != record:
-                    store.append_jsonl(paths[0], record)
-                    found[key] = record
-        if told is not None:
-            told(done, total)
+    with closing(read_ahead(batch for batch, lacks in zip(own, missing, strict=True) if lacks)) as read:
+        for batch, lacks, size in zip(own, missing, map(len, batches), strict=True):
+            done += size
+            if lacks:
+                keys = dict.fromkeys(map(key_of, batch))
+                records = zip(keys, made(batch, next(read)), strict=True)
+                new = {key: record for key, record in records if key in lacks and found.get(key) != record}
+                if new:
+                    store.append_jsonl(paths[0], *new.values())
+                    found |= new
+            if batch and told is not None:
+                told(done, total)
     return found
 
 
@@ -121,33 +130,28 @@ def whole_prompts(given: Sequence[Given], size: int) -> Iterator[list[Given]]:
         yield batch
 
 
-def _scored(batch: Sequence[Given], reward: Reward) -> list[Record]:
+def _scored(batch: Sequence[Given], pictures: Sequence[Read], reward: Reward) -> list[Record]:
     """The records of some pictures; those that cannot be read do not take the others with them."""
-    samples: list[Sample] = []
-    scores: dict[int, Score] = {}
-    for place, each in enumerate(batch):
-        try:
-            samples.append(each.load())
-        except RunError as error:
-            scores[place] = Score.unscored(str(error))
-    readable = [place for place in range(len(batch)) if place not in scores]
-    scores |= dict(zip(readable, reward(samples), strict=True))
+    readable = {place: each for place, each in enumerate(pictures) if isinstance(each, Sample)}
+    scores = dict(zip(readable, reward(list(readable.values())), strict=True))
+    scores |= {place: Score.unscored(str(each)) for place, each in enumerate(pictures) if place not in readable}
     return [
         to_record(Sample(each.prompt, None, each.seed), scores[place], index=each.index, image=each.name)  # type: ignore[arg-type]
         for place, each in enumerate(batch)
     ]
 
 
-def _measured(batch: Sequence[Given], metric: Metric, by_picture: bool) -> list[Record]:
+def _measured(batch: Sequence[Given], pictures: Sequence[Read], metric: Metric, by_picture: bool) -> list[Record]:
     """The records of one prompt's pictures, or the one of the prompt. A broken picture takes no others with it, but a
     prompt that lacks one is not measured."""
-    try:
-        samples = [each.load() for each in batch]
-    except RunError as error:
-        if by_picture and len(batch) > 1:
-            return [record for each in batch for record in _measured([each], metric, by_picture)]
-        return [_measured_record(batch, Score.unscored(str(error)), 0 if by_picture else None)]
-    return [_measured_record(batch, each.score, each.index) for each in metric(samples)]
+    samples = [each for each in pictures if isinstance(each, Sample)]
+    if len(samples) == len(batch):
+        return [_measured_record(batch, each.score, each.index) for each in metric(samples)]
+    if by_picture and len(batch) > 1:
+        singles = zip(batch, pictures, strict=True)
+        return [record for each, picture in singles for record in _measured([each], [picture], metric, by_picture)]
+    reason = next(str(each) for each in pictures if not isinstance(each, Sample))
+    return [_measured_record(batch, Score.unscored(reason), 0 if by_picture else None)]
 
 
 def _measured_record(batch: Sequence[Given], score: Score, place: int | None) -> Record:

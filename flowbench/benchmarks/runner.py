@@ -131,24 +131,18 @@ def _ready(scorer: Scorer, *, probe: bool) -> Scored:
 
 
 def _generate_missing(maker: Maker, work: Work) -> None:
-    pictures = Pictures(work.images, work.execution.share)
     done = 0
-    for number, batch in enumerate(batches(work.items, work.batch_size)):
-        done += len(batch)
-        if not work.execution.part.has(number):
-            continue
-        missing = [item for item in batch if not pictures.has(item.picture)]
-        if missing:
-            made = maker.make(missing, work.suite, work.batch_size)
-            facts = _facts(maker, work)
-            pictures.add(
-                [
-                    (item.picture, image, facts(item))
-                    for item, image in zip(missing, made, strict=True)
-                    if image is not None
-                ]
-            )
-        work.execution.told("generate", done, len(work.items))
+    with Pictures(work.images, work.execution.share) as pictures:
+        for number, batch in enumerate(batches(work.items, work.batch_size)):
+            done += len(batch)
+            if not work.execution.part.has(number):
+                continue
+            missing = [item for item in batch if not pictures.has(item.picture)]
+            if missing:
+                made = zip(missing, maker.make(missing, work.suite, work.batch_size), strict=True)
+                facts = _facts(maker, work)
+                pictures.add([(item.picture, image, facts(item)) for item, image in made if image is not None])
+            work.execution.told("generate", done, len(work.items))
 
 
 def _facts(maker: Maker, work: Work) -> Callable[[Item], dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -40,7 +41,9 @@ class Work:
 
     def pictures(self) -> list[Given]:
         """Those that are there, as scorers want them."""
-        return [self._given(item) for item in self.items if (self.images / item.picture).is_file()]
+        found = os.scandir(self.images) if self.images.is_dir() else ()
+        there = {each.name for each in found if each.is_file()}
+        return [self._given(item) for item in self.items if item.picture in there]
 
     def whole(self) -> list[Given]:
         """The pictures of the prompts that have them all."""

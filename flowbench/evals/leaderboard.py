@@ -99,7 +99,7 @@ def find_leaderboards(
     for name in suites:
         _refuse_strangers([board for board in boards if board.suite == name])
     boards = [replace(board, apart=tuple(_apart(board, boards))) for board in boards]
-    return _with_published(boards, published)
+    return _with_published(boards, [table for table in published if suite in (None, table.suite)])
 
 
 def build_leaderboard(
@@ -164,13 +164,13 @@ def shown_metrics(results: Results) -> list[str]:
 
 
 def _check_suite(suite: str | None, suites: Sequence[str], published: Sequence[PublishedTable]) -> None:
-    """Raises ConfigError when nothing is of the one suite that is to be kept, or a published table is of another."""
-    if suite is None:
+    """Raises ConfigError when nothing is of the one suite that is to be kept, or no published table that was named."""
+    printed = list(dict.fromkeys(table.suite for table in published))
+    if suite is None or suite in printed:
         return
-    for table in published:
-        if table.suite != suite:
-            raise ConfigError(f"--published {table.suite} is not of the suite '{suite}'. Leave out one of the two.")
-    if suite not in suites and not published:
+    if printed:
+        raise ConfigError(f"--published is of {', '.join(printed)}, --suite {suite} keeps none of it. Drop one.")
+    if suite not in suites:
         raise ConfigError(f"no evaluation of suite '{suite}' is in these folders, only of {', '.join(suites)}.")
 
 

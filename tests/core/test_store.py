@@ -62,6 +62,15 @@ def test_a_torn_last_line_is_dropped_and_then_cut(tmp_path, torn):
     assert path.read_text() == '{"step": 1}\n{"step": 2}\n{"step": 3}\n'
 
 
+def test_several_lines_at_once_are_the_lines_one_by_one(tmp_path):
+    lines = [{"step": 1, "words": "a\nb"}, {"step": 2, "value": float("nan")}]
+    store.append_jsonl(tmp_path / "together.jsonl", *lines)
+    for line in lines:
+        store.append_jsonl(tmp_path / "single.jsonl", line)
+    assert (tmp_path / "together.jsonl").read_bytes() == (tmp_path / "single.jsonl").read_bytes()
+    assert (tmp_path / "single.jsonl").read_text() == '{"step": 1, "words": "a\\nb"}\n{"step": 2, "value": null}\n'
+
+
 def test_a_log_that_is_nothing_but_a_torn_line(tmp_path):
     path = tmp_path / "log.jsonl"
     path.write_text('{"st')

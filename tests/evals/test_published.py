@@ -106,7 +106,7 @@ def board(tmp_path):
 def test_one_suite_and_the_printed_numbers_of_another_are_refused(tmp_path):
     mine = write_evaluation(tmp_path / "mine", lambda *at: 1, suite="shapes")
     printed = [published.load("geneval")]
-    with pytest.raises(ConfigError, match=r"--published geneval is not of the suite 'shapes'\. Leave out one"):
+    with pytest.raises(ConfigError, match=r"--published is of geneval, --suite shapes keeps none of it\."):
         leaderboard.find_leaderboards([mine], suite="shapes", published=printed)
     both = leaderboard.find_leaderboards([mine], published=printed)
     assert [board.suite for board in both] == ["shapes", "geneval"]
