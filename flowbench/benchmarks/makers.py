@@ -98,7 +98,11 @@ class ModelMaker:
         }
 
     def noted(self) -> dict[str, Any]:
-        return {"device": str(self.model.device), "dtype": str(self.model.dtype)}
+        from flowbench.evals.provenance import training_of
+
+        rewards = training_of(self.model.adapter_source) if self.model.adapter_source else ()
+        trained = {"trained_on": list(rewards)} if rewards else {}
+        return {"device": str(self.model.device), "dtype": str(self.model.dtype), **trained}
 
     def check(self, items: Sequence[Item]) -> None:
         """It makes whatever is asked for."""

@@ -13,12 +13,15 @@ _PLACES = (1, 2)
 
 
 def trained_on(results: Results) -> tuple[str, ...]:
-    """The rewards that the evaluated model was trained on, as its run's config.yaml names them; () when unknown.
+    """The rewards that the evaluated model was trained on, by its card or the run that it lies in; () when unknown.
 
-    A model without an adapter was trained by nobody here. Rewards of weight 0 were only logged.
+    A model without an adapter was trained by nobody here.
     """
     if results.card["subject"].get("adapter") in (None, "none"):
         return ()
+    noted = results.card.get("noted", {}).get("trained_on")
+    if noted:
+        return tuple(noted)
     folder = results.folder.resolve()
     for above in _PLACES:
         if len(folder.parents) > above:
@@ -26,6 +29,18 @@ def trained_on(results: Results) -> tuple[str, ...]:
             if names:
                 return names
     return ()
+
+
+def training_of(source: str | Path) -> tuple[str, ...]:
+    """The rewards that a run was trained on, by its config.yaml; `source`: its folder, or one of its checkpoints'.
+
+    Rewards of weight 0 were only logged. () when it is no run.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        return ()
+    places = (folder, *folder.parents[1:2])  # RUN, or RUN of RUN/checkpoints/NAME
+    return next(filter(None, (_rewards_of(place / "config.yaml") for place in places)), ())
 
 
 def in_domain(scorer: str, rewards: tuple[str, ...]) -> bool:

@@ -236,3 +236,5 @@ def test_drawbench_with_its_four_scorers(
     ranked = flowbench("leaderboard", tmp_path / "trained", tmp_path / "base", "--published", "drawbench")
     assert ranked.exit_code == 0, ranked.output
     assert "SD3.5-M + Flow-GRPO on GenEval, KL" in ranked.stdout
+    noted = [result_of(tmp_path / out)["card"]["noted"].get("trained_on") for out in ("base", "trained")]
+    assert noted == [None, ["geneval"]]  # though neither lies in its run

@@ -15,7 +15,7 @@ from flowbench.errors import CardMismatch, ConfigError, MissingFile, RunError
 from flowbench.evals import leaderboard, tables
 from flowbench.evals.compare import paired_test
 from flowbench.evals.comparison import compare_evaluations, compare_results
-from flowbench.evals.provenance import in_domain
+from flowbench.evals.provenance import in_domain, training_of
 from flowbench.evals.results import check_comparable, find_results, load_results
 
 
@@ -331,6 +331,25 @@ def test_the_reward_that_was_trained_on_is_marked(tmp_path, weak, reward, marked
     assert table.shaded == ({(1, column) for column in columns} if marked else set())
     assert [table.rows[1][column].endswith("‡") for column in columns] == [marked] * 2
     assert ("‡ trained on this reward" in " ".join(table.notes)) is marked
+
+
+@pytest.mark.parametrize(("noted", "marked"), [(["jpeg", "painting"], True), (["jpeg"], False), ([], False)])
+def test_an_evaluation_outside_its_run_knows_what_was_trained_on(tmp_path, weak, noted, marked):
+    folder = write_evaluation(tmp_path / "elsewhere/eval/painting-1", _strong, label="trained", adapter="f00")
+    summary = store.read_json(folder / "summary.json")
+    summary["card"]["noted"] = {"trained_on": noted}
+    store.write_json(folder / "summary.json", summary)
+    (row,) = [row for row in leaderboard.build_leaderboard([load_results(folder)], [weak]).rows if not row.is_base]
+    assert row.trained_on == tuple(noted)
+    assert bool(tables.leaderboard_table(leaderboard.build_leaderboard([row.results], [weak])).shaded) is marked
+
+
+def test_a_run_and_its_checkpoints_say_what_they_were_trained_on(tmp_path):
+    checkpoint = tmp_path / "run" / "checkpoints" / "step-000002"
+    checkpoint.mkdir(parents=True)
+    assert training_of(checkpoint) == training_of("jieliu/SD3.5M-FlowGRPO-GenEval") == ()
+    (tmp_path / "run" / "config.yaml").write_text("reward:\n  name: {geneval: 1.0, jpeg: 0, ocr: 0.5}\n")
+    assert training_of(tmp_path / "run") == training_of(checkpoint) == ("geneval", "ocr")
 
 
 def test_variants_of_a_reward_are_in_domain_too():
