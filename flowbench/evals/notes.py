@@ -16,7 +16,8 @@ def counts(results: Results) -> str:
     mean = f"overall is {kind_of_mean(results)}; " if results.tags else ""
     bounds = any(results.interval(metric).get("low") is not None for metric in results.summary["metrics"])
     sure = "brackets: 95 % interval, bootstrap over prompts" if bounds else "too few prompts for intervals"
-    return f"{agreed['num_prompts']} prompts x {agreed['images_per_prompt']:g} pictures; {mean}{sure}."
+    pictures = "1 picture" if agreed["images_per_prompt"] == 1 else f"{agreed['images_per_prompt']:g} pictures"
+    return f"{agreed['num_prompts']} prompts x {pictures}; {mean}{sure}."
 
 
 def kind_of_mean(results: Results) -> str:

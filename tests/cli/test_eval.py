@@ -218,6 +218,7 @@ def test_drawbench_with_its_four_scorers(
     for ckpt, out in ((world.model, "base"), (world.run, "trained")):
         done = flowbench("eval", "--ckpt", ckpt, *words, "--guidance", "1", "--out", tmp_path / out)
         assert done.exit_code == 0, done.output
+        assert "40 prompts x 1 picture; overall" in done.stdout
     summary = result_of(tmp_path / "trained")
     assert (summary["headline"], summary["images"]) == ("imagereward", 40)
     assert {name: entry["unit"] for name, entry in summary["metrics"].items()} == {
