@@ -24,9 +24,9 @@ from flowbench import store
 from flowbench.benchmarks import evaluate
 from flowbench.config import TrainConfig, load_config, to_yaml
 from flowbench.evals import Results, build_leaderboard, compare_results, load_results
-from flowbench.evals.tables import leaderboard_table, to_markdown
 from flowbench.models import load_model
 from flowbench.models.base import FlowModel
+from flowbench.reports.tables.evaluations import leaderboard_table, to_markdown
 from flowbench.trainer.runs import check_folder, stored_config
 
 SUITE = MODEL = "shapes"

@@ -25,8 +25,8 @@ from scipy.stats import binomtest
 
 from flowbench.images import to_array
 from flowbench.rewards.ocr import rapid, text_reward
+from flowbench.rewards.ocr.drawn_text import TextPicture, picture_set
 from flowbench.rewards.ocr.lines import read
-from flowbench.rewards.ocr.pictures import TextPicture, picture_set
 from flowbench.rewards.ocr.readers import Reader
 from flowbench.rewards.ocr.workers import Workers
 from flowbench.store import write_text
@@ -107,7 +107,7 @@ def report(accuracy: list[str], speed: str, rounds: int, load: str) -> str:
     lines = [
         "# Reading text with RapidOCR",
         "",
-        "Forty phrases at 512 pixels, fonts, backgrounds, colours and tilt varied (flowbench/rewards/ocr/pictures.py).",
+        "Forty phrases at 512 pixels, fonts, backgrounds, colours and tilt varied (rewards/ocr/drawn_text.py).",
         "Exact: what is read equals the phrase but for case and spaces. The settings were fixed on `tune`; `test` has",
         "no phrase, font or seed in common with it. 95 % are demanded of the first drawing of `test`. The intervals",
         "(95 %, Wilson) of all drawings are somewhat too narrow, for drawings share their phrases.",

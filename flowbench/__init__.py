@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from flowbench.lazy import lazy_exports
+from flowbench.version import __version__
 
 _LAZY = {
-    "Detection": "flowbench.types:Detection",
-    "FlowbenchError": "flowbench.errors:FlowbenchError",
-    "Prompt": "flowbench.types:Prompt",
-    "Sample": "flowbench.types:Sample",
-    "Score": "flowbench.types:Score",
-    "evaluate": "flowbench.benchmarks:evaluate",
-    "load_model": "flowbench.models:load_model",
-    "train": "flowbench.trainer:train",
+    "Detection": "flowbench.types",
+    "FlowbenchError": "flowbench.errors",
+    "Prompt": "flowbench.types",
+    "Sample": "flowbench.types",
+    "Score": "flowbench.types",
+    "evaluate": "flowbench.benchmarks.runner",
+    "load_model": "flowbench.models.load",
+    "train": "flowbench.trainer.training",
 }
-_PARTS = ("assets", "benchmarks", "evals", "metrics", "models", "prompts", "rewards", "sampling", "testing", "trainer")
+_PARTS = (
+    "assets", "benchmarks", "evals", "metrics", "models", "prompts", "reports", "rewards", "sampling", "stats",
+    "testing", "trainer",
+)  # fmt: skip
 __all__ = ["Detection", "FlowbenchError", "Prompt", "Sample", "Score", "__version__", "evaluate", "load_model", "train"]
+__getattr__, __dir__ = lazy_exports(__name__, _LAZY, _PARTS)
 
 if TYPE_CHECKING:
-    from flowbench.benchmarks import evaluate
+    from flowbench.benchmarks.runner import evaluate
     from flowbench.errors import FlowbenchError
-    from flowbench.models import load_model
-    from flowbench.trainer import train
+    from flowbench.models.load import load_model
+    from flowbench.trainer.training import train
     from flowbench.types import Detection, Prompt, Sample, Score
-
-
-def __getattr__(name: str) -> Any:
-    import importlib
-
-    if name in _PARTS:
-        return importlib.import_module(f"flowbench.{name}")
-    if name not in _LAZY:
-        raise AttributeError(f"module 'flowbench' has no attribute '{name}'")
-    module, _, attribute = _LAZY[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
-
-
-def __dir__() -> list[str]:
-    return __all__

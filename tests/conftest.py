@@ -13,6 +13,7 @@ from local_hub import LocalHub, environment, serving
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.pop("COLUMNS", None)  # of the terminal that the tests are started in, or of a worker of pytest-xdist
 os.environ["FLOWBENCH_SCORE_CACHE"] = "off"  # a test sees its own scores, and the user's cache none of ours
 
 

@@ -194,7 +194,7 @@ def test_every_recipe_scorer_detector_suite_and_prompt_set_is_in_the_docs() -> N
     program = (
         "from flowbench import benchmarks, config, metrics, prompts, rewards; "
         "from flowbench.rewards.geneval import detectors; "
-        "print(*config.recipe_names(), *rewards.registry.names(), *benchmarks.suites.names(), "
+        "print(*config.recipe_names(), *rewards.registry.names(), *benchmarks.registry.names(), "
         "*metrics.registry.names(), *detectors.registry.names(), *prompts.prompt_sets.names())"
     )
     # In a process of its own: other tests register rewards and suites in this one.

@@ -7,6 +7,7 @@ import importlib
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,13 +20,15 @@ PACKAGES = sorted(path.parent for path in FILES if path.name == "__init__.py")
 HEAVY = {"torch", "torchvision", "numpy", "pandas", "scipy", "PIL", "diffusers", "transformers", "peft", "open_clip",
          "accelerate", "matplotlib", "safetensors", "tensorboard", "huggingface_hub"}  # fmt: skip
 
-CORE = {"types", "errors", "registry", "config", "images", "tensors", "store", "vocabularies"}
+CORE = {"types", "errors", "registry", "config", "images", "tensors", "store", "vocabularies", "lazy", "version"}
 MAY_IMPORT = {
-    "cli": {"trainer", "benchmarks", "evals", "metrics", "rewards", "models", "prompts", "sampling", "shapes", "assets",
-            "testing"},
-    "trainer": {"evals", "metrics", "rewards", "models", "prompts", "sampling", "shapes", "assets"},
-    "benchmarks": {"evals", "metrics", "rewards", "models", "prompts", "shapes", "assets"},
-    "evals": {"metrics", "rewards", "assets"},
+    "cli": {"trainer", "benchmarks", "reports", "evals", "stats", "metrics", "rewards", "models", "prompts", "sampling",
+            "shapes", "assets", "testing"},
+    "trainer": {"metrics", "rewards", "models", "prompts", "sampling", "shapes", "assets"},
+    "benchmarks": {"evals", "stats", "metrics", "rewards", "models", "prompts", "shapes", "assets"},
+    "reports": {"evals", "stats", "metrics", "rewards"},
+    "evals": {"stats"},
+    "stats": set(),
     "metrics": {"rewards", "assets"},
     "rewards": {"shapes", "assets"},
     "models": {"sampling", "shapes", "assets"},
@@ -63,7 +66,17 @@ def imports(tree: ast.AST) -> Iterator[str]:
 def own_imports(path: Path) -> set[str]:
     """First-level parts of flowbench that a file imports: "models", "store" ..."""
     parts = [name.split(".") for name in imports(parsed(path))]
-    return {part[1] for part in parts if part[0] == "flowbench" and len(part) > 1 and part[1] != "__version__"}
+    return {part[1] for part in parts if part[0] == "flowbench" and len(part) > 1}
+
+
+MODULES = {named(path).removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in FILES}
+"""Name below flowbench -> file: "stats.intervals", "stats" (its face), "__init__" (the front door)."""
+
+
+def modules_of(path: Path) -> set[str]:
+    """The files of flowbench that a file imports, wherever in it: in functions and under TYPE_CHECKING too."""
+    names = [name.removeprefix("flowbench.") for name in imports(parsed(path)) if name.startswith("flowbench.")]
+    return {name if name in MODULES else name.rpartition(".")[0] or "__init__" for name in names}
 
 
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -83,6 +96,27 @@ def test_import_direction(part: str) -> None:
     allowed = MAY_IMPORT[part] | CORE | {part}
     wrong = {named(path): own_imports(path) - allowed for path in (PACKAGE / part).rglob("*.py")}
     assert {name: extra for name, extra in wrong.items() if extra} == {}
+
+
+def test_no_circles() -> None:
+    """Of files, of any size: what is left when all that import nothing of the rest are taken away, again and again."""
+    left = {name: modules_of(path) - {name} for name, path in MODULES.items()}
+    assert "stats.clusters" in left["stats.paired"]  # so that "no circle" means something
+    while free := {name for name, wanted in left.items() if not wanted & left.keys()}:
+        left = {name: wanted for name, wanted in left.items() if name not in free}
+    assert {name: wanted & left.keys() for name, wanted in left.items()} == {}
+
+
+def test_statistics_know_no_file_and_no_card() -> None:
+    wrong = {named(path): own_imports(path) - {"stats", "errors"} for path in (PACKAGE / "stats").glob("[!_]*.py")}
+    assert {name: extra for name, extra in wrong.items() if extra} == {}
+
+
+def test_no_file_name_more_than_twice() -> None:
+    """But those that mean the same everywhere, and the suites, which bear their prompt set's name."""
+    everywhere = {"__init__.py", "base.py", "catalog.py"}
+    names = Counter(path.name for path in FILES if path.parent != PACKAGE / "benchmarks" / "suites")
+    assert {name for name, count in names.items() if count > 2} - everywhere == set()
 
 
 def test_core_stands_alone() -> None:

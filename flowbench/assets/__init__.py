@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from flowbench.lazy import lazy_exports
 
 _LAZY = {
     "ASSETS": "flowbench.assets.manifest",
@@ -40,6 +41,7 @@ __all__ = [  # noqa: RUF022 - as Python sorts
     "read_checkpoint",
     "verify",
 ]
+__getattr__, __dir__ = lazy_exports(__name__, _LAZY)
 
 if TYPE_CHECKING:
     from flowbench.assets.asset import Asset, AssetFile
@@ -50,13 +52,3 @@ if TYPE_CHECKING:
     from flowbench.assets.manifest import ASSETS, find
     from flowbench.assets.places import held, place
     from flowbench.assets.store import folder, pull
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'flowbench.assets' has no attribute '{name}'")
-    return getattr(importlib.import_module(_LAZY[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__

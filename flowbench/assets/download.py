@@ -15,12 +15,12 @@ from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
-from flowbench import __version__
 from flowbench.assets.digests import record
 from flowbench.assets.manifest import AssetFile
 from flowbench.assets.places import CACHE
 from flowbench.errors import AssetError, RunError
 from flowbench.store import locked
+from flowbench.version import __version__
 
 TIMEOUT = 20.0
 """Seconds without a byte after which a connection is given up."""

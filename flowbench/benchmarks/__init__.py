@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from flowbench.benchmarks.suite import Suite, find, register, suites
+from flowbench.benchmarks.suite import Suite
+from flowbench.benchmarks.suites.catalog import find, register, registry
+from flowbench.lazy import lazy_exports
 
-__all__ = ["Execution", "GivenMaker", "Suite", "evaluate", "find", "register", "suites"]
 _LAZY = {
     "Execution": "flowbench.benchmarks.execution",
-    "GivenMaker": "flowbench.benchmarks.makers",
+    "ExistingSource": "flowbench.benchmarks.sources",
     "evaluate": "flowbench.benchmarks.runner",
 }
+__all__ = ["Execution", "ExistingSource", "Suite", "evaluate", "find", "register", "registry"]
+__getattr__, __dir__ = lazy_exports(__name__, _LAZY)
 
 if TYPE_CHECKING:
     from flowbench.benchmarks.execution import Execution
-    from flowbench.benchmarks.makers import GivenMaker
     from flowbench.benchmarks.runner import evaluate
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'flowbench.benchmarks' has no attribute '{name}'")
-    import importlib
-
-    return getattr(importlib.import_module(_LAZY[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+    from flowbench.benchmarks.sources import ExistingSource

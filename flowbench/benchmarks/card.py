@@ -8,7 +8,6 @@ noted        kept for the record
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +17,17 @@ from flowbench.prompts import PromptSet, prompts_digest
 from flowbench.types import Prompt
 
 if TYPE_CHECKING:
-    from flowbench.benchmarks.makers import Maker
+    from flowbench.benchmarks.sources import PictureSource
 
 Card = dict[str, dict[str, Any]]
 
 
-def build_card(maker: Maker, suite: Suite, prompt_set: PromptSet, prompts: Sequence[Prompt], *, seed: int) -> Card:
+def build_evaluation_card(
+    source: PictureSource, suite: Suite, prompt_set: PromptSet, prompts: Sequence[Prompt], *, seed: int
+) -> Card:
     """The card of one evaluation on these prompts; `with_scorers` adds who scored."""
     return {
-        "subject": maker.subject(suite.steps),
+        "subject": source.subject(suite.steps),
         "must_agree": {
             "suite": suite.name,
             "suite_version": suite.version,
@@ -35,11 +36,11 @@ def build_card(maker: Maker, suite: Suite, prompt_set: PromptSet, prompts: Seque
             "num_prompts": len(prompts),
             "images_per_prompt": suite.images_per_prompt,
             "seed": seed,
-            **maker.agreed(),
+            **source.agreed(),
             "scorers": {},
         },
-        "declared": maker.declared(suite),
-        "noted": {**maker.noted(), **store.versions()},
+        "declared": source.declared(suite),
+        "noted": {**source.noted(), **store.versions()},
     }
 
 
@@ -58,15 +59,3 @@ def card_key(card: Mapping[str, Mapping[str, Any]]) -> str:
     kept = {part: dict(card[part]) for part in ("subject", "must_agree", "declared")}
     kept["must_agree"].pop("scorers", None)
     return store.digest({**kept, "dtype": card["noted"]["dtype"]})[:10]
-
-
-def adapter_digest(parameters: Mapping[str, Any]) -> str:
-    """ "none", or twelve hex digits of the SHA-256 over the adapter's names, shapes and float32 values."""
-    if not parameters:
-        return "none"
-    total = hashlib.sha256()
-    for name in sorted(parameters):
-        values = parameters[name].detach().float().cpu().contiguous().numpy()
-        total.update(f"{name}{values.shape}".encode())
-        total.update(values.tobytes())
-    return total.hexdigest()[:12]

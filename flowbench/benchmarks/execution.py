@@ -13,7 +13,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Part:
+class Share:
     """The `index`-th of `count` equal shares of the work; batches are dealt out in turn."""
 
     index: int = 0
@@ -24,7 +24,7 @@ class Part:
         return batch % self.count == self.index
 
 
-WHOLE = Part()
+WHOLE = Share()
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Execution:
     """Which stages, what share of them, the time limit for one call of a reward in seconds, and who is told."""
 
     stages: Sequence[str] = STAGES
-    part: Part = WHOLE
+    part: Share = WHOLE
     timeout: float | None = None
     progress: Progress | None = None
 

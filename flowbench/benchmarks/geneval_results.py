@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from flowbench import store
-from flowbench.benchmarks.given import Given
+from flowbench.benchmarks.existing import ExistingPicture
 from flowbench.evals.score import Record, is_scored
 from flowbench.rewards.geneval.rule import CONFIDENCE, COUNTING_CONFIDENCE, MAX_PER_CLASS
 
 FILE = "results.jsonl"
 
 
-def write(folder: Path, given: Sequence[Given], records: Sequence[Record]) -> Path | None:
+def write(folder: Path, given: Sequence[ExistingPicture], records: Sequence[Record]) -> Path | None:
     """Write results.jsonl beside the records of a GenEval reward; None for records that hold no objects."""
     lines = [
         store.to_json(_line(each, record))
@@ -31,7 +31,7 @@ def write(folder: Path, given: Sequence[Given], records: Sequence[Record]) -> Pa
     return store.write_text(folder / FILE, "".join(f"{line}\n" for line in lines))
 
 
-def _line(given: Given, record: Record) -> dict[str, Any]:
+def _line(given: ExistingPicture, record: Record) -> dict[str, Any]:
     correct = record["parts"]["official"] == 1
     return {
         "filename": str(given.path),

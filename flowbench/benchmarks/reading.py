@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from PIL import Image
 
-from flowbench.benchmarks.given import Given
+from flowbench.benchmarks.existing import ExistingPicture
 from flowbench.errors import RunError
 from flowbench.types import Sample
 
@@ -20,7 +20,7 @@ _SMALL = 16_384
 """Bytes below which a file is read sooner than a thread is found for it."""
 
 
-def read_ahead(batches: Iterable[Sequence[Given]]) -> Generator[list[Read], None, None]:
+def read_ahead(batches: Iterable[Sequence[ExistingPicture]]) -> Generator[list[Read], None, None]:
     """The pictures of each batch in turn; while the caller works on one batch, threads read the next one.
 
     Small files are read by the caller itself when their batch's turn to be read ahead comes. Close the iterator
@@ -40,7 +40,7 @@ def read_ahead(batches: Iterable[Sequence[Given]]) -> Generator[list[Read], None
         readers.shutdown(cancel_futures=True)
 
 
-def _begun(readers: ThreadPoolExecutor, given: Given) -> Future[Read]:
+def _begun(readers: ThreadPoolExecutor, given: ExistingPicture) -> Future[Read]:
     try:
         is_small = given.path.stat().st_size < _SMALL
     except OSError:
@@ -52,7 +52,7 @@ def _begun(readers: ThreadPoolExecutor, given: Given) -> Future[Read]:
     return done
 
 
-def _read(given: Given) -> Read:
+def _read(given: ExistingPicture) -> Read:
     try:
         return given.load()
     except RunError as error:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowbench import store
-from flowbench.benchmarks.execution import WHOLE, Part
-from flowbench.benchmarks.given import Given
+from flowbench.benchmarks.execution import WHOLE, Share
+from flowbench.benchmarks.existing import ExistingPicture
 from flowbench.benchmarks.reading import Read, read_ahead
 from flowbench.evals.score import Record, is_scored, to_record
 from flowbench.types import Prompt, Sample, Score
@@ -35,11 +35,11 @@ def held(paths: Sequence[Path]) -> dict[Key, Record]:
 
 
 def score_missing(
-    batches: Sequence[Sequence[Given]],
+    batches: Sequence[Sequence[ExistingPicture]],
     reward: Callable[[], Reward],
     paths: Sequence[Path],
     *,
-    part: Part = WHOLE,
+    part: Share = WHOLE,
     told: Told | None = None,
 ) -> dict[Key, Record]:
     """The record of every picture of this part; new ones are appended to the first of `paths`.
@@ -48,38 +48,38 @@ def score_missing(
     left unscored are given to it again. The reward is built when there is something to do.
     """
 
-    def made(batch: Sequence[Given], pictures: Sequence[Read]) -> list[Record]:
+    def made(batch: Sequence[ExistingPicture], pictures: Sequence[Read]) -> list[Record]:
         return _scored(batch, pictures, reward())
 
     return _fill(batches, made, lambda each: each.key, paths, part, told)
 
 
 def measure_missing(
-    batches: Sequence[Sequence[Given]],
+    batches: Sequence[Sequence[ExistingPicture]],
     metric: Callable[[], Metric],
     paths: Sequence[Path],
     *,
     by_picture: bool,
-    part: Part = WHOLE,
+    part: Share = WHOLE,
     told: Told | None = None,
 ) -> dict[Key, Record]:
     """The same for a metric, a prompt in each batch: a record of each picture, or of each prompt under the index 0."""
 
-    def key_of(each: Given) -> Key:
+    def key_of(each: ExistingPicture) -> Key:
         return each.key if by_picture else (each.prompt.id, 0)
 
-    def made(batch: Sequence[Given], pictures: Sequence[Read]) -> list[Record]:
+    def made(batch: Sequence[ExistingPicture], pictures: Sequence[Read]) -> list[Record]:
         return _measured(batch, pictures, metric(), by_picture)
 
     return _fill(batches, made, key_of, paths, part, told)
 
 
 def _fill(
-    batches: Sequence[Sequence[Given]],
-    made: Callable[[Sequence[Given], Sequence[Read]], list[Record]],
-    key_of: Callable[[Given], Key],
+    batches: Sequence[Sequence[ExistingPicture]],
+    made: Callable[[Sequence[ExistingPicture], Sequence[Read]], list[Record]],
+    key_of: Callable[[ExistingPicture], Key],
     paths: Sequence[Path],
-    part: Part,
+    part: Share,
     told: Told | None,
 ) -> dict[Key, Record]:
     """Make the records of each batch of this part that lacks one (`made`), and append those that were lacking.
@@ -105,7 +105,9 @@ def _fill(
     return found
 
 
-def measure_set(given: Sequence[Given], metric: Metric, path: Path, reference: Sequence[Given] | None) -> list[Record]:
+def measure_set(
+    given: Sequence[ExistingPicture], metric: Metric, path: Path, reference: Sequence[ExistingPicture] | None
+) -> list[Record]:
     """The one record of all pictures beside the reference pictures; kept when it is scored."""
     before = store.read_jsonl(path)
     if before and is_scored(before[-1]):
@@ -118,9 +120,9 @@ def measure_set(given: Sequence[Given], metric: Metric, path: Path, reference: S
     return [record]
 
 
-def whole_prompts(given: Sequence[Given], size: int) -> Iterator[list[Given]]:
+def whole_prompts(given: Sequence[ExistingPicture], size: int) -> Iterator[list[ExistingPicture]]:
     """Batches of about `size` pictures that never part a prompt's, since some rewards judge those together."""
-    batch: list[Given] = []
+    batch: list[ExistingPicture] = []
     for place, each in enumerate(given):
         if batch and each.prompt.id != given[place - 1].prompt.id and len(batch) >= size:
             yield batch
@@ -130,7 +132,7 @@ def whole_prompts(given: Sequence[Given], size: int) -> Iterator[list[Given]]:
         yield batch
 
 
-def _scored(batch: Sequence[Given], pictures: Sequence[Read], reward: Reward) -> list[Record]:
+def _scored(batch: Sequence[ExistingPicture], pictures: Sequence[Read], reward: Reward) -> list[Record]:
     """The records of some pictures; those that cannot be read do not take the others with them."""
     readable = {place: each for place, each in enumerate(pictures) if isinstance(each, Sample)}
     scores = dict(zip(readable, reward(list(readable.values())), strict=True))
@@ -141,7 +143,9 @@ def _scored(batch: Sequence[Given], pictures: Sequence[Read], reward: Reward) ->
     ]
 
 
-def _measured(batch: Sequence[Given], pictures: Sequence[Read], metric: Metric, by_picture: bool) -> list[Record]:
+def _measured(
+    batch: Sequence[ExistingPicture], pictures: Sequence[Read], metric: Metric, by_picture: bool
+) -> list[Record]:
     """The records of one prompt's pictures, or the one of the prompt. A broken picture takes no others with it, but a
     prompt that lacks one is not measured."""
     samples = [each for each in pictures if isinstance(each, Sample)]
@@ -154,7 +158,7 @@ def _measured(batch: Sequence[Given], pictures: Sequence[Read], metric: Metric, 
     return [_measured_record(batch, Score.unscored(reason), 0 if by_picture else None)]
 
 
-def _measured_record(batch: Sequence[Given], score: Score, place: int | None) -> Record:
+def _measured_record(batch: Sequence[ExistingPicture], score: Score, place: int | None) -> Record:
     """The record of the picture at `place`, or of the prompt."""
     each = batch[place or 0]
     index, image, seed = (each.index, each.name, each.seed) if place is not None else (0, "", None)

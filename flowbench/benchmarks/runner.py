@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from flowbench import prompts, store
 from flowbench.benchmarks import scorers
-from flowbench.benchmarks import suite as suite_module
-from flowbench.benchmarks.card import build_card, card_key
+from flowbench.benchmarks.card import build_evaluation_card, card_key
 from flowbench.benchmarks.execution import Execution
-from flowbench.benchmarks.makers import Maker, ModelMaker, RecordedMaker
+from flowbench.benchmarks.folder import Work
 from flowbench.benchmarks.pictures import Pictures
 from flowbench.benchmarks.plan import Item, batches, limited, plan
 from flowbench.benchmarks.scorers import Scorer
+from flowbench.benchmarks.sources import ModelSource, PictureSource, RecordedSource
 from flowbench.benchmarks.stages import refuse_none, score_missing, summarise
 from flowbench.benchmarks.suite import Suite
-from flowbench.benchmarks.summary import Scored
-from flowbench.benchmarks.work import Work
+from flowbench.benchmarks.suites import catalog
+from flowbench.benchmarks.summary import ScorerRun
 from flowbench.errors import ConfigError, FlowbenchError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ EVERYTHING = Execution()
 
 
 def evaluate(
-    model: FlowModel | Maker,
+    model: FlowModel | PictureSource,
     suite: str | Suite,
     *,
     out: str | Path,
@@ -49,7 +49,7 @@ def evaluate(
 
     `protocol` may hold `steps`, `guidance` and `images_per_prompt` in place of the suite's own; `limit` keeps so many
     prompts, taken in turns from the tags. The pictures' seeds follow from (seed, suite, prompt id, index) alone. In
-    place of a model, a `GivenMaker` hands over pictures that somebody else has made.
+    place of a model, a `ExistingSource` hands over pictures that somebody else has made.
 
     May be killed at any moment and called again: pictures and scores that are there are not made again, and the summary
     comes out the same. Pictures left unscored by a failing reward are given to it again. A scorer that cannot run (no
@@ -57,8 +57,8 @@ def evaluate(
     before a picture is made. Raises ConfigError for a suite that does not fit the model, RunError when another process
     holds the folder.
     """
-    maker = model if not hasattr(model, "generate") else ModelMaker(model)  # type: ignore[arg-type]
-    suite = suite_module.find(suite).with_protocol(**protocol)
+    maker = model if not hasattr(model, "generate") else ModelSource(model)  # type: ignore[arg-type]
+    suite = catalog.find(suite).with_protocol(**protocol)
     prompt_set = prompts.find(suite.prompt_set)
     _check_vocabulary(maker, suite, prompt_set.vocabulary)
     vocabulary = prompt_set.vocabulary or maker.vocabulary or suite.vocabulary or REAL_WORLD
@@ -67,7 +67,7 @@ def evaluate(
     if not maker.makes_all:
         items = [replace(item, seed=None) for item in items]
     maker.check(items)
-    card = build_card(maker, suite, prompt_set, chosen, seed=seed)
+    card = build_evaluation_card(maker, suite, prompt_set, chosen, seed=seed)
     card["noted"] |= {"batch_size": batch_size, "vocabulary": vocabulary}
     work = Work(suite, items, _folder(maker, suite, card, Path(out)), batch_size, execution, maker.makes_all)
     ready = _prepared(suite, vocabulary, execution.stages)
@@ -84,12 +84,12 @@ def evaluate(
     return work.folder
 
 
-def _folder(maker: Maker, suite: Suite, card: dict[str, Any], out: Path) -> Path:
+def _folder(maker: PictureSource, suite: Suite, card: dict[str, Any], out: Path) -> Path:
     """Where the evaluation lies; one that is there already stays where it is, and must be this one.
 
     Raises ConfigError, naming what differs, when what is asked for is another evaluation than the one at hand.
     """
-    if not isinstance(maker, RecordedMaker):
+    if not isinstance(maker, RecordedSource):
         return out / "eval" / f"{store.slug(suite.name)}-{card_key(card)}"
     if card_key(card) != card_key(maker.card):
         raise ConfigError(
@@ -107,7 +107,7 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
     return "dtype"
 
 
-def _prepared(suite: Suite, vocabulary: str, stages: Sequence[str]) -> list[Scored]:
+def _prepared(suite: Suite, vocabulary: str, stages: Sequence[str]) -> list[ScorerRun]:
     """The suite's scorers, each with its identity or the reason why it cannot run. Raises the reason when none can."""
     if not {"score", "summarise"} & set(stages):
         return []
@@ -118,19 +118,19 @@ def _prepared(suite: Suite, vocabulary: str, stages: Sequence[str]) -> list[Scor
     return ready
 
 
-def _ready(scorer: Scorer, *, probe: bool) -> Scored:
+def _ready(scorer: Scorer, *, probe: bool) -> ScorerRun:
     """`probe`: one that is cheap to build is built once, so that a bad option is found before a picture is made."""
     try:
         scorer.prepare()
         identity = scorer.identity()
         if probe and not identity["weights"] and scorer.kind == "reward":
             scorer.build().close()
-        return Scored(scorer, identity, {})
+        return ScorerRun(scorer, identity, {})
     except FlowbenchError as error:
-        return Scored(scorer, {}, {}, reason=str(error), error=error)
+        return ScorerRun(scorer, {}, {}, reason=str(error), error=error)
 
 
-def _generate_missing(maker: Maker, work: Work) -> None:
+def _generate_missing(maker: PictureSource, work: Work) -> None:
     done = 0
     with Pictures(work.images, work.execution.share) as pictures:
         for number, batch in enumerate(batches(work.items, work.batch_size)):
@@ -145,7 +145,7 @@ def _generate_missing(maker: Maker, work: Work) -> None:
             work.execution.told("generate", done, len(work.items))
 
 
-def _facts(maker: Maker, work: Work) -> Callable[[Item], dict[str, Any]]:
+def _facts(maker: PictureSource, work: Work) -> Callable[[Item], dict[str, Any]]:
     """What a picture's file says of itself."""
     declared = maker.declared(work.suite)
     return lambda item: {
@@ -160,7 +160,7 @@ def _facts(maker: Maker, work: Work) -> Callable[[Item], dict[str, Any]]:
     }
 
 
-def _check_vocabulary(maker: Maker, suite: Suite, vocabulary: str) -> None:
+def _check_vocabulary(maker: PictureSource, suite: Suite, vocabulary: str) -> None:
     if vocabulary and maker.vocabulary and vocabulary != maker.vocabulary:
         raise ConfigError(
             f"suite '{suite.name}' speaks of {vocabulary}, model '{maker.name}' draws {maker.vocabulary}. "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowbench import store
 from flowbench.benchmarks import geneval_results
-from flowbench.benchmarks.given import Given, pictures_digest
+from flowbench.benchmarks.existing import ExistingPicture, pictures_digest
 from flowbench.benchmarks.records import measure_missing, measure_set, score_missing, whole_prompts
 from flowbench.benchmarks.scorers import Scorer
 from flowbench.evals.score import Record, is_scored, summarise, unscored_reasons
@@ -34,7 +34,7 @@ class Running:
 
 
 def score_pictures(
-    given: Sequence[Given],
+    given: Sequence[ExistingPicture],
     reward: str,
     *,
     out: str | Path,
@@ -68,13 +68,13 @@ def score_pictures(
 
 
 def measure_pictures(
-    given: Sequence[Given],
+    given: Sequence[ExistingPicture],
     metric: str,
     *,
     out: str | Path,
     label: str,
     options: Mapping[str, Any] | None = None,
-    reference: Sequence[Given] | None = None,
+    reference: Sequence[ExistingPicture] | None = None,
 ) -> Path:
     """Measure the pictures with one metric; the folder `<out>/eval/<metric>-<key>/`, as of `score_pictures`.
 
@@ -103,7 +103,7 @@ def measure_pictures(
     return folder
 
 
-def build_card(given: Sequence[Given], scorer: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def build_card(given: Sequence[ExistingPicture], scorer: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The settings card; see `benchmarks.card`. How the pictures were made is not known, so nothing is declared."""
     prompts = _prompts(given)
     return {
@@ -143,7 +143,7 @@ def build_summary(scorer: Card, records: Sequence[Record], label: str, card: Map
     }
 
 
-def _prompts(given: Sequence[Given]) -> list[Prompt]:
+def _prompts(given: Sequence[ExistingPicture]) -> list[Prompt]:
     return list({each.prompt.id: each.prompt for each in given}.values())
 
 

@@ -11,9 +11,9 @@ from typing import Any
 from flowbench import store
 from flowbench.benchmarks import records, scorers
 from flowbench.benchmarks.card import with_scorers
+from flowbench.benchmarks.folder import Work
 from flowbench.benchmarks.scorers import Scorer
-from flowbench.benchmarks.summary import Scored, build_summary, merge
-from flowbench.benchmarks.work import Work
+from flowbench.benchmarks.summary import ScorerRun, build_summary, merge
 from flowbench.errors import ConfigError, FlowbenchError, RunError
 
 
@@ -21,7 +21,7 @@ class _CannotBuild(FlowbenchError):
     """A scorer's own error, known to come from its making and not from its work."""
 
 
-def refuse_none(ready: Sequence[Scored]) -> None:
+def refuse_none(ready: Sequence[ScorerRun]) -> None:
     """Raise when not one of the scorers can run, with the reason of each."""
     if not ready or any(each.ran for each in ready):
         return
@@ -35,7 +35,7 @@ def refuse_none(ready: Sequence[Scored]) -> None:
     )
 
 
-def score_missing(scored: Scored, work: Work) -> Scored:
+def score_missing(scored: ScorerRun, work: Work) -> ScorerRun:
     """Score what lacks a score; the scorer with the reason when it turns out that it cannot be built."""
     if not scored.ran:
         return scored
@@ -59,7 +59,7 @@ def score_missing(scored: Scored, work: Work) -> Scored:
     return scored
 
 
-def summarise(work: Work, ready: Sequence[Scored], label: str) -> None:
+def summarise(work: Work, ready: Sequence[ScorerRun], label: str) -> None:
     """records.jsonl, card.json and, last, summary.json, of all that has scored these pictures.
 
     Scorers of earlier calls stay, and stand in the suite's own order before others; so does one that cannot run today.
@@ -86,12 +86,12 @@ def _built(scorer: Scorer, timeout: float | None) -> Any:
         raise _CannotBuild(str(error)) from error
 
 
-def _all(card: Mapping[str, Any], ready: Sequence[Scored]) -> list[Scored]:
+def _all(card: Mapping[str, Any], ready: Sequence[ScorerRun]) -> list[ScorerRun]:
     """Those asked for, and those that scored these pictures in an earlier call: nothing is lost. One that was asked for
     and cannot run now is taken as it ran before."""
     before = {name: _found_again(name, identity) for name, identity in card["must_agree"]["scorers"].items()}
     held = {
-        name: Scored(scorer, card["must_agree"]["scorers"][name], {})
+        name: ScorerRun(scorer, card["must_agree"]["scorers"][name], {})
         for name, scorer in before.items()
         if scorer is not None
     }
@@ -103,14 +103,14 @@ def _all(card: Mapping[str, Any], ready: Sequence[Scored]) -> list[Scored]:
     return [*found, *(scored for name, scored in held.items() if name not in asked)]
 
 
-def _in_order(work: Work, scored: Sequence[Scored]) -> list[Scored]:
+def _in_order(work: Work, scored: Sequence[ScorerRun]) -> list[ScorerRun]:
     """The suite's own scorers first, in its order, lest a later call with others choose another headline."""
     own = (work.suite.own or work.suite).scorers
     places = {name: place for place, name in enumerate(own)}
     return sorted(scored, key=lambda each: places.get(each.scorer.name, len(own)))
 
 
-def _with_records(work: Work, scored: Scored) -> Scored:
+def _with_records(work: Work, scored: ScorerRun) -> ScorerRun:
     """With its scores, or with the reason that a stage before this one has left."""
     if not scored.ran:
         return scored
@@ -120,7 +120,7 @@ def _with_records(work: Work, scored: Scored) -> Scored:
     return replace(scored, records=found)
 
 
-def _refuse_unfinished(work: Work, scored: Sequence[Scored]) -> None:
+def _refuse_unfinished(work: Work, scored: Sequence[ScorerRun]) -> None:
     there = {each.key for each in work.pictures()}
     if work.makes_all and len(there) < len(work.items):
         lacking = f"{len(work.items) - len(there)} of {len(work.items)}"

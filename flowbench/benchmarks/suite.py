@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from flowbench.errors import ConfigError
-from flowbench.registry import Registry
 
 PROTOCOL = ("images_per_prompt", "steps", "guidance")
 """The settings of a suite that one evaluation may change; each stands in its card."""
@@ -103,38 +102,3 @@ class Suite:
             also_show=tuple(name for name in self.also_show if name in metrics),
             own=self.own or self,
         )
-
-
-suites = Registry("suite", "flowbench.suites")
-suites.add("shapes", "flowbench.benchmarks.shapes:SHAPES")
-suites.add("shapes_dev", "flowbench.benchmarks.shapes:SHAPES_DEV")
-suites.add("geneval", "flowbench.benchmarks.geneval:GENEVAL")
-suites.add("geneval_unseen", "flowbench.benchmarks.geneval:GENEVAL_UNSEEN")
-suites.add("drawbench", "flowbench.benchmarks.drawbench:DRAWBENCH")
-suites.add("partiprompts", "flowbench.benchmarks.partiprompts:PARTIPROMPTS")
-suites.add("ocr", "flowbench.benchmarks.ocr:OCR")
-suites.add("pickscore", "flowbench.benchmarks.pickscore:PICKSCORE")
-suites.add("hpdv2", "flowbench.benchmarks.hpdv2:HPDV2")
-
-
-def register(name: str, **fields: Any) -> Suite:
-    """Make a suite of your own: `register("mine", prompt_set="mine.txt", steps=28, guidance=4.5, scorers=("jpeg",))`.
-
-    Raises NameTaken when another suite has the name. Packages may also name a Suite under the entry-point group
-    `flowbench.suites`.
-    """
-    suite = Suite(name=name, **fields)
-    suites.add(name, suite)
-    return suite
-
-
-def find(name: str | Path | Suite) -> Suite:
-    """The suite of that name or YAML file (a Suite is passed on). Raises UnknownName, MissingFile, ConfigError."""
-    if isinstance(name, Suite):
-        return name
-    if str(name) not in suites and Path(name).suffix.lower() in (".yaml", ".yml"):
-        from flowbench.benchmarks.suite_file import read
-
-        return read(Path(name))
-    found: Suite = suites.get(str(name))
-    return found

@@ -16,7 +16,7 @@ NO_PICTURE = "there is no picture of it"
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScorerRun:
     """What became of one scorer: its records by (prompt id, index), or the `reason` why it did not run.
 
     `kept`: why it could not run today, though its scores of an earlier call are here.
@@ -41,7 +41,7 @@ class Scored:
         return self.records.get(item.key)
 
 
-def merge(items: Sequence[Item], scored: Sequence[Scored], suite: Suite) -> list[Record]:
+def merge(items: Sequence[Item], scored: Sequence[ScorerRun], suite: Suite) -> list[Record]:
     """One record per picture, in the order of the plan.
 
     The first scorer's value, note and details are the record's, and its parts keep their names; the values of all
@@ -62,7 +62,7 @@ def merge(items: Sequence[Item], scored: Sequence[Scored], suite: Suite) -> list
 
 
 def build_summary(
-    suite: Suite, records: Sequence[Record], scored: Sequence[Scored], *, label: str, card: Mapping[str, Any]
+    suite: Suite, records: Sequence[Record], scored: Sequence[ScorerRun], *, label: str, card: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What stands in summary.json: the numbers with their intervals, the counts, and the card they hold for.
 
@@ -87,7 +87,7 @@ def build_summary(
     }
 
 
-def _merged(item: Item, scored: Sequence[Scored]) -> Record:
+def _merged(item: Item, scored: Sequence[ScorerRun]) -> Record:
     found = {each.scorer.name: each.of(item) for each in scored}
     first = next(iter(found.values()), None)
     record: Record = {
@@ -120,14 +120,14 @@ def _parts(found: Mapping[str, Record | None]) -> dict[str, float | None]:
     return parts
 
 
-def _why_not(scored: Sequence[Scored]) -> str:
+def _why_not(scored: Sequence[ScorerRun]) -> str:
     """Why the first scorer has no record of a picture."""
     if not scored:
         return "nothing has scored it"
     return f"{scored[0].scorer.name} did not run: {scored[0].reason}" if scored[0].reason else NO_PICTURE
 
 
-def _status(scored: Scored, records: Sequence[Record]) -> dict[str, Any]:
+def _status(scored: ScorerRun, records: Sequence[Record]) -> dict[str, Any]:
     """What summary.json says of one scorer. A picture that was never there counts as unscored."""
     level = scored.scorer.level
     if not scored.ran:
@@ -146,7 +146,7 @@ def _status(scored: Scored, records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def _metric(suite: Suite, metric: str, records: Sequence[Record], scored: Sequence[Scored]) -> dict[str, Any]:
+def _metric(suite: Suite, metric: str, records: Sequence[Record], scored: Sequence[ScorerRun]) -> dict[str, Any]:
     """A metric's intervals, and what a reader must know of it: whose it is, its unit and direction."""
     name = suite.scorer_of(metric)
     scorer = next(each.scorer for each in scored if each.scorer.name == name)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from flowbench import __version__
 from flowbench.cli.group import CommandGroup
+from flowbench.version import __version__
 
 COMMANDS = {
     "train": ("flowbench.cli.train:train", "Train a model on a reward."),

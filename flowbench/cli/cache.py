@@ -13,7 +13,7 @@ from flowbench.errors import ConfigError, RunError
 from flowbench.registry import did_you_mean
 
 if TYPE_CHECKING:
-    from flowbench.evals.tables import Table
+    from flowbench.reports.tables.evaluations import Table
     from flowbench.rewards.cache_file import CacheFile, Kept
 
 
@@ -95,7 +95,7 @@ def _check_reward(reward: str, kept: list[Kept]) -> None:
 
 def _table(path: Path, kept: list[Kept], is_on: bool) -> Table:
     from flowbench.assets.store import readable
-    from flowbench.evals.tables import Table
+    from flowbench.reports.tables.evaluations import Table
 
     rows = tuple(
         (each.reward, str(each.scores), readable(each.size), str(each.hits), str(each.misses), _day(each.oldest),

@@ -80,7 +80,7 @@ def _suites() -> dict[str, str]:
         suite = benchmarks.find(name)
         return f"{suite.split} split of {suite.prompt_set}, headline {suite.headline}, by {', '.join(suite.scorers)}"
 
-    return {name: _line(line, name) for name in benchmarks.suites.names()}
+    return {name: _line(line, name) for name in benchmarks.registry.names()}
 
 
 def _prompts() -> dict[str, str]:
@@ -127,7 +127,7 @@ def _tables() -> dict[str, tuple[Callable[[], Any], Callable[[str], str]]]:
         "reward": (rewards.registry.names, lambda name: _scorer_text(rewards.registry, name)),
         "metric": (metrics.registry.names, lambda name: _scorer_text(metrics.registry, name)),
         "detector": (detectors.registry.names, lambda name: _fields(_card(detectors.registry, name))),
-        "suite": (benchmarks.suites.names, lambda name: _fields(dataclasses.asdict(benchmarks.find(name)))),
+        "suite": (benchmarks.registry.names, lambda name: _fields(dataclasses.asdict(benchmarks.find(name)))),
         "prompt set": (prompts.prompt_sets.names, _prompt_set_text),
         "recipe": (recipe_names, _recipe_text),
     }

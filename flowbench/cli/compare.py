@@ -33,8 +33,8 @@ def compare(
 
     ours, theirs = find_one(candidate, suite), find_one(baseline, suite)
     _check_metrics(ours, theirs, metrics)
-    from flowbench.evals.comparison import compare_evaluations, to_records
-    from flowbench.evals.tables import comparison_table
+    from flowbench.evals.versus import compare_evaluations, to_records
+    from flowbench.reports.tables.evaluations import comparison_table
 
     versus = compare_evaluations(ours, theirs, metrics or None, allow_mismatch=allow_mismatch)
     show_tables([comparison_table(versus)], to_records(versus), style=style, out=out)

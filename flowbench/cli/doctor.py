@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from flowbench.config import TrainConfig
     from flowbench.rewards.golden import Finding
-    from flowbench.trainer.doctor import PolicyCheck
+    from flowbench.trainer.policy_check import PolicyCheck
 
 
 @click.group()

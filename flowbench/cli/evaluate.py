@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flowbench.cli.launch import LAUNCHER, end_with_launcher
+from flowbench.cli.eval_processes import SHARE, run_shares
 from flowbench.cli.options import device_options, error_rate_option, licence_option, plugin_option
 from flowbench.cli.output import MOST_UNSCORED, format_option, refuse_unscored, show_tables
 from flowbench.cli.scorers import options_of, split_names
-from flowbench.cli.shares import SHARE, run_shares
+from flowbench.cli.train_processes import LAUNCHER, end_with_launcher
 from flowbench.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _refuse_prompt_set(name: str) -> None:
     """Raise ConfigError for a prompt set that no suite goes by."""
     from flowbench import benchmarks, prompts
 
-    if name not in benchmarks.suites and name in prompts.prompt_sets:
+    if name not in benchmarks.registry and name in prompts.prompt_sets:
         raise ConfigError(
             f"'{name}' is a set of prompts without a suite: no judge of its own is here. Take a suite's protocol with "
             f"its prompts: --suite drawbench --prompts {name} --metric NAME"
@@ -179,7 +179,7 @@ def _say_pictures(folder: Path, stages: Sequence[str]) -> None:
 
 def _show(folders: Sequence[Path], style: str | None, max_error_rate: float) -> None:
     from flowbench.evals import load_results
-    from flowbench.evals.tables import summary_table
+    from flowbench.reports.tables.evaluations import summary_table
 
     results = [load_results(folder) for folder in folders]
     show_tables([summary_table(each) for each in results], [each.summary for each in results], style=style)

@@ -13,8 +13,8 @@ from flowbench.errors import ConfigError
 
 if TYPE_CHECKING:
     from flowbench.evals import Results
-    from flowbench.evals.export import Placed
     from flowbench.evals.score import Record
+    from flowbench.reports.export import Placed
     from flowbench.types import Prompt
 
 FORMATS = ("geneval", "jsonl", "parquet", "datasets", "model-card")
@@ -36,8 +36,8 @@ def export(
 
     FOLDER is an evaluation folder, or a run folder that holds one evaluation.
     """
-    from flowbench.evals import export as formats
     from flowbench.evals.results import find_one
+    from flowbench.reports import export as formats
 
     results = find_one(folder, suite)
     if prompts is not None and style != "geneval":
@@ -81,10 +81,10 @@ def _prompts(results: Results, file: str | None) -> list[Prompt]:
 def _results_file(out: Path) -> Callable[[Path, Sequence[Placed]], Any]:
     """Writes GenEval's results.jsonl, where a GenEval reward was among the scorers."""
     from flowbench.benchmarks import geneval_results
-    from flowbench.benchmarks.given import Given
+    from flowbench.benchmarks.existing import ExistingPicture
 
     def write(folder: Path, placed: Sequence[Placed]) -> None:
-        given = [Given(each.prompt, each.record["index"], out / each.name, each.name) for each in placed]
+        given = [ExistingPicture(each.prompt, each.record["index"], out / each.name, each.name) for each in placed]
         geneval_results.write(folder, given, [_judged(each.record) for each in placed])
 
     return write

@@ -11,7 +11,7 @@ from flowbench.cli.output import format_option, show_tables
 from flowbench.errors import ConfigError
 
 if TYPE_CHECKING:
-    from flowbench.evals.formats import Table
+    from flowbench.reports.tables.formats import Table
 
 PAGE = "leaderboard.html"
 
@@ -43,7 +43,7 @@ def leaderboard(
         raise ConfigError("there is nothing to rank. Name run folders, or --published NAME to see what others printed.")
     from flowbench.evals import published as tables
     from flowbench.evals.leaderboard import find_leaderboards, to_json
-    from flowbench.evals.leaderboard_table import leaderboard_table
+    from flowbench.reports.tables.leaderboards import leaderboard_table
 
     _check_page(page)
     boards = find_leaderboards(
@@ -67,7 +67,7 @@ def _check_page(page: str | None) -> None:
 
 def _write_page(page: str, shown: list[Table]) -> None:
     from flowbench import store
-    from flowbench.evals.formats_html import to_html
+    from flowbench.reports.tables.html import to_html
 
     store.write_text(page, to_html(shown, title="Leaderboard" if len(shown) == 1 else "Leaderboards"))
     click.echo(f"wrote {page}", err=True)

@@ -14,9 +14,9 @@ from flowbench.cli.output import format_option, show_tables
 from flowbench.errors import ConfigError
 
 if TYPE_CHECKING:
-    from flowbench.evals.tables import Table
     from flowbench.prompts.leakage import Overlap
-    from flowbench.prompts.near import Match
+    from flowbench.prompts.near_duplicates import Match
+    from flowbench.reports.tables.evaluations import Table
     from flowbench.types import Prompt
 
 
@@ -47,7 +47,7 @@ def leakage(
     TRAINING is a prompt set (its split train, or NAME:SPLIT), a file (.txt, .csv, .jsonl) or the folder of a training
     run. EVALUATION is a suite (or its .yaml), a prompt set (its split test, or NAME:SPLIT) or a file.
     """
-    from flowbench.prompts.near import find_matches
+    from flowbench.prompts.near_duplicates import find_matches
 
     ours, theirs = _trained(training), _evaluated(evaluation)
     matches = find_matches(ours.prompts, theirs.prompts, least=least)
@@ -72,7 +72,7 @@ def _trained(name: str) -> Side:
 def _evaluated(name: str) -> Side:
     from flowbench import benchmarks, prompts
 
-    if name in benchmarks.suites or Path(name).suffix.lower() in (".yaml", ".yml"):
+    if name in benchmarks.registry or Path(name).suffix.lower() in (".yaml", ".yml"):
         suite = benchmarks.find(name)
         return Side(f"suite {name}", prompts.load(suite.prompt_set, suite.split))
     return _side(name, "test")
@@ -110,7 +110,7 @@ def _tags(side: Side) -> list[str]:
 
 def _counts(side: Side, matches: Sequence[Match], tag: str | None) -> tuple[int, dict[str, int]]:
     """Prompts of the tag (None: all), and how many of them match in each way."""
-    from flowbench.prompts.near import KINDS
+    from flowbench.prompts.near_duplicates import KINDS
 
     chosen = [match for match in matches if tag is None or match.evaluated.tag == tag]
     number = sum(tag is None or prompt.tag == tag for prompt in side.prompts)
@@ -118,8 +118,8 @@ def _counts(side: Side, matches: Sequence[Match], tag: str | None) -> tuple[int,
 
 
 def _text_table(ours: Side, theirs: Side, matches: Sequence[Match], least: float, *, templated: bool) -> Table:
-    from flowbench.evals.tables import Table
-    from flowbench.prompts.near import KINDS
+    from flowbench.prompts.near_duplicates import KINDS
+    from flowbench.reports.tables.evaluations import Table
 
     rows = []
     for tag in (None, *_tags(theirs)):
@@ -135,7 +135,7 @@ def _text_table(ours: Side, theirs: Side, matches: Sequence[Match], least: float
 
 
 def _slot_table(slots: Sequence[Overlap]) -> Table:
-    from flowbench.evals.tables import DASH, Table
+    from flowbench.reports.tables.evaluations import DASH, Table
 
     names = list(dict.fromkeys(row.slot for row in slots))
     tags = list(dict.fromkeys(row.tag for row in slots))
@@ -149,8 +149,8 @@ def _slot_table(slots: Sequence[Overlap]) -> Table:
 
 
 def _pair_table(matches: Sequence[Match], examples: int) -> Table:
-    from flowbench.evals.tables import Table
-    from flowbench.prompts.near import KINDS
+    from flowbench.prompts.near_duplicates import KINDS
+    from flowbench.reports.tables.evaluations import Table
 
     shown = [match for kind in KINDS for match in [each for each in matches if each.kind == kind][:examples]]
     rows = tuple(

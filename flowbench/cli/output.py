@@ -11,7 +11,7 @@ import click
 from flowbench.errors import RewardError
 
 if TYPE_CHECKING:
-    from flowbench.evals.formats import Table
+    from flowbench.reports.tables.formats import Table
 
 WIDTH = 160
 """Of a table that goes into a pipe or a file, where no terminal sets a limit."""
@@ -53,7 +53,7 @@ def refuse_unscored(where: str, summary: Mapping[str, Any], most: float, *, what
 
 def _as_text(tables: Sequence[Table], data: Any, style: str) -> str:
     from flowbench import store
-    from flowbench.evals.formats import write
+    from flowbench.reports.tables.formats import write
 
     if style == "json":
         return store.to_json(data, indent=2) + "\n"
@@ -65,7 +65,7 @@ def _as_text(tables: Sequence[Table], data: Any, style: str) -> str:
 def _for_terminal(table: Table) -> str:
     from rich.console import Console
 
-    from flowbench.evals.formats import to_rich
+    from flowbench.reports.tables.formats import to_rich
 
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:

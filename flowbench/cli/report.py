@@ -60,7 +60,7 @@ def report(
         for gallery in galleries:
             click.echo(gallery)
         return
-    from flowbench.evals import training_report
+    from flowbench.reports import training_report
 
     own = [run] if evaluations else []
     click.echo(training_report(run, evaluations=own, bases=bases, galleries=galleries))
@@ -110,7 +110,7 @@ def _refuse_unfinished(run: str) -> None:
 
 
 def _gallery(evaluation: Results, pictures: str | None) -> Path:
-    from flowbench.evals.report import write_gallery
+    from flowbench.reports import write_gallery
 
     return write_gallery(evaluation, pictures=pictures)
 
@@ -148,7 +148,7 @@ def _beside_each(
 ) -> tuple[list[Path], list[CardMismatch]]:
     """The pages of one candidate, and why others could not be written."""
     from flowbench.errors import CardMismatch
-    from flowbench.evals.report import write_comparison
+    from flowbench.reports import write_comparison
 
     pages, mismatches = [], []
     for baseline in baselines:

@@ -16,7 +16,7 @@ from flowbench.cli.scorers import options_of, split_names
 from flowbench.errors import ConfigError
 
 if TYPE_CHECKING:
-    from flowbench.benchmarks.given import Given
+    from flowbench.benchmarks.existing import ExistingPicture
     from flowbench.benchmarks.scorers import Scorer
     from flowbench.evals import Results
 
@@ -67,7 +67,7 @@ def score(
         _measured(given, each, settings, reference) if each.kind == "metric" else _scored(given, each, settings)
         for each in scorers
     ]
-    from flowbench.evals.tables import scores_table
+    from flowbench.reports.tables.evaluations import scores_table
 
     show_tables([scores_table(settings["label"], results)], [found.summary for found in results], style=style)
     for found in results:
@@ -93,14 +93,14 @@ def _named(rewards: Sequence[str], metrics: Sequence[str], vocabulary: str) -> d
     return found
 
 
-def _given(source: str, prompts: str | None) -> list[Given]:
-    from flowbench.benchmarks import given
+def _given(source: str, prompts: str | None) -> list[ExistingPicture]:
+    from flowbench.benchmarks import existing
     from flowbench.prompts import files
 
-    return given.read(source, files.read(Path(prompts)) if prompts else None)
+    return existing.read(source, files.read(Path(prompts)) if prompts else None)
 
 
-def _scored(given: Sequence[Given], scorer: Scorer, settings: Mapping[str, Any]) -> Results:
+def _scored(given: Sequence[ExistingPicture], scorer: Scorer, settings: Mapping[str, Any]) -> Results:
     from flowbench.benchmarks.scoring import Running, score_pictures
     from flowbench.cli.progress import evaluation_progress
     from flowbench.evals import load_results
@@ -113,7 +113,9 @@ def _scored(given: Sequence[Given], scorer: Scorer, settings: Mapping[str, Any])
     return load_results(folder)
 
 
-def _measured(given: Sequence[Given], scorer: Scorer, settings: Mapping[str, Any], reference: str | None) -> Results:
+def _measured(
+    given: Sequence[ExistingPicture], scorer: Scorer, settings: Mapping[str, Any], reference: str | None
+) -> Results:
     from flowbench.benchmarks.scoring import measure_pictures
     from flowbench.evals import load_results
 

@@ -57,9 +57,9 @@ class _Pictures(Subject):
         self.source = source
 
     def load(self, device: str, dtype: str) -> None:
-        from flowbench.benchmarks import GivenMaker, given
+        from flowbench.benchmarks import ExistingSource, existing
 
-        self.made = GivenMaker(given.read(self.source), Path(self.source).resolve().stem)
+        self.made = ExistingSource(existing.read(self.source), Path(self.source).resolve().stem)
 
     def settings(self, asked: dict[str, Any]) -> dict[str, Any]:
         for name in ("steps", "guidance"):
@@ -75,9 +75,9 @@ class _Pictures(Subject):
 
 class _Evaluation(Subject):
     def __init__(self, folder: str):
-        from flowbench.benchmarks.makers import RecordedMaker
+        from flowbench.benchmarks.sources import RecordedSource
 
-        self.made: RecordedMaker = RecordedMaker(folder)
+        self.made: RecordedSource = RecordedSource(folder)
 
     def suites(self) -> list[str]:
         return [str(self.made.card["must_agree"]["suite"])]

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flowbench.cli.group import INTERRUPTED
-from flowbench.cli.launch import (
+from flowbench.cli.options import device_options, error_rate_option, licence_option, plugin_option
+from flowbench.cli.train_processes import (
     LAUNCHER,
     assert_world,
     end_with_launcher,
@@ -22,7 +23,6 @@ from flowbench.cli.launch import (
     launched,
     resumed_processes,
 )
-from flowbench.cli.options import device_options, error_rate_option, licence_option, plugin_option
 from flowbench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -101,8 +101,8 @@ def _config(
 
 
 def _run(config: TrainConfig, resume: bool, processes: int) -> None:
-    from flowbench.cli.next_steps import after_training, dev_evaluation
-    from flowbench.evals import training_report
+    from flowbench.cli.dev_evaluation import dev_evaluation
+    from flowbench.reports import training_report
     from flowbench.trainer import train as run_training
     from flowbench.trainer.interrupt import Stopped
 
@@ -121,7 +121,7 @@ def _run(config: TrainConfig, resume: bool, processes: int) -> None:
         os._exit(INTERRUPTED)  # an ordinary exit would wait for the thread of a reward that hangs
     if is_main():
         training_report(folder)
-        click.echo(after_training(folder, config))
+        click.echo(_farewell(folder, config))
 
 
 def _resuming(folder: str) -> str:
@@ -133,3 +133,21 @@ def _resuming(folder: str) -> str:
     words += [word for name in accepted_licences() for word in ("--accept-licence", name)] + ["--resume", folder]
     own_torchrun = launched() and LAUNCHER not in os.environ
     return f"{'torchrun ... -m flowbench' if own_torchrun else 'flowbench'} {shlex.join(words)}"
+
+
+def _farewell(run: Path, config: TrainConfig) -> str:
+    """The run folder, and the commands that measure it against its base model."""
+    from flowbench.cli.dev_evaluation import suite_of
+
+    lines = [f"run: {run}", f"report: {run / 'report.html'}"]
+    suite = suite_of(config.prompts.name, "test")
+    if suite is not None:
+        name, base = shlex.quote(str(run)), shlex.quote(f"{run}-base")
+        lines += [
+            "next:",
+            f"  flowbench eval --ckpt {name} --suite {suite.name}",
+            f"  flowbench eval --ckpt {shlex.quote(config.model.name)} --suite {suite.name} --out {base}",
+            f"  flowbench leaderboard {base} {name} --suite {suite.name}",
+            f"  flowbench report {name} --base {base}",
+        ]
+    return "\n".join(lines)

@@ -19,7 +19,7 @@ def view(run: str, port: int | None, no_browser: bool) -> None:
 
     Serves the folder RUN to this machine alone, until Ctrl-C, and changes nothing in it.
     """
-    from flowbench.evals.report import serve
+    from flowbench.reports import serve
 
     def told(address: str) -> None:
         click.echo(address)

@@ -1,30 +1,31 @@
-"""How good, how sure, and is it better: statistics of scores."""
+"""Finished evaluations: read, compared, ranked. The statistics of `flowbench.stats` are exported here as well."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from flowbench.lazy import lazy_exports
 
 _LAZY = {
-    "Interval": "flowbench.evals.intervals",
-    "Paired": "flowbench.evals.compare",
+    "Interval": "flowbench.stats.intervals",
+    "Paired": "flowbench.stats.paired",
     "Results": "flowbench.evals.results",
-    "WinRate": "flowbench.evals.compare",
+    "WinRate": "flowbench.stats.paired",
     "build_leaderboard": "flowbench.evals.leaderboard",
-    "compare_evaluations": "flowbench.evals.comparison",
-    "compare_results": "flowbench.evals.comparison",
+    "compare_evaluations": "flowbench.evals.versus",
+    "compare_results": "flowbench.evals.versus",
+    "draws_for": "flowbench.stats.paired",
     "find_leaderboards": "flowbench.evals.leaderboard",
-    "draws_for": "flowbench.evals.compare",
     "find_results": "flowbench.evals.results",
-    "holm": "flowbench.evals.compare",
-    "interval": "flowbench.evals.intervals",
-    "interval_table": "flowbench.evals.intervals",
+    "holm": "flowbench.stats.paired",
+    "interval": "flowbench.stats.intervals",
+    "interval_table": "flowbench.stats.intervals",
     "load_results": "flowbench.evals.results",
-    "paired_table": "flowbench.evals.compare",
-    "paired_test": "flowbench.evals.compare",
-    "rank_ranges": "flowbench.evals.ranks",
-    "standard_error": "flowbench.evals.analytic",
-    "training_report": "flowbench.evals.report.training",
-    "win_rate": "flowbench.evals.compare",
+    "paired_table": "flowbench.stats.paired",
+    "paired_test": "flowbench.stats.paired",
+    "rank_ranges": "flowbench.stats.ranks",
+    "standard_error": "flowbench.stats.analytic",
+    "win_rate": "flowbench.stats.paired",
 }
 __all__ = [
     "Interval",
@@ -45,28 +46,15 @@ __all__ = [
     "paired_test",
     "rank_ranges",
     "standard_error",
-    "training_report",
     "win_rate",
 ]
+__getattr__, __dir__ = lazy_exports(__name__, _LAZY)
 
 if TYPE_CHECKING:
-    from flowbench.evals.analytic import standard_error
-    from flowbench.evals.compare import Paired, WinRate, draws_for, holm, paired_table, paired_test, win_rate
-    from flowbench.evals.comparison import compare_evaluations, compare_results
-    from flowbench.evals.intervals import Interval, interval, interval_table
     from flowbench.evals.leaderboard import build_leaderboard, find_leaderboards
-    from flowbench.evals.ranks import rank_ranges
-    from flowbench.evals.report.training import training_report
     from flowbench.evals.results import Results, find_results, load_results
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'flowbench.evals' has no attribute '{name}'")
-    import importlib
-
-    return getattr(importlib.import_module(_LAZY[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+    from flowbench.evals.versus import compare_evaluations, compare_results
+    from flowbench.stats.analytic import standard_error
+    from flowbench.stats.intervals import Interval, interval, interval_table
+    from flowbench.stats.paired import Paired, WinRate, draws_for, holm, paired_table, paired_test, win_rate
+    from flowbench.stats.ranks import rank_ranges

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from flowbench.errors import CardMismatch, ConfigError
-from flowbench.evals.comparable import Facts, aligned, facts_of, other_scorer
-from flowbench.evals.compare import Paired, draws_for, holm
-from flowbench.evals.comparison import paired
+from flowbench.evals.facts import Facts, aligned, facts_of, other_scorer
 from flowbench.evals.provenance import origin_of, printed_training, trained_on
 from flowbench.evals.published import PublishedTable
-from flowbench.evals.ranks import rank_ranges
 from flowbench.evals.results import Results, check_comparable, find_results, settings_of, unlike_settings
+from flowbench.evals.versus import paired
+from flowbench.stats.paired import Paired, draws_for, holm
+from flowbench.stats.ranks import rank_ranges
 
 OWN_CHOICE = ("guidance",)
 """Declared settings that a model may choose for itself: each is ranked at its best, and the table shows which."""

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from flowbench.errors import ConfigError
-from flowbench.evals.intervals import interval
+from flowbench.stats.intervals import interval
 from flowbench.types import Sample, Score
 
 Record = dict[str, Any]

@@ -7,8 +7,9 @@ reference pictures -> Score.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from flowbench.lazy import lazy_exports
 
 _LAZY = {
     "Measured": "flowbench.metrics.base",
@@ -19,17 +20,8 @@ _LAZY = {
     "registry": "flowbench.metrics.catalog",
 }
 __all__ = ["Measured", "Metric", "build", "check", "register", "registry"]
+__getattr__, __dir__ = lazy_exports(__name__, _LAZY)
 
 if TYPE_CHECKING:
     from flowbench.metrics.base import Measured, Metric, build, check
     from flowbench.metrics.catalog import register, registry
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'flowbench.metrics' has no attribute '{name}'")
-    return getattr(importlib.import_module(_LAZY[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__

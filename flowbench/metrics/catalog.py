@@ -16,13 +16,13 @@ registry = Registry("metric", "flowbench.metrics")
 
 registry.add("clip_diversity", "flowbench.metrics.diversity:clip_diversity")
 registry.add("cmmd", "flowbench.metrics.cmmd:cmmd")
-registry.add("color_entropy", "flowbench.metrics.pictures:color_entropy")
-registry.add("edge_density", "flowbench.metrics.pictures:edge_density")
+registry.add("color_entropy", "flowbench.metrics.picture_statistics:color_entropy")
+registry.add("edge_density", "flowbench.metrics.picture_statistics:edge_density")
 registry.add("fid", "flowbench.metrics.fid:fid")
 registry.add("grid_energy", "flowbench.metrics.grid:grid_energy")
 registry.add("kid", "flowbench.metrics.kid:kid")
 registry.add("lpips_diversity", "flowbench.metrics.lpips_diversity:lpips_diversity")
-registry.add("saturation", "flowbench.metrics.pictures:saturation")
+registry.add("saturation", "flowbench.metrics.picture_statistics:saturation")
 registry.add("vendi", "flowbench.metrics.diversity:vendi")
 
 

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from flowbench.metrics.catalog import register
-from flowbench.metrics.counts import at_least, sizes, too_few_in_set
+from flowbench.metrics.too_few import at_least, sizes, too_few_in_set
 from flowbench.rewards import openclip
 from flowbench.rewards.card import Card
 from flowbench.rewards.networks import place

@@ -15,7 +15,7 @@ from functools import partial
 import numpy
 
 from flowbench.metrics.catalog import register
-from flowbench.metrics.counts import too_few_of_prompt
+from flowbench.metrics.too_few import too_few_of_prompt
 from flowbench.rewards import openclip
 from flowbench.rewards.card import Card
 from flowbench.rewards.networks import place

@@ -15,7 +15,7 @@ from PIL import Image
 from flowbench import assets
 from flowbench.metrics import inception
 from flowbench.metrics.catalog import register
-from flowbench.metrics.counts import at_least, sizes, too_few_in_set
+from flowbench.metrics.too_few import at_least, sizes, too_few_in_set
 from flowbench.rewards.card import Card
 from flowbench.rewards.networks import place
 from flowbench.types import Sample, Score

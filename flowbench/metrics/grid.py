@@ -21,7 +21,7 @@ import numpy
 
 from flowbench.images import to_array
 from flowbench.metrics.catalog import register
-from flowbench.metrics.pictures import luma
+from flowbench.metrics.picture_statistics import luma
 from flowbench.rewards.card import Card
 from flowbench.types import RewardFunction, Sample, Score
 

@@ -21,7 +21,7 @@ from flowbench import assets
 from flowbench.errors import AssetError, ConfigError
 from flowbench.images import to_tensor
 from flowbench.metrics.catalog import register
-from flowbench.metrics.counts import too_few_of_prompt
+from flowbench.metrics.too_few import too_few_of_prompt
 from flowbench.rewards.card import Card
 from flowbench.rewards.networks import in_batches, place
 from flowbench.types import Sample, Score

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from flowbench.lazy import lazy_exports
 
 _LAZY = {
-    "Condition": "flowbench.models.base:Condition",
-    "FlowModel": "flowbench.models.base:FlowModel",
-    "ModelSettings": "flowbench.models.settings:ModelSettings",
-    "load_model": "flowbench.models.load:load_model",
+    "Condition": "flowbench.models.base",
+    "FlowModel": "flowbench.models.base",
+    "ModelSettings": "flowbench.models.settings",
+    "load_model": "flowbench.models.load",
 }
 __all__ = ["Condition", "FlowModel", "ModelSettings", "load_model"]
+__getattr__, __dir__ = lazy_exports(__name__, _LAZY)
 
 if TYPE_CHECKING:
     from flowbench.models.base import Condition, FlowModel
     from flowbench.models.load import load_model
     from flowbench.models.settings import ModelSettings
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'flowbench.models' has no attribute '{name}'")
-    import importlib
-
-    module, _, attribute = _LAZY[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
-
-
-def __dir__() -> list[str]:
-    return __all__

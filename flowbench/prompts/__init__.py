@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flowbench.prompts.describe import describe
-from flowbench.prompts.sets import PromptSet, find, load, prompt_sets, prompts_digest
+from flowbench.prompts.prompt_set import PromptSet
+from flowbench.prompts.sets import find, load, prompt_sets, prompts_digest
 
 __all__ = ["PromptSet", "describe", "find", "load", "prompt_sets", "prompts_digest"]

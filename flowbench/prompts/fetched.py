@@ -19,7 +19,7 @@ from typing import Any
 
 from flowbench.assets import Asset
 from flowbench.errors import AssetError, ConfigError
-from flowbench.prompts.sets import PromptSet
+from flowbench.prompts.prompt_set import PromptSet
 from flowbench.types import Prompt
 
 Row = dict[str, Any]

@@ -22,7 +22,7 @@ from typing import Any
 
 from flowbench import store
 from flowbench.errors import ConfigError, MissingFile
-from flowbench.prompts.sets import PromptSet
+from flowbench.prompts.prompt_set import PromptSet
 from flowbench.types import Prompt
 
 

@@ -34,7 +34,7 @@ from flowbench.prompts.geneval_templates import (
     two_object,
 )
 from flowbench.prompts.leakage import content
-from flowbench.prompts.sets import PromptSet
+from flowbench.prompts.prompt_set import PromptSet
 from flowbench.types import Prompt
 from flowbench.vocabularies import COCO80
 

@@ -15,7 +15,7 @@ from functools import cache
 from flowbench.prompts.geneval import known_split, official, own_splits
 from flowbench.prompts.geneval_templates import draw, pools
 from flowbench.prompts.leakage import Content, content
-from flowbench.prompts.sets import PromptSet
+from flowbench.prompts.prompt_set import PromptSet
 from flowbench.types import Prompt
 from flowbench.vocabularies import COCO80
 

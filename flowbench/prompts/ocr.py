@@ -18,7 +18,7 @@ from itertools import product
 from pathlib import Path
 
 from flowbench.errors import ConfigError
-from flowbench.prompts.sets import PromptSet
+from flowbench.prompts.prompt_set import PromptSet
 from flowbench.types import Prompt
 
 SCENES = Path(__file__).with_name("data") / "ocr.txt"

@@ -1,34 +1,16 @@
-"""What a prompt set is, and how a name or a file becomes one."""
+"""The prompt sets by name, and how a name or a file becomes one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 
 from flowbench import store
 from flowbench.errors import ConfigError
+from flowbench.prompts import files
+from flowbench.prompts.prompt_set import PromptSet
 from flowbench.registry import Registry
 from flowbench.types import Prompt
-
-
-@dataclass(frozen=True)
-class PromptSet:
-    """A named, versioned list of prompts with splits.
-
-    `vocabulary` names the objects that the metadata speaks of (`shapes`, `coco80`); "" when nobody says so (a file of
-    one's own). `load(split)` gives the prompts; it raises ConfigError for a split that is not one of `splits`. `about`
-    is a line for readers. Of a set that others publish, `asset` names the files to fetch (`flowbench assets list`).
-    """
-
-    name: str
-    vocabulary: str
-    version: str
-    load: Callable[[str], list[Prompt]]
-    splits: tuple[str, ...] = ("train", "dev", "test")
-    about: str = ""
-    asset: str = ""
-
 
 prompt_sets = Registry("prompt set", "flowbench.prompts")
 prompt_sets.add("shapes", "flowbench.prompts.shapes:SHAPES")
@@ -47,8 +29,6 @@ def find(name_or_file: str | Path) -> PromptSet:
 
     Raises UnknownName for a name that is neither, MissingFile for a path that is not there.
     """
-    from flowbench.prompts import files
-
     name = str(name_or_file)
     if name not in prompt_sets and files.looks_like_file(name):
         return files.file_set(Path(name))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flowbench.prompts.sets import PromptSet
+from flowbench.prompts.prompt_set import PromptSet
 from flowbench.types import Prompt
 
 

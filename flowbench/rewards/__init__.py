@@ -5,8 +5,9 @@ A reward is a factory whose keyword parameters are its options; it returns a fun
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from flowbench.lazy import lazy_exports
 
 _LAZY = {
     "Card": "flowbench.rewards.card",
@@ -32,6 +33,7 @@ __all__ = [
     "register",
     "registry",
 ]
+__getattr__, __dir__ = lazy_exports(__name__, _LAZY)
 
 if TYPE_CHECKING:
     from flowbench.rewards.base import Reward
@@ -39,13 +41,3 @@ if TYPE_CHECKING:
     from flowbench.rewards.catalog import describe, needed_weights, plugin_code, register, registry
     from flowbench.rewards.combine import build, check
     from flowbench.rewards.licences import accept_licence
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'flowbench.rewards' has no attribute '{name}'")
-    return getattr(importlib.import_module(_LAZY[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from flowbench.lazy import lazy_exports
 
 _LAZY = {
     "KINDS": "flowbench.sampling.steps",
@@ -24,19 +26,8 @@ __all__ = [
     "step",
     "stochastic_steps",
 ]
+__getattr__, __dir__ = lazy_exports(__name__, _LAZY)
 
 if TYPE_CHECKING:
     from flowbench.sampling.schedule import flow_match, shifted, stochastic_steps
     from flowbench.sampling.steps import KINDS, Step, per_sample_mean, std_without_dt, step
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'flowbench.sampling' has no attribute '{name}'")
-    import importlib
-
-    return getattr(importlib.import_module(_LAZY[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__

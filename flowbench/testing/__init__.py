@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from flowbench.lazy import lazy_exports
+
+_LAZY = {
+    "check_reward": "flowbench.testing.check",
+    "sample_pictures": "flowbench.testing.samples",
+}
 __all__ = ["check_reward", "sample_pictures"]
+__getattr__, __dir__ = lazy_exports(__name__, _LAZY)
 
 if TYPE_CHECKING:
     from flowbench.testing.check import check_reward
     from flowbench.testing.samples import sample_pictures
-
-
-def __getattr__(name: str) -> Any:
-    if name == "check_reward":
-        from flowbench.testing.check import check_reward
-
-        return check_reward
-    if name == "sample_pictures":
-        from flowbench.testing.samples import sample_pictures
-
-        return sample_pictures
-    raise AttributeError(f"module 'flowbench.testing' has no attribute '{name}'")
-
-
-def __dir__() -> list[str]:
-    return __all__

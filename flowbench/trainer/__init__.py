@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from flowbench.lazy import lazy_exports
 
 _LAZY = {
-    "check_policy": "flowbench.trainer.doctor",
+    "check_policy": "flowbench.trainer.policy_check",
     "group_advantages": "flowbench.trainer.advantages",
     "train": "flowbench.trainer.training",
 }
 __all__ = ["check_policy", "group_advantages", "train"]
+__getattr__, __dir__ = lazy_exports(__name__, _LAZY)
 
 if TYPE_CHECKING:
     from flowbench.trainer.advantages import group_advantages
-    from flowbench.trainer.doctor import check_policy
+    from flowbench.trainer.policy_check import check_policy
     from flowbench.trainer.training import train
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'flowbench.trainer' has no attribute '{name}'")
-    import importlib
-
-    return getattr(importlib.import_module(_LAZY[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__

@@ -10,8 +10,8 @@ from typing import Any
 from flowbench.config import TrainConfig, load_config, to_yaml
 from flowbench.errors import ConfigError, RunError
 from flowbench.store import locked, write_bytes, write_json, write_text
-from flowbench.trainer.card import FILE as CARD
-from flowbench.trainer.card import check_card
+from flowbench.trainer.run_card import FILE as CARD
+from flowbench.trainer.run_card import check_card
 
 CONFIG = "config.yaml"
 

@@ -19,7 +19,7 @@ from flowbench.trainer.update import Batch
 from flowbench.types import Sample, Score
 
 
-class Scorer:
+class RewardThread:
     """Scores groups in the order in which they come, in one thread beside the sampling."""
 
     def __init__(self, reward: Reward):
@@ -29,7 +29,7 @@ class Scorer:
     def submit(self, samples: list[Sample]) -> Future[list[Score]]:
         return self._thread.submit(self._reward, samples)
 
-    def __enter__(self) -> Scorer:
+    def __enter__(self) -> RewardThread:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -39,14 +39,14 @@ class Scorer:
 
 
 @dataclass(frozen=True)
-class Scored:
+class StepRewards:
     """All rewards of a training step, (groups, group size) float64, NaN = unscored, and this process's own scores."""
 
     rewards: torch.Tensor
     scores: list[list[Score]]
 
 
-def gather(rollout: Rollout, config: RolloutConfig, processes: Processes) -> Scored:
+def gather(rollout: Rollout, config: RolloutConfig, processes: Processes) -> StepRewards:
     """Wait for this process's scores, and put the values of all processes together."""
     scores = [future.result() for future in rollout.scores]
     values = torch.zeros(config.groups, config.group_size, dtype=torch.float64)
@@ -56,10 +56,10 @@ def gather(rollout: Rollout, config: RolloutConfig, processes: Processes) -> Sco
         unscored[group.index] = row.isnan().double()
         values[group.index] = row.nan_to_num()
     processes.sum([values, unscored])
-    return Scored(values.masked_fill(unscored > 0, math.nan), scores)
+    return StepRewards(values.masked_fill(unscored > 0, math.nan), scores)
 
 
-def refuse_unscored(scored: Scored, config: RewardConfig) -> None:
+def refuse_unscored(scored: StepRewards, config: RewardConfig) -> None:
     """Raise RewardError with the first reason when more than `max_error_rate` of a step's pictures are unscored, or,
     under `on_error: raise`, when all of them are."""
     unscored = scored.rewards.isnan()
@@ -90,7 +90,7 @@ def to_batches(trajectories: Sequence[Trajectory], rewards: torch.Tensor, object
     return batches
 
 
-def figures(scored: Scored, processes: Processes) -> dict[str, float]:
+def figures(scored: StepRewards, processes: Processes) -> dict[str, float]:
     """What is logged of the rewards: mean, spread within groups, share of flat groups, share unscored, parts."""
     rewards = scored.rewards
     groups = [row[~row.isnan()] for row in rewards if not row.isnan().all()]

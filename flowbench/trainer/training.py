@@ -16,14 +16,14 @@ from flowbench.errors import ConfigError
 from flowbench.models import load_model
 from flowbench.models.base import FlowModel
 from flowbench.trainer import checkpoint, runs, scoring
-from flowbench.trainer.card import build_card
-from flowbench.trainer.doctor import check_policy
 from flowbench.trainer.groups import GroupSampler, draw_seed
 from flowbench.trainer.interrupt import Interruption, Stopped
 from flowbench.trainer.learner import Learner, scheduled_lr
+from flowbench.trainer.policy_check import check_policy
 from flowbench.trainer.processes import Processes
 from flowbench.trainer.rollout import collect
-from flowbench.trainer.scoring import Scorer
+from flowbench.trainer.run_card import build_run_card
+from flowbench.trainer.scoring import RewardThread
 from flowbench.trainer.tracking import NullTracker, Tracker
 from flowbench.trainer.update import update
 from flowbench.types import Prompt
@@ -90,7 +90,7 @@ class _Run:
     learner: Learner
     sampler: GroupSampler
     shown: list[Prompt]
-    scorer: Scorer
+    scorer: RewardThread
     tracker: Tracker | NullTracker
     processes: Processes
     first: int
@@ -137,7 +137,7 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
         sampler = GroupSampler(training, config.rollout, config.prompts.tag_weights, config.seed)
         rewards.check(config.reward.name, config.reward.options)
         model = fresh_policy(config, str(processes.device))
-        card = build_card(model, training, config.reward, _vocabulary(config, model), processes=processes.world)
+        card = build_run_card(model, training, config.reward, _vocabulary(config, model), processes=processes.world)
         if processes.is_main:
             runs.keep_card(folder, card)
         learner = Learner(model.adapter_parameters(), config.optimizer)
@@ -148,7 +148,7 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
             options=config.reward.options, combine=config.reward.combine, on_error=config.reward.on_error,
             timeout=config.reward.timeout, cache=config.reward.cache,
         )  # fmt: skip
-        scorer = stack.enter_context(Scorer(reward))
+        scorer = stack.enter_context(RewardThread(reward))
         tracker = Tracker(folder, first, config.steps) if processes.is_main else NullTracker()
         stack.callback(tracker.close)
         check_policy(model, sampler.at(first)[0], config.rollout)

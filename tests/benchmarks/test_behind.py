@@ -13,7 +13,7 @@ from PIL import Image
 
 from flowbench import benchmarks, images, store
 from flowbench.benchmarks import pictures, reading
-from flowbench.benchmarks.given import Given
+from flowbench.benchmarks.existing import ExistingPicture
 from flowbench.errors import ConfigError, RunError
 from flowbench.types import Prompt, Sample
 
@@ -94,7 +94,7 @@ def save(tmp_path):
         for number, name in enumerate(names):
             path = tmp_path / f"{name}.png"
             Image.new("RGB", (2, 2), (number + 1, 0, 0)).save(path)
-            found.append(Given(Prompt(name, name), 0, path, path.name, number))
+            found.append(ExistingPicture(Prompt(name, name), 0, path, path.name, number))
         return found
 
     return save
@@ -122,7 +122,7 @@ def test_the_next_batch_is_read_meanwhile_and_no_more_than_that(save, monkeypatc
     monkeypatch.setattr(reading, "_SMALL", 0)
     given = save(*"abc")
     asked, begun = [], threading.Event()
-    load = Given.load
+    load = ExistingPicture.load
 
     def noted(self):
         if self is given[1]:
@@ -134,7 +134,7 @@ def test_the_next_batch_is_read_meanwhile_and_no_more_than_that(save, monkeypatc
             asked.append(each.name)
             yield [each]
 
-    monkeypatch.setattr(Given, "load", noted)
+    monkeypatch.setattr(ExistingPicture, "load", noted)
     with closing(reading.read_ahead(batches())) as read:
         next(read)
         assert begun.wait(PATIENCE)

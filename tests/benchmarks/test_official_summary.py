@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from flowbench import store
-from flowbench.benchmarks import given, scoring
+from flowbench.benchmarks import existing, scoring
 from flowbench.rewards.geneval import Detection, detectors
 
 TAGS = {"single_object": 7, "two_object": 5, "counting": 6}
@@ -43,7 +43,7 @@ def scored(tmp_path):
                 cats = (number * 5 + index * 3) % 4
                 Image.new("RGB", (8, 8), (cats, 0, 0)).save(folder / "samples" / f"{index:04d}.png")
             number += 1
-    found = given.read(tmp_path / "outputs")
+    found = existing.read(tmp_path / "outputs")
     options = {"detector": "cats"}
     return scoring.score_pictures(
         found, "geneval_official", out=tmp_path, label="x", vocabulary="coco80", options=options

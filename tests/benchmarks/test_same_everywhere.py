@@ -10,9 +10,9 @@ import pytest
 from painter import Painter
 
 from flowbench import benchmarks, rewards, store
-from flowbench.benchmarks import given, scoring
+from flowbench.benchmarks import existing, scoring
 from flowbench.testing import sample_pictures
-from flowbench.trainer.scoring import Scorer
+from flowbench.trainer.scoring import RewardThread
 from flowbench.types import Sample
 
 NAMES = [name for name in rewards.registry.names() if not rewards.plugin_code(name)]
@@ -80,7 +80,7 @@ def test_training_evaluation_and_scoring_agree(name, evaluated, tmp_path):
             for each in records.values()]  # fmt: skip
     table = folder / "pictures.jsonl"
     table.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = given.read(table)
+    found = existing.read(table)
     running = scoring.Running(batch_size=2)
     scored = scoring.score_pictures(
         found, name, out=tmp_path / "scores", label="x", vocabulary="coco80", running=running
@@ -105,7 +105,7 @@ def _as_in_training(name, pictures):
     """Group by group, through the thread that scores beside the sampling."""
     reward = rewards.build(name, vocabulary="coco80")
     found = {}
-    with Scorer(reward) as scorer:
+    with RewardThread(reward) as scorer:
         for _, group in groupby(pictures, key=lambda each: each.prompt.id):
             members = list(group)
             scores = scorer.submit([each.load() for each in members]).result()

@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from flowbench import assets, metrics, rewards
-from flowbench.benchmarks import given, scoring
+from flowbench.benchmarks import existing, scoring
 from flowbench.registry import load_plugin_file
 from flowbench.rewards import registry
 
@@ -25,7 +25,7 @@ def table(tmp_path):
         rows = rows or (("0.png", "a cat", 1), ("1.png", "a cat", 2), ("2.png", "a dog", 3))
         lines = [json.dumps({"image": image, "prompt": words, "seed": seed}) for image, words, seed in rows]
         (tmp_path / "t.jsonl").write_text("\n".join(lines))
-        return given.read(tmp_path / "t.jsonl")
+        return existing.read(tmp_path / "t.jsonl")
 
     return write
 

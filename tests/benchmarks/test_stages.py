@@ -9,10 +9,10 @@ from painter import Painter, make_suite
 
 from flowbench import assets, benchmarks, rewards, store
 from flowbench.benchmarks import Execution
-from flowbench.benchmarks.execution import Part
-from flowbench.benchmarks.makers import RecordedMaker
+from flowbench.benchmarks.execution import Share
 from flowbench.benchmarks.pictures import Pictures
 from flowbench.benchmarks.scorers import Scorer
+from flowbench.benchmarks.sources import RecordedSource
 from flowbench.errors import ConfigError, MissingFile, RunError
 from flowbench.evals import load_results
 from flowbench.rewards import Card
@@ -52,7 +52,7 @@ def test_an_unknown_stage_and_a_share_of_several_are_refused():
     with pytest.raises(ConfigError, match=r"no stage 'scor'\. Use some of: generate, score, summarise"):
         Execution(("scor",))
     with pytest.raises(ConfigError, match="one stage at a time"):
-        Execution(("generate", "score"), Part(0, 2))
+        Execution(("generate", "score"), Share(0, 2))
 
 
 @pytest.mark.parametrize("shares", [1, 2, 3, 7])
@@ -62,7 +62,7 @@ def test_any_number_of_shares_makes_the_same_evaluation(tmp_path, painter, share
     painter.diary.unlink()
     for stage in ("generate", "score"):
         for index in reversed(range(shares)):
-            execution = Execution((stage,), Part(index, shares))
+            execution = Execution((stage,), Share(index, shares))
             benchmarks.evaluate(painter, suite, out=tmp_path / "shared", batch_size=5, execution=execution)
     folder = benchmarks.evaluate(painter, suite, out=tmp_path / "shared", batch_size=5)
     assert content(folder) == content(whole)
@@ -109,7 +109,7 @@ def test_an_evaluation_is_scored_again_without_its_model(tmp_path, painter):
     folder = benchmarks.evaluate(
         painter, suite, out=tmp_path / "a", guidance=2.0, limit=7, seed=3, label="painter", execution=made
     )
-    maker = RecordedMaker(folder)
+    maker = RecordedSource(folder)
     assert benchmarks.evaluate(maker, suite, out=maker.out, **maker.settings()) == folder
     assert content(folder) == content(whole)
     (folder / "images" / "counting-0-1.png").unlink()
@@ -130,7 +130,7 @@ def test_a_prompt_whose_pictures_are_still_being_made_waits(tmp_path, painter, m
     monkeypatch.setitem(rewards.registry._targets, "group_size", group_size)
     suite = make_suite(tmp_path, scorers=("group_size",), metrics=("official",), also_show=(), images_per_prompt=4)
     for part in range(2):
-        made = Execution(("generate",), Part(part, 2))
+        made = Execution(("generate",), Share(part, 2))
         folder = benchmarks.evaluate(painter, suite, out=tmp_path, batch_size=6, execution=made)
         benchmarks.evaluate(painter, suite, out=tmp_path, batch_size=6, execution=Execution(("score",)))
     benchmarks.evaluate(painter, suite, out=tmp_path, batch_size=6)
@@ -142,7 +142,7 @@ def test_another_number_of_shares_takes_over_what_a_killed_one_left(tmp_path, pa
     from PIL import Image
 
     suite = make_suite(tmp_path)
-    made = Execution(("generate",), Part(0, 2))
+    made = Execution(("generate",), Share(0, 2))
     folder = benchmarks.evaluate(painter, suite, out=tmp_path, batch_size=36, execution=made)
     for left in (".ready", ".ready-2-of-3"):
         (folder / "images" / left).mkdir()
@@ -171,7 +171,7 @@ def test_why_a_scorer_could_not_be_built_is_known_to_later_stages(tmp_path, pain
 
 def test_another_evaluation_than_the_one_at_hand_is_refused_and_nothing_is_written(tmp_path, painter):
     folder = benchmarks.evaluate(painter, make_suite(tmp_path), out=tmp_path / "a")
-    maker = RecordedMaker(folder)
+    maker = RecordedSource(folder)
     (tmp_path / "other.txt").write_text("a cat\n")
     other = make_suite(tmp_path).with_prompts(tmp_path / "other.txt")
     with pytest.raises(ConfigError, match=r"another evaluation than this one: they differ in num_prompts: 12 and 1"):
@@ -183,7 +183,7 @@ def test_an_evaluation_that_was_copied_stays_where_it_is(tmp_path, painter):
     suite = make_suite(tmp_path)
     folder = benchmarks.evaluate(painter, suite, out=tmp_path / "a")
     copied = shutil.copytree(folder, tmp_path / "b" / "mine")
-    maker = RecordedMaker(copied)
+    maker = RecordedSource(copied)
     assert benchmarks.evaluate(maker, suite, out=tmp_path / "c", **maker.settings()) == copied
     assert not (tmp_path / "c").exists()
 
@@ -192,9 +192,9 @@ def test_a_damaged_card_is_said_so(tmp_path):
     for text in ("[]", '{"subject": {}}'):
         (tmp_path / "card.json").write_text(text)
         with pytest.raises(RunError, match="is no settings card"):
-            RecordedMaker(tmp_path)
+            RecordedSource(tmp_path)
 
 
 def test_a_folder_that_is_no_evaluation(tmp_path):
     with pytest.raises(MissingFile, match=r"card\.json"):
-        RecordedMaker(tmp_path)
+        RecordedSource(tmp_path)

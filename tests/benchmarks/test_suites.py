@@ -11,9 +11,9 @@ from painter import Painter, make_suite
 
 from flowbench import benchmarks, prompts
 from flowbench.benchmarks import scorers
-from flowbench.benchmarks.card import adapter_digest, build_card, card_key
-from flowbench.benchmarks.makers import ModelMaker
+from flowbench.benchmarks.card import build_evaluation_card, card_key
 from flowbench.benchmarks.plan import image_seed, limited, plan
+from flowbench.benchmarks.sources import ModelSource, adapter_digest
 from flowbench.errors import ConfigError, NameTaken, UnknownName
 from flowbench.types import Prompt
 
@@ -117,7 +117,7 @@ def _card(tmp_path, model=None, **changes):
     suite = make_suite(tmp_path).with_protocol(**changes)
     prompt_set = prompts.find(suite.prompt_set)
     chosen = prompts.load(suite.prompt_set, "test")
-    return build_card(ModelMaker(model or Painter(tmp_path / "d")), suite, prompt_set, chosen, seed=0)
+    return build_evaluation_card(ModelSource(model or Painter(tmp_path / "d")), suite, prompt_set, chosen, seed=0)
 
 
 def test_card_key_follows_what_a_number_depends_on(tmp_path):

@@ -92,7 +92,7 @@ def test_killed_launcher_takes_its_processes_along(tiny_model: Path, tmp_path: P
     ],
 )
 def test_processes_when_nobody_says(setting: str, cores: int, expected: int, monkeypatch: Any) -> None:
-    from flowbench.cli.launch import fitting_processes
+    from flowbench.cli.train_processes import fitting_processes
     from flowbench.config import load_config
 
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
@@ -102,7 +102,7 @@ def test_processes_when_nobody_says(setting: str, cores: int, expected: int, mon
 
 @pytest.mark.parametrize(("text", "cores"), [("max 100000\n", None), ("200000 100000\n", 2), ("50000 100000\n", 1)])
 def test_a_container_may_grant_fewer_cores(text: str, cores: int | None, tmp_path: Path) -> None:
-    from flowbench.cli.launch import _quota
+    from flowbench.cli.train_processes import _quota
 
     (tmp_path / "cpu.max").write_text(text)
     assert _quota(tmp_path / "cpu.max") == cores
@@ -189,7 +189,7 @@ def test_a_run_goes_on_in_as_many_processes_as_before(
 
 
 def test_a_process_alone_is_not_two(tiny_model: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    from flowbench.cli.launch import assert_world
+    from flowbench.cli.train_processes import assert_world
     from flowbench.errors import RunError
 
     with pytest.raises(RunError, match="2 processes were wanted, but 1 found each other"):

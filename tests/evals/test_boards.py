@@ -9,9 +9,10 @@ from evaluations import write_evaluation
 from several import write_suite
 
 from flowbench import store
-from flowbench.evals import leaderboard, published, tables
-from flowbench.evals.leaderboard_table import leaderboard_table
+from flowbench.evals import leaderboard, published
 from flowbench.evals.results import load_results
+from flowbench.reports import tables
+from flowbench.reports.tables.leaderboards import leaderboard_table
 
 
 def _half(tag, number, index):

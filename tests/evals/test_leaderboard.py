@@ -12,11 +12,12 @@ from several import describe, write_suite
 
 from flowbench import store
 from flowbench.errors import CardMismatch, ConfigError, MissingFile, RunError
-from flowbench.evals import leaderboard, tables
-from flowbench.evals.compare import paired_test
-from flowbench.evals.comparison import compare_evaluations, compare_results
+from flowbench.evals import leaderboard
 from flowbench.evals.provenance import in_domain, training_of
 from flowbench.evals.results import check_comparable, find_results, load_results
+from flowbench.evals.versus import compare_evaluations, compare_results
+from flowbench.reports import tables
+from flowbench.stats.paired import paired_test
 
 
 def _weak(tag, number, index):

@@ -13,9 +13,10 @@ from evaluations import write_evaluation
 from several import write_suite
 
 from flowbench.errors import ConfigError, MissingFile, UnknownName
-from flowbench.evals import formats, leaderboard, published
-from flowbench.evals.leaderboard_table import leaderboard_table
+from flowbench.evals import leaderboard, published
 from flowbench.evals.results import load_results
+from flowbench.reports.tables import formats
+from flowbench.reports.tables.leaderboards import leaderboard_table
 
 TAGS = {"single_object", "two_object", "counting", "colors", "position", "color_attr"}
 

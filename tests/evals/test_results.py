@@ -7,10 +7,9 @@ from evaluations import write_evaluation
 
 from flowbench import store
 from flowbench.errors import ConfigError, RunError
-from flowbench.evals import tables
-from flowbench.evals.comparison import compare_evaluations
-from flowbench.evals.report import write_gallery
 from flowbench.evals.results import find_one, find_results, load_results
+from flowbench.evals.versus import compare_evaluations
+from flowbench.reports import tables, write_gallery
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from flowbench import rewards
 from flowbench.cli import main
 from flowbench.rewards import aesthetic, clip_score, registry
 from flowbench.rewards.geneval import colors, detectors
-from flowbench.rewards.golden import checks, clip, detection, pictures
+from flowbench.rewards.golden import checks, clip, detection, photographs
 from flowbench.types import Detection, Score
 
 
@@ -32,7 +32,7 @@ def doctor(*words):
 
 
 def by_caption(batch):
-    return [Score(20.0 if pictures.CAPTIONS[sample.prompt.id] == sample.prompt.text else 18.0) for sample in batch]
+    return [Score(20.0 if photographs.CAPTIONS[sample.prompt.id] == sample.prompt.text else 18.0) for sample in batch]
 
 
 def test_the_right_caption_must_win(mine):
@@ -141,8 +141,8 @@ def test_a_plugin_is_held_to_its_promises(mine):
 
 
 def test_the_photographs_are_what_the_checks_say():
-    for name in pictures.LABELS:
-        image = pictures.photo(name)
+    for name in photographs.LABELS:
+        image = photographs.photo(name)
         assert image.mode == "RGB" and max(image.size) == 448
-        assert pictures.swapped(pictures.swapped(image)).tobytes() == image.tobytes()
+        assert photographs.swapped(photographs.swapped(image)).tobytes() == image.tobytes()
         assert isinstance(image, Image.Image)

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from flowbench.errors import AssetError
 from flowbench.rewards.geneval import coco, convert, detectors, mask2former, postprocess, preprocess
-from flowbench.rewards.golden.pictures import photo
+from flowbench.rewards.golden.photographs import photo
 
 LIMIT = (160, 128)  # of the network's input, instead of 1333 x 800: a hundredth of the work
 

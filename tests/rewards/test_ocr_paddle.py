@@ -14,9 +14,9 @@ from PIL import Image
 from flowbench.errors import ConfigError, RewardError
 from flowbench.images import to_array
 from flowbench.rewards.ocr import rapid
+from flowbench.rewards.ocr.drawn_text import picture_set
 from flowbench.rewards.ocr.lines import read
 from flowbench.rewards.ocr.paddle import _model_name, build
-from flowbench.rewards.ocr.pictures import picture_set
 from flowbench.rewards.ocr.readers import Reader
 from flowbench.rewards.ocr.reward import ocr
 from flowbench.types import Prompt, Sample

@@ -15,7 +15,7 @@ from flowbench.errors import ConfigError, RewardError
 from flowbench.images import to_array
 from flowbench.rewards import Reward
 from flowbench.rewards.ocr import rapid
-from flowbench.rewards.ocr.pictures import FIRST_SEED, FONTS, PHRASES, TextPicture, draw, picture_set
+from flowbench.rewards.ocr.drawn_text import FIRST_SEED, FONTS, PHRASES, TextPicture, draw, picture_set
 from flowbench.rewards.ocr.readers import Reader
 from flowbench.rewards.ocr.reward import CARD, ocr
 from flowbench.types import Prompt, RewardFunction, Sample, Score

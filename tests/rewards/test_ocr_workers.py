@@ -16,7 +16,7 @@ import pytest
 
 from flowbench.errors import RewardError
 from flowbench.images import to_array
-from flowbench.rewards.ocr.pictures import draw
+from flowbench.rewards.ocr.drawn_text import draw
 from flowbench.rewards.ocr.workers import Workers
 
 pytest.importorskip("rapidocr", reason='needs the extra: pip install -e ".[ocr]"')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from flowbench.shapes.pretrain import text, transformer
+from flowbench.shapes.pretrain import text_encoders, transformer
 from flowbench.shapes.pretrain.loop import StageConfig, learning_rate, run_stage
 
 
@@ -67,12 +67,12 @@ def test_one_weighted_zero_token_equals_256():
 def test_every_word_is_one_token_and_the_longest_prompt_fits(tmp_path):
     from flowbench.shapes import grammar
 
-    text.build_tokenizer(tmp_path)
-    tokenizer = text.load_tokenizer(tmp_path)
+    text_encoders.build_tokenizer(tmp_path)
+    tokenizer = text_encoders.load_tokenizer(tmp_path)
     longest = 0
     for prompt in grammar.prompts("test"):
         ids = tokenizer(prompt.text).input_ids
         assert len(ids) == len(prompt.text.split()) + 2
         assert ids[0] == tokenizer.bos_token_id and ids[-1] == tokenizer.eos_token_id
         longest = max(longest, len(ids))
-    assert longest == text.LENGTH
+    assert longest == text_encoders.LENGTH

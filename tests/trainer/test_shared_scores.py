@@ -9,7 +9,7 @@ import pytest
 import tiny_runs
 
 from flowbench import Score, rewards
-from flowbench.benchmarks import given, scoring
+from flowbench.benchmarks import existing, scoring
 from flowbench.rewards import registry
 from flowbench.trainer import train
 
@@ -50,7 +50,7 @@ def test_the_same_run_again_and_its_pictures_on_disk_cost_no_scores(pipeline, tm
         row = {**sample.prompt.metadata, "image": f"{number}.png", "prompt": sample.prompt.text}
         lines.append(json.dumps(row))
     (tmp_path / "pictures.jsonl").write_text("\n".join(lines))
-    scoring.score_pictures(given.read(tmp_path / "pictures.jsonl"), "tests_seen", out=tmp_path, label="x")
+    scoring.score_pictures(existing.read(tmp_path / "pictures.jsonl"), "tests_seen", out=tmp_path, label="x")
     assert asked == []
     train(tiny_runs.config(pipeline, tmp_path / "without", reward__cache=False, **settings))
     assert len(asked) == 16

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from flowbench.lazy import lazy_exports
+
+_LAZY = {"Finding": "flowbench.rewards.golden.finding", "check": "flowbench.rewards.golden.checks"}
 __all__ = ["Finding", "check"]
+__getattr__, __dir__ = lazy_exports(__name__, _LAZY)
 
 if TYPE_CHECKING:
-    from flowbench.rewards.golden.checks import Finding, check
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'flowbench.rewards.golden' has no attribute '{name}'")
-    from flowbench.rewards.golden import checks
-
-    return getattr(checks, name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+    from flowbench.rewards.golden.checks import check
+    from flowbench.rewards.golden.finding import Finding

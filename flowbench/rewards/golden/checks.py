@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from flowbench import assets
 from flowbench.errors import FlowbenchError
 from flowbench.rewards.catalog import registry
-from flowbench.rewards.golden import clip, detection, text
+from flowbench.rewards.golden import clip, detection, without_weights
 from flowbench.rewards.golden.finding import Finding
 
 Run = Callable[[str, str], Iterator[Finding]]
@@ -41,8 +41,8 @@ _CHECKS: dict[str, _Golden] = {
     "hpsv2": _Golden(clip.captions, ("hpsv2",)),
     "hpsv2.1": _Golden(clip.captions, ("hpsv2.1",)),
     "imagereward": _Golden(clip.captions, ("imagereward", "bert-base-uncased")),
-    "jpeg": _Golden(text.file_size),
-    "ocr": _Golden(text.read_back, modules=("rapidocr",), extra="ocr"),
+    "jpeg": _Golden(without_weights.file_size),
+    "ocr": _Golden(without_weights.read_back, modules=("rapidocr",), extra="ocr"),
     "pickscore": _Golden(clip.pickscore, ("pickscore", "clip-vit-h-14-processor")),
     "shapes": _Golden(detection.shapes),
 }

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from flowbench.rewards.combine import build
 from flowbench.rewards.golden.finding import Finding
-from flowbench.rewards.golden.pictures import CAPTIONS, captioned
+from flowbench.rewards.golden.photographs import CAPTIONS, captioned
 from flowbench.types import Score
 
 

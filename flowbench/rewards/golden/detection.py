@@ -9,7 +9,7 @@ from PIL import Image
 
 from flowbench.rewards.geneval import detectors
 from flowbench.rewards.golden.finding import Finding
-from flowbench.rewards.golden.pictures import LABELS, photo, swapped
+from flowbench.rewards.golden.photographs import LABELS, photo, swapped
 from flowbench.rewards.networks import place
 from flowbench.types import Detection
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import torch
 
-from flowbench.shapes.pretrain import export, text, transformer, vae
+from flowbench.shapes.pretrain import export, text_encoders, transformer, vae
 from flowbench.shapes.pretrain.loop import StageConfig
 
 STAGES = ("text", "vae", "transformer", "decoder", "export")
@@ -34,9 +34,9 @@ def main(out: Path, stage: str, seed: int, threads: int, steps: int) -> None:
     torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "tokenizer" / "vocab.json").is_file():
-        text.build_tokenizer(out / "tokenizer")
-    tokenizer = text.load_tokenizer(out / "tokenizer")
-    encoders = [text.train_text_encoder(out, index, tokenizer, TEXT, seed) for index in (1, 2)]
+        text_encoders.build_tokenizer(out / "tokenizer")
+    tokenizer = text_encoders.load_tokenizer(out / "tokenizer")
+    encoders = [text_encoders.train_text_encoder(out, index, tokenizer, TEXT, seed) for index in (1, 2)]
     if stage == "text":
         return
     autoencoder = vae.train_vae(out, VAE, VAE_BATCH, seed)

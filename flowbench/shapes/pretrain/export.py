@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flowbench.shapes import world
-from flowbench.shapes.pretrain.text import load_tokenizer
+from flowbench.shapes.pretrain.text_encoders import load_tokenizer
 from flowbench.store import write_json
 
 

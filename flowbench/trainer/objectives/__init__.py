@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from flowbench.lazy import lazy_exports
 
 _LAZY = {
     "KL_FORMS": "flowbench.trainer.objectives.kl",
@@ -12,19 +14,8 @@ _LAZY = {
     "policy_loss": "flowbench.trainer.objectives.flow_grpo",
 }
 __all__ = ["KL_FORMS", "PolicyLoss", "check_kl_form", "kl_penalty", "policy_loss"]
+__getattr__, __dir__ = lazy_exports(__name__, _LAZY)
 
 if TYPE_CHECKING:
     from flowbench.trainer.objectives.flow_grpo import PolicyLoss, policy_loss
     from flowbench.trainer.objectives.kl import KL_FORMS, check_kl_form, kl_penalty
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'flowbench.trainer.objectives' has no attribute '{name}'")
-    import importlib
-
-    return getattr(importlib.import_module(_LAZY[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__

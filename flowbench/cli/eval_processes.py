@@ -1,0 +1,105 @@
+"""`flowbench eval --processes N`: one stage in N processes of this machine, each with its share of the pictures."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+import click
+
+from flowbench.cli.train_processes import LAUNCHER, cores
+from flowbench.errors import RunError
+
+if TYPE_CHECKING:
+    from flowbench.benchmarks.execution import Share
+
+_BETWEEN_LOOKS, _A_MOMENT = 0.05, 5.0
+
+
+class _Share(click.ParamType):
+    """ "1/4": the first of four shares."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Share:
+        from flowbench.benchmarks.execution import Share
+
+        if isinstance(value, Share):
+            return value
+        index, _, count = str(value).partition("/")
+        if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+            self.fail(f"'{value}' is no share. Write I/N, the first of four being 1/4.", param, ctx)
+        return Share(int(index) - 1, int(count))
+
+
+SHARE = _Share()
+
+
+def run_shares(words: Sequence[str], stage: str, processes: int, device: str | None) -> None:
+    """Run one stage of `flowbench` with these words in so many processes; returns when all have ended well.
+
+    The cores are shared evenly unless OMP_NUM_THREADS is set; GPUs are dealt out in turn unless a device is named. When
+    a process fails, the others are ended, and this one with the exit code of the first. What is wrong is said once: the
+    first process speaks for itself, another one's words are shown when it alone has failed.
+    """
+    environment = {**os.environ, LAUNCHER: str(os.getpid())}
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
+    command = [sys.executable, "-m", "flowbench", *_without_stages(words), "--stage", stage]
+    with ExitStack() as stack:
+        said = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(processes - 1)]
+        started = []
+        for index, words_of in enumerate([None, *said]):
+            share = ["--shard", f"{index + 1}/{processes}", *_device(index, device)]
+            started.append(subprocess.Popen([*command, *share], env=environment, stderr=words_of))
+        try:
+            _wait(started, said)
+        finally:
+            for process in started:
+                process.terminate()
+                process.wait()
+
+
+def _wait(started: Sequence[subprocess.Popen[bytes]], said: Sequence[TextIO]) -> None:
+    while True:
+        codes = [process.poll() for process in started]
+        if any(codes):
+            _fail(started, said)
+        if None not in codes:
+            return
+        time.sleep(_BETWEEN_LOOKS)
+
+
+def _fail(started: Sequence[subprocess.Popen[bytes]], said: Sequence[TextIO]) -> NoReturn:
+    """End as the first process that failed; the first of all is given a moment to fail of the same cause."""
+    with suppress(subprocess.TimeoutExpired):
+        started[0].wait(_A_MOMENT)
+    index, code = next((index, process.returncode) for index, process in enumerate(started) if process.poll())
+    if index > 0:
+        said[index - 1].seek(0)
+        sys.stderr.write(said[index - 1].read())
+    if code < 0:
+        raise RunError(
+            f"process {index + 1} of the evaluation was killed (signal {-code}). Run the same command again."
+        )
+    sys.exit(code)
+
+
+def _without_stages(words: Sequence[str]) -> list[str]:
+    """A share is of one stage, whichever the user asked for."""
+    kept = [word for word in words if not word.startswith("--stage=")]
+    places = {place for place, word in enumerate(kept) if word == "--stage"}
+    return [word for place, word in enumerate(kept) if place not in places and place - 1 not in places]
+
+
+def _device(index: int, device: str | None) -> list[str]:
+    """`--device cuda:I`, where several GPUs are there and none was chosen."""
+    import torch
+
+    count = torch.cuda.device_count()
+    return ["--device", f"cuda:{index % count}"] if count > 1 and device in (None, "auto", "cuda") else []

@@ -1,0 +1,1 @@
+"""Galleries: every picture of an evaluation, or of two side by side, on one page."""

@@ -1,0 +1,77 @@
+"""A table as LaTeX: `tabular` with the rules of booktabs, notes below, nothing that needs another package."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from flowbench.reports.tables.table import Table
+
+_SIGNS = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "''",
+    "[": "{[}",  # at the head of a row, \\ would take it for its argument; so it would the star
+    "]": "{]}",
+    "*": "{*}",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "–": "--",
+    "†": r"\dag{}",
+    "‡": r"\ddag{}",
+    "×": r"$\times$",
+}
+_MINUS = re.compile(r"(?<![\w-])-(?=[\d.])")
+"""Of a number; elsewhere a hyphen is a hyphen."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
+
+
+def to_latex(table: Table) -> str:
+    """The table in LaTeX. Put \\usepackage{booktabs} into the preamble; a wide one goes into \\resizebox."""
+    rows = [_row(table, place) for place in range(len(table.rows))]
+    first_copied = min(table.copied, default=None)
+    if first_copied:
+        rows.insert(first_copied, r"\midrule")
+    lines = [
+        r"% \usepackage{booktabs}",
+        r"\begin{table}",
+        r"\centering\small",
+        rf"\caption{{{escaped(table.title)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
+        r"\toprule",
+        _cells([escaped(cell) for cell in table.header]),
+        r"\midrule",
+        *rows,
+        r"\bottomrule",
+        r"\end{tabular}",
+        *(rf"\par\footnotesize {escaped(note)}" for note in table.notes),
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Any text as LaTeX that prints it; line breaks and control characters become blanks."""
+    printed = "".join(_SIGNS.get(sign, sign) for sign in _CONTROL.sub(" ", text))
+    return _MINUS.sub("$-$", printed)
+
+
+def _row(table: Table, place: int) -> str:
+    cells = [escaped(cell) for cell in table.rows[place]]
+    bold = [rf"\textbf{{{cell}}}" if (place, column) in table.bold else cell for column, cell in enumerate(cells)]
+    return _cells([rf"\textit{{{bold[0]}}}", *bold[1:]] if place in table.copied else bold)
+
+
+def _cells(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + r" \\"

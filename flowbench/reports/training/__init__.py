@@ -1,0 +1,1 @@
+"""The report of a training run: curves, samples, and what it gained."""

@@ -1,0 +1,76 @@
+"""The card of a run: what its numbers depend on beside config.yaml, so that a resumed run cannot drift unnoticed.
+
+must_agree   the base weights, the training prompts and the code of a plugin's reward: a difference forbids going on
+noted        processes, device, dtype and versions, for the record: others give the same numbers within rounding
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowbench import assets, rewards, store
+from flowbench.config import RewardConfig
+from flowbench.errors import RunError
+from flowbench.prompts import prompts_digest
+from flowbench.types import Prompt
+
+if TYPE_CHECKING:
+    from flowbench.models.base import FlowModel
+
+FILE = "card.json"
+_MEANING = {
+    "weights": "weights of the base model",
+    "prompts": "training prompts",
+    "code": "code of its plugin's reward",
+    "reward_weights": "weights of its reward",
+}
+
+
+def build_run_card(
+    model: FlowModel, training: Sequence[Prompt], reward: RewardConfig, vocabulary: str, *, processes: int
+) -> dict[str, dict[str, Any]]:
+    """The card of a run that trains `model` on these prompts and this reward in so many processes."""
+    import torch
+
+    code = rewards.plugin_code(reward.name)
+    weights = _reward_weights(reward, vocabulary)
+    scorers = {"reward_weights": weights} if weights else {}
+    return {
+        "must_agree": {"weights": model.base_digest, "prompts": prompts_digest(training), "code": code, **scorers},
+        "noted": {
+            "processes": processes,
+            "threads": torch.get_num_threads(),
+            "device": str(model.device),
+            "dtype": str(model.dtype),
+            **store.versions(),
+        },
+    }
+
+
+def check_card(folder: Path, card: dict[str, dict[str, Any]]) -> None:
+    """Raises RunError when the run in `folder` was started on other prompts, weights or code than `card` names."""
+    held = read_card(folder)
+    if held is None:
+        return
+    before = held["must_agree"]
+    for key, value in card["must_agree"].items():
+        if before.get(key) != value:
+            raise RunError(
+                f"{folder} was started with other {_MEANING[key]} than are there now, so it would not go on to the "
+                "same numbers. Bring those back, or start a new run with another --out."
+            )
+
+
+def read_card(folder: str | Path) -> dict[str, dict[str, Any]] | None:
+    """The card of a run, None when there is none."""
+    path = Path(folder) / FILE
+    return dict(store.read_json(path)) if path.is_file() else None
+
+
+def _reward_weights(reward: RewardConfig, vocabulary: str) -> list[str]:
+    """ "name identity" of each asset that the rewards load."""
+    names = [reward.name] if isinstance(reward.name, str) else list(reward.name)
+    needs = [rewards.needed_weights(name, reward.options.get(name, {}), vocabulary) for name in names]
+    return assets.identities(need for each in needs for need in each)

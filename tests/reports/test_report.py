@@ -1,0 +1,219 @@
+"""The training report: right numbers, nothing from elsewhere, no text of anyone's taken for HTML."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+from evaluations import TAGS, write_evaluation
+from PIL import Image
+
+from flowbench import store
+from flowbench.errors import MissingFile
+from flowbench.evals.results import load_results
+from flowbench.reports import training_report
+from flowbench.reports.training.before_after import MAX_SIDE, BeforeAfter, data_uri
+from flowbench.reports.training.curves import HEIGHT, MAX_BUCKETS, WIDTH, Curve, grouped, read_curves, short, to_svg
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def _before(tag, number, index):
+    return int(number % 2 == 0)
+
+
+def _after(tag, number, index):
+    return int(tag != "counting" or number == 1)
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = tmp_path / "my <run>"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("name: '</pre><script>alert(1)</script>'\n")
+    lines = [
+        {"step": step, "reward/mean": step / 10, "reward/group_std": [0.5, None][step == 2], "timing": {"total": 2.0}}
+        for step in range(10)
+    ]
+    for line in lines:
+        store.append_jsonl(folder / "log.jsonl", line)
+    base = write_evaluation(tmp_path / "base", _before, label="<i>base</i>")
+    write_evaluation(folder / "eval/painting-1", _after, label="trained", adapter="f00")
+    return folder, base
+
+
+class _Page(HTMLParser):
+    """Collects what a page contains, and what it would load."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.links += [value for name, value in attributes if name in ("src", "href", "srcset", "data")]
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def test_page_holds_the_numbers_and_the_pictures(run):
+    folder, base = run
+    path = training_report(folder, evaluations=[base, folder])
+    assert path == folder / "report.html"
+    page = _Page(path.read_text())
+    words = " ".join(" ".join(page.words).split())
+    # after: 1, 1 and .1 by tag; before: .5 everywhere
+    assert "0.700 [" in words
+    assert "+0.200 [" in words
+    assert "0.500 [" in words
+    assert page.tags.count("svg") == 3
+    assert "reward/group_std" in words and "timing/total" in words
+    assert page.tags.count("img") == 2 * (3 * 3 + 6 + 6)  # first of each tag, mended, broken; two sides each
+
+
+def test_page_loads_nothing_and_escapes_everything(run):
+    folder, base = run
+    text = training_report(folder, evaluations=[base, folder]).read_text()
+    page = _Page(text)
+    assert page.links and all(link.startswith("data:image/png;base64,") for link in page.links)
+    assert not re.search(r"@import|url\(", text)
+    assert not {"script", "link", "iframe", "i", "b", "run"} & set(page.tags)
+    words = "".join(page.words)
+    assert "<i>base</i>" in words and "<b>counting</b> 0" in words and "alert(1)" in words
+
+
+def test_report_of_a_run_that_has_nothing_yet(tmp_path):
+    (tmp_path / "young").mkdir()
+    text = training_report(tmp_path / "young").read_text()
+    assert "No evaluation was handed to this report" in text
+    with pytest.raises(MissingFile, match="no such run folder"):
+        training_report(tmp_path / "none")
+
+
+def test_a_limited_evaluation_stands_apart_from_a_whole_one(run):
+    folder, base = run
+    write_evaluation(folder / "eval/painting-2", _after, label="in haste", adapter="f00", prompts_per_tag=7)
+    text = training_report(folder, evaluations=[base, folder]).read_text()
+    assert "in haste" in text and "+0.200 [" in " ".join(" ".join(_Page(text).words).split())
+
+
+def test_a_picture_that_is_gone_is_named(run):
+    folder, base = run
+    (folder / "eval/painting-1/images").rename(folder / "moved")
+    with pytest.raises(MissingFile, match=r"this picture of an evaluation is gone\. Run the evaluation again"):
+        training_report(folder, evaluations=[base, folder])
+
+
+def test_before_is_the_better_base(run, tmp_path):
+    folder, base = run
+    worse = write_evaluation(tmp_path / "worse", lambda *at: 0, label="worse base", guidance=3.0)
+    text = training_report(folder, evaluations=[worse, folder, base]).read_text()
+    assert "Before: &lt;i&gt;base&lt;/i&gt;. After: trained" in text
+
+
+def test_changes_by_hand(run):
+    folder, base = run
+    both = BeforeAfter(load_results(base), load_results(folder / "eval/painting-1"))
+    changes = {change.tag: change for change in both.changes()}
+    assert list(changes) == list(TAGS)
+    single, counting = changes["single_object"], changes["counting"]
+    assert (single.stayed_right, single.mended, single.broken, single.stayed_wrong) == (10, 10, 0, 0)
+    assert (counting.stayed_right, counting.mended, counting.broken, counting.stayed_wrong) == (0, 2, 10, 8)
+    assert [pair.prompt for pair in both.broken(2)] == ["<b>counting</b> 0"] * 2
+    assert [pair.tag for pair in both.mended(4)] == ["single_object", "two_object", "counting", "single_object"]
+    firsts = both.first_of_each_tag(2)
+    assert [(pair.tag, pair.prompt[-1]) for pair in firsts] == [(tag, place) for tag in TAGS for place in "01"]
+    assert [(pair.before.mark, pair.after.mark) for pair in firsts[:2]] == [("✓", "✓"), ("✗", "✓")]
+
+
+def test_unscored_pictures_are_neither_mended_nor_broken(tmp_path):
+    before = load_results(write_evaluation(tmp_path / "a", lambda *at: None if at[1] == 0 else 0))
+    after = load_results(write_evaluation(tmp_path / "b", lambda *at: None if at[1] == 1 else 1, adapter="x"))
+    both = BeforeAfter(before, after)
+    assert [change.mended for change in both.changes()] == [16] * 3
+    first, second = both.first_of_each_tag(2)[:2]
+    assert (first.before.mark, first.after.mark, second.after.mark) == ("–", "✓", "–")
+    assert first.before.note == "no answer"
+
+
+def test_pictures_are_embedded_as_they_are_or_reduced(tmp_path):
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "small.png")
+    Image.new("RGB", (1024, 512), "red").save(tmp_path / "large.png")
+    assert base64.b64decode(data_uri(tmp_path / "small.png").partition(",")[2]) == (tmp_path / "small.png").read_bytes()
+    large = Image.open(io.BytesIO(base64.b64decode(data_uri(tmp_path / "large.png").partition(",")[2])))
+    assert large.size == (MAX_SIDE, MAX_SIDE // 2)
+
+
+def test_curves_take_every_number_once_per_step():
+    log = [
+        {"step": 0, "policy/kl": 1.0, "note": "x", "flag": True, "timing": {"rollout": 3}},
+        {"step": 1, "policy/kl": 2.0, "reward/mean": None},
+        {"step": 1, "policy/kl": 5.0, "reward/mean": None},  # logged again after a resume
+        {"step": 2, "policy/kl": math.inf, "loss": 0.1},
+        {"message": "no step"},
+    ]
+    curves = read_curves(log)
+    assert curves == [
+        Curve("policy/kl", ((0, 1.0), (1, 5.0)), gaps=1),
+        Curve("timing/rollout", ((0, 3.0),)),
+        Curve("loss", ((2, 0.1),)),
+    ]
+    assert list(grouped(curves)) == ["policy", "other", "timing"]
+
+
+def test_chart_puts_points_where_they_belong():
+    """Values 0 and 10 with 6 % of margin: the first point near the bottom left, the last near the top right."""
+    root = ElementTree.fromstring(to_svg(Curve("x", ((0, 0.0), (5, 5.0), (10, 10.0)))))
+    points = [tuple(map(float, p.split(","))) for p in root.find(f"{SVG}polyline").get("points").split()]
+    (x0, y0), (x1, y1), (x2, y2) = points
+    assert (x1, y1) == (pytest.approx((x0 + x2) / 2, abs=0.1), pytest.approx((y0 + y2) / 2, abs=0.1))
+    assert 0 < x0 < x2 < WIDTH and 0 < y2 < y0 < HEIGHT
+    labels = [text.text for text in root.findall(f"{SVG}text")]
+    assert {"0", "5", "10"} <= set(labels)
+
+
+def test_long_log_is_bucketed_and_a_spike_stays_visible():
+    values = [0.0] * 5000
+    values[2500] = 100.0
+    root = ElementTree.fromstring(to_svg(Curve("x", tuple(enumerate(values)))))
+    line = root.find(f"{SVG}polyline").get("points").split()
+    band = [float(point.split(",")[1]) for point in root.find(f"{SVG}polygon").get("points").split()]
+    assert len(line) <= MAX_BUCKETS
+    assert min(float(point.split(",")[1]) for point in line) > 100  # the mean of the bucket: 100 / 42
+    assert min(band) < 20
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (3.0,),
+        (0.0, 0.0),
+        (-2.0, -2.0),
+        (1e-9, 2e-9),
+        (1e30, -1e30),
+        (-4.4, 4.4),
+        (0.9997, 1.0002),
+        (-4e-5, 3e-5),
+        (1.0, 0.9999999999999999),
+    ],
+)
+def test_any_finite_values_make_a_chart_with_ticks(values):
+    root = ElementTree.fromstring(to_svg(Curve("x", tuple(enumerate(values)))))
+    labels = [text.text for text in root.findall(f"{SVG}text")][:-2]
+    assert 2 <= len(labels) == len(set(labels)) == len(root.findall(f"{SVG}line")) <= 6
+    assert max(map(len, labels)) <= 8  # what the left margin holds
+    assert "nan" not in ElementTree.tostring(root).decode()
+
+
+def test_short_numbers():
+    values = (0, 0.0123, 1.2e-5, 1200.0, 1234567.0)
+    assert [short(value) for value in values] == ["0", "0.0123", "1.2e-05", "1200", "1.2e+06"]
