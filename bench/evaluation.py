@@ -71,6 +71,9 @@ class Waiting:
     def sigmas(self, steps: int) -> torch.Tensor:
         return torch.linspace(1, 0, steps + 1)
 
+    def declares(self, guidance: float) -> dict[str, Any]:
+        return {"guidance": guidance, "guidance_kind": "none", "sampler": "none", "negative_prompt": ""}
+
     def generate(self, wanted: Sequence[Prompt], seeds: Sequence[int], **settings: Any) -> list[Sample]:
         """The same pictures again and again."""
         time.sleep(self.pause * len(wanted))

@@ -1,6 +1,6 @@
-"""Tiny random Stable Diffusion 3 pipelines on disk: real components, real files, no network.
+"""Tiny random pipelines on disk: real components, real files, no network.
 
-`make_pipeline(folder)` writes a diffusers folder with 16 px pictures, 4x8x8 latents and a transformer 16 wide.
+`make_pipeline(folder)` writes a Stable Diffusion 3 folder with 16 px pictures, 4x8x8 latents and a transformer 16 wide.
 Weights are random but large enough that prompt, noise level and guidance all visibly change the picture.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import string
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,10 @@ def make_pipeline(
     pipeline.save_pretrained(folder)
     (folder / "flowbench.json").write_text(json.dumps({"resolution": 16, **settings}))
     return folder
+
+
+MAKERS: dict[str, Callable[..., Path]] = {"sd3": make_pipeline}
+"""Family -> make(folder, **settings), for the tests that every family has to pass (tests/models/test_families.py)."""
 
 
 def _transformer() -> Any:

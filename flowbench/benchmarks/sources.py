@@ -89,12 +89,7 @@ class ModelSource:
         return {"resolution": self.model.resolution}
 
     def declared(self, suite: Suite) -> dict[str, Any]:
-        return {
-            "steps": suite.steps,
-            "guidance": max(1.0, float(suite.guidance)),  # below 1 there is none either
-            "sampler": "ode euler",
-            "negative_prompt": "",
-        }
+        return {"steps": suite.steps, **self.model.declares(suite.guidance)}
 
     def noted(self) -> dict[str, Any]:
         from flowbench.evals.provenance import training_of

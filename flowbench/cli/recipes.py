@@ -74,7 +74,8 @@ def resume_config(folder: str, overrides: Sequence[str]) -> TrainConfig:
 
 
 def default_recipe(model: str) -> str:
-    """The recipe that a model asks for. A hub id is not looked up: it gets the family's default."""
+    """The recipe that a model asks for. A hub id is not looked up: it gets that of the family which it is taken for."""
+    from flowbench.models.families import UNSEEN
     from flowbench.models.settings import ModelSettings
 
     if model == BUILT_IN:
@@ -88,7 +89,7 @@ def default_recipe(model: str) -> str:
         raise ModelError(
             f"unknown model '{model}'.{guess} Give '{BUILT_IN}', a diffusers folder, or a hub id owner/name."
         )
-    return ModelSettings.read(folder, model).default_recipe
+    return ModelSettings.read(folder, model).default_recipe if folder.is_dir() else UNSEEN.default_recipe
 
 
 def parse_rewards(words: Sequence[str]) -> str | dict[str, float]:

@@ -18,7 +18,7 @@ from flowbench.evals.versus import paired
 from flowbench.stats.paired import Paired, draws_for, holm
 from flowbench.stats.ranks import rank_ranges
 
-OWN_CHOICE = ("guidance",)
+OWN_CHOICE = ("guidance", "guidance_kind")
 """Declared settings that a model may choose for itself: each is ranked at its best, and the table shows which."""
 Span = tuple[int, int]
 

@@ -1,4 +1,4 @@
-"""Text-to-image flow models behind one seam: encode, sigmas, noise, velocity, decode, adapter."""
+"""Text-to-image flow models behind one seam: encode, sigmas, velocity, latents to pictures and back, adapter."""
 
 from __future__ import annotations
 

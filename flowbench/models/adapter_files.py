@@ -57,10 +57,17 @@ def read(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     path = folder / (DIFFUSERS_WEIGHTS if (folder / DIFFUSERS_WEIGHTS).is_file() else PEFT_WEIGHTS)
     if not path.is_file():
         raise ModelError(f"{folder}: no adapter here. Give a folder that holds {DIFFUSERS_WEIGHTS} or {PEFT_WEIGHTS}.")
+    tensors = {}
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {_short(key, path): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
             metadata = file.metadata() or {}
+            for key in file.keys():  # noqa: SIM118 - not a dict
+                if not key.endswith((".lora_A.weight", ".lora_B.weight")) or key.startswith("text_encoder"):
+                    raise ModelError(
+                        f"{path}: tensor '{key}' is not a plain LoRA weight of the transformer. Give such an adapter."
+                    )
+                short = key.removeprefix("base_model.model.").removeprefix("transformer.")
+                tensors[short] = file.get_tensor(key)
     except SafetensorError as error:
         raise ModelError(f"{path}: not a whole safetensors file ({error}). Copy or download it again.") from error
     return tensors, _config(folder, metadata, tensors)
@@ -109,9 +116,3 @@ def _guess(folder: Path, tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     rank = ranks.pop()
     modules = sorted({name.rsplit(".lora_", 1)[0] for name in tensors})
     return {"r": rank, "lora_alpha": rank, "target_modules": modules}
-
-
-def _short(key: str, path: Path) -> str:
-    if not key.endswith((".lora_A.weight", ".lora_B.weight")) or key.startswith("text_encoder"):
-        raise ModelError(f"{path}: tensor '{key}' is not a plain LoRA weight of the transformer. Give such an adapter.")
-    return key.removeprefix("base_model.model.").removeprefix("transformer.")

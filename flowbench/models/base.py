@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, fields
+from itertools import chain, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 
@@ -25,40 +25,63 @@ from flowbench.types import Prompt, Sample
 
 if TYPE_CHECKING:
     from PIL import Image
+    from typing_extensions import Self
+
+Ragged = tuple[torch.Tensor, ...]
+ConditionT = TypeVar("ConditionT", bound="Condition")
 
 
 @dataclass(frozen=True)
 class Condition:
-    """B encoded prompts: `embeds` (B, L, D) per token and `pooled` (B, P), in the text encoder's dtype."""
+    """B encoded prompts, a row each: the base of every family's own record.
 
-    embeds: torch.Tensor
-    pooled: torch.Tensor
+    A subclass is a frozen dataclass, and each of its fields holds the rows: a tensor (B, ...) or, where rows differ in
+    length, a tuple of B tensors.
+    """
 
     def __len__(self) -> int:
-        return len(self.embeds)
+        return len(getattr(self, fields(self)[0].name))
 
-    def __getitem__(self, index: slice | torch.Tensor | list[int]) -> Condition:
-        """Rows by slice, list or index tensor."""
-        return Condition(self.embeds[index], self.pooled[index])
+    def __getitem__(self, index: slice | torch.Tensor | list[int]) -> Self:
+        """Rows by slice, list or tensor of numbers."""
+        if isinstance(index, slice):
+            return self._each(lambda tensor: tensor[index], lambda ragged: ragged[index])
+        return self._each(lambda tensor: tensor[index], lambda ragged: tuple(ragged[int(row)] for row in index))
 
-    def repeat(self, times: int) -> Condition:
+    def repeat(self, times: int) -> Self:
         """Each row `times` times, copies side by side: rows a, b become a, a, b, b."""
-        return Condition(self.embeds.repeat_interleave(times, dim=0), self.pooled.repeat_interleave(times, dim=0))
+        return self._each(
+            lambda tensor: tensor.repeat_interleave(times, dim=0),
+            lambda ragged: tuple(row for row in ragged for _ in range(times)),
+        )
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same rows on another device."""
+        return self._each(lambda tensor: tensor.to(device), lambda ragged: tuple(row.to(device) for row in ragged))
 
     @staticmethod
-    def cat(parts: Sequence[Condition]) -> Condition:
-        """All rows of all parts, in order."""
-        return Condition(torch.cat([part.embeds for part in parts]), torch.cat([part.pooled for part in parts]))
+    def cat(parts: Sequence[ConditionT]) -> ConditionT:
+        """All rows of all parts (one or more, of one kind), in order."""
+        kind = type(parts[0])
+        columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(kind)}
+        return kind(
+            **{
+                name: torch.cat(column) if isinstance(column[0], torch.Tensor) else tuple(chain.from_iterable(column))
+                for name, column in columns.items()
+            }
+        )
 
-    def to(self, device: torch.device | str) -> Condition:
-        """The same rows on another device."""
-        return Condition(self.embeds.to(device), self.pooled.to(device))
+    def _each(self, of_tensor: Callable[[torch.Tensor], torch.Tensor], of_ragged: Callable[[Ragged], Ragged]) -> Self:
+        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        return type(self)(
+            **{name: (of_tensor if isinstance(rows, torch.Tensor) else of_ragged)(rows) for name, rows in held.items()}
+        )
 
 
-class FlowModel(ABC):
+class FlowModel(ABC, Generic[ConditionT]):
     """A text-to-image flow model: one subclass per family, one adapter ("default") at most.
 
-    name, resolution, vocabulary, default_recipe, guidance, fuse_adapter: see ModelSettings.
+    name, resolution, vocabulary, default_recipe, guidance, guidance_kind, fuse_adapter: see ModelSettings.
     source: what `load_model` was given for the base weights ("shapes", a hub id or an absolute folder).
     adapter_source: the same for its adapter ("" without one, or for one that was trained here).
     base_digest: twelve hex digits that change when the base weights do, or how they read a prompt.
@@ -72,13 +95,16 @@ class FlowModel(ABC):
     """named sets of LoRA targets (module name endings); "attention" is the default"""
     idle_layers: tuple[str, ...] = ()
     """linear layers whose output the network throws away: no gradient ever reaches an adapter there"""
+    negative_prompt: str = ""
+    """what guidance of the kind "cfg" leads away from"""
 
     def __init__(self, settings: ModelSettings, source: str, device: torch.device, dtype: torch.dtype):
         self.name = settings.name
         self.resolution = settings.resolution
         self.vocabulary = settings.vocabulary
         self.default_recipe = settings.default_recipe
-        self.guidance = settings.guidance
+        self.guidance_kind = settings.guidance_kind
+        self.guidance = self.effective_guidance(settings.guidance)
         self.fuse_adapter = settings.fuse_adapter
         self.source = source
         self.device = device
@@ -88,27 +114,61 @@ class FlowModel(ABC):
 
     # -- what a family provides --------------------------------------------------------------------------------------
 
+    @classmethod
     @abstractmethod
-    def encode(self, texts: Sequence[str]) -> Condition:
-        """One row per text. No gradient, deterministic; a text that occurs twice is encoded once."""
+    def from_folder(
+        cls, folder: Path, settings: ModelSettings, source: str, device: torch.device, dtype: torch.dtype
+    ) -> Self:
+        """The model in a diffusers folder, from safetensors alone. Raises ModelError when it does not load.
+
+        settings: the folder's. source: see the class. dtype: of the transformer and the text encoders.
+        """
+
+    @abstractmethod
+    def encode(self, texts: Sequence[str]) -> ConditionT:
+        """One row per text, whatever stands beside it. No gradient; a text that occurs twice is encoded once."""
 
     @abstractmethod
     def sigmas(self, steps: int) -> torch.Tensor:
-        """(steps + 1,) float32 on the CPU, from 1.0 down to 0.0: the model's own schedule."""
+        """(steps + 1,) float32 on the CPU, from 1.0 down to 0.0: the model's own schedule for its size of pictures."""
 
     @abstractmethod
     def velocity(
-        self, x: torch.Tensor, sigma: float | torch.Tensor, condition: Condition, *, guidance: float = 1.0
+        self, x: torch.Tensor, sigma: float | torch.Tensor, condition: ConditionT, *, guidance: float = 1.0
     ) -> torch.Tensor:
         """v (B, C, h, w) float32 at latents x and noise level sigma (a number, or (B,)).
 
-        guidance 1.0 (or less) is no classifier-free guidance, as in diffusers; above, the velocity for the negative
-        prompt "" comes from the same batch. Gradient flows through both when it is enabled.
+        `guidance` is of the model's `guidance_kind`. With classifier-free guidance, the velocity for the negative
+        prompt comes from the same batch, and gradient flows through both when it is enabled.
         """
 
     @abstractmethod
     def decode_pixels(self, latents: torch.Tensor) -> torch.Tensor:
         """(B, C, h, w) -> (B, 3, H, W) float32 in [0, 1]."""
+
+    @abstractmethod
+    def encode_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) in [0, 1], of the model's resolution -> latents (B, C, h, w) float32, without chance.
+
+        The inverse of `decode_pixels`, as far as the VAE is one. Raises ConfigError for another size.
+        """
+
+    # -- what it says of itself --------------------------------------------------------------------------------------
+
+    def effective_guidance(self, guidance: float) -> float:
+        """The guidance that has the effect of this one: 1.0 wherever there is none."""
+        if self.guidance_kind == "embedded":
+            return float(guidance)
+        return max(1.0, float(guidance)) if self.guidance_kind == "cfg" else 1.0
+
+    def declares(self, guidance: float) -> dict[str, Any]:
+        """What an evaluation's card says of how its pictures are made when this guidance is asked for."""
+        return {
+            "guidance": self.effective_guidance(guidance),
+            "guidance_kind": self.guidance_kind,
+            "sampler": "ode euler",
+            "negative_prompt": self.negative_prompt,
+        }
 
     # -- latents and pictures ----------------------------------------------------------------------------------------
 
@@ -123,7 +183,7 @@ class FlowModel(ABC):
 
     @torch.no_grad()
     def sample_latents(
-        self, condition: Condition, seeds: Sequence[int], *, steps: int, guidance: float = 1.0
+        self, condition: ConditionT, seeds: Sequence[int], *, steps: int, guidance: float = 1.0
     ) -> torch.Tensor:
         """Final latents (B, C, h, w) of the probability-flow ODE, by Euler steps: x + v * (sigma_next - sigma)."""
         x = self.noise(seeds)

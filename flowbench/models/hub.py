@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from flowbench.errors import ModelError
+from flowbench.models.families import INDEX
+from flowbench.models.settings import FILE
 
 _NEVER = ["*.bin", "*.ckpt", "*.pt", "*.pth", "*.h5", "*.msgpack", "*.onnx*", "*.py", "*.fp16*"]
 
@@ -28,7 +30,7 @@ def fetch(repository: str, patterns: Sequence[str]) -> Path:
 def component_patterns(index: Mapping[str, Any]) -> list[str]:
     """Download patterns for the components that a model_index.json names."""
     filled = [name for name, value in index.items() if isinstance(value, list) and value and value[0] is not None]
-    return ["model_index.json", "flowbench.json", *(f"{name}/*" for name in filled)]
+    return [INDEX, FILE, *(f"{name}/*" for name in filled)]
 
 
 def _reason(error: Exception) -> str:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from flowbench.errors import ConfigError, ModelError
+from flowbench.layout import RunFolder
 from flowbench.models import adapter_files, hub
 from flowbench.models.base import FlowModel
-from flowbench.models.settings import ModelSettings
+from flowbench.models.families import INDEX, family_of
+from flowbench.models.settings import FILE, ModelSettings
 from flowbench.registry import did_you_mean
 from flowbench.store import read_json
 
-FAMILIES = {"StableDiffusion3Pipeline": "flowbench.models.sd3:SD3Model"}
 BUILT_IN = "shapes"
-INDEX = "model_index.json"
 DTYPES = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -51,61 +51,57 @@ def load_model(
         folder, model.adapter_source = _locate(str(adapter))
         model.load_adapter(_adapter_folder(folder))
     elif own is not None:
-        _check_base(own, model)
+        # Weights that were read in another dtype cannot be told from others: to train in 16 bits and evaluate in 32 is
+        # usual.
+        trained_on = adapter_files.base_identity(own) or ""
+        if trained_on.endswith(f" {model.dtype}") and trained_on != model.base_identity:
+            raise ModelError(
+                f"{own}: it was trained on other weights of '{model.source}' ({trained_on.split()[0]}) than are there "
+                f"now ({model.base_digest}). Bring those back, or train again."
+            )
         model.adapter_source = adapter_source
         model.load_adapter(own)
     return model
-
-
-def _check_base(adapter: Path, model: FlowModel) -> None:
-    """Told apart only when both were read in one dtype: training in 16 bits and evaluating in 32 is usual."""
-    trained_on = adapter_files.base_identity(adapter) or ""
-    if trained_on.endswith(f" {model.dtype}") and trained_on != model.base_identity:
-        raise ModelError(
-            f"{adapter}: it was trained on other weights of '{model.source}' ({trained_on.split()[0]}) than are there "
-            f"now ({model.base_digest}). Bring those back, or train again."
-        )
 
 
 def _locate(name: str) -> tuple[Path, str]:
     """(folder, source): the folder behind a name, and the name by which to find it again."""
     path = Path(name).expanduser()
     if name == BUILT_IN:
-        return _built_in(), BUILT_IN
+        from flowbench.shapes import WEIGHTS
+
+        if not (WEIGHTS / INDEX).is_file():
+            raise ModelError(f"model '{BUILT_IN}': its weights are not installed ({WEIGHTS}). Reinstall flowbench.")
+        return WEIGHTS, BUILT_IN
     if path.is_dir():
         return path, str(path.resolve())
     if path.exists():
         raise ModelError(f"{name}: a file, not a model. Give the folder of a run, a checkpoint or a model.")
     # 'runs/frist' has the form of a hub id, but its parent is a folder here: a misspelt path.
     if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) and not path.parent.is_dir():
-        return hub.fetch(name, [INDEX, "flowbench.json", *adapter_files.FILES]), name
+        return hub.fetch(name, [INDEX, FILE, *adapter_files.FILES]), name
     siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     guess = did_you_mean(path.name, [*siblings, BUILT_IN])
     raise ModelError(f"model '{name}': no such folder.{guess} Give '{BUILT_IN}', a folder, or a hub id owner/name.")
-
-
-def _built_in() -> Path:
-    from flowbench import shapes
-
-    if not (Path(shapes.WEIGHTS) / INDEX).is_file():
-        raise ModelError(f"model '{BUILT_IN}': its weights are not installed ({shapes.WEIGHTS}). Reinstall flowbench.")
-    return Path(shapes.WEIGHTS)
 
 
 def _adapter_folder(folder: Path) -> Path:
     """The adapter in a folder: the folder itself, or a run's latest checkpoint."""
     if adapter_files.is_adapter(folder):
         return folder
-    if not (folder / "config.yaml").is_file():
+    run = RunFolder(folder)
+    if not run.is_training:
         model = "" if (folder / INDEX).is_file() else f"no model ({INDEX}), "
         adapter = f"{adapter_files.DIFFUSERS_WEIGHTS} or {adapter_files.PEFT_WEIGHTS}"
-        raise ModelError(f"{folder}: {model}no run (config.yaml) and no adapter ({adapter}) in it. Check the path.")
-    latest = folder / "checkpoints" / "latest"
-    if not latest.is_file():
+        lacks = f"{model}no run ({run.config.name}) and no adapter ({adapter})"
+        raise ModelError(f"{folder}: {lacks} in it. Check the path.")
+    if not run.latest.is_file():
         raise ModelError(f"{folder}: this run has no checkpoint yet. Let it train longer, or give its base model.")
-    checkpoint = latest.parent / latest.read_text(encoding="utf-8").strip()
+    checkpoint = run.checkpoints / run.latest.read_text(encoding="utf-8").strip()
     if not adapter_files.is_adapter(checkpoint):
-        raise ModelError(f"{checkpoint}: named by {latest}, but it holds no adapter. Name another checkpoint in it.")
+        raise ModelError(
+            f"{checkpoint}: named by {run.latest}, but it holds no adapter. Name another checkpoint in it."
+        )
     return checkpoint
 
 
@@ -122,21 +118,12 @@ def _base_of(adapter: Path) -> tuple[Path, str]:
 
 
 def _load_pipeline(folder: Path, source: str, device: torch.device, dtype: torch.dtype) -> FlowModel:
-    index = read_json(folder / INDEX)
-    family = _family(str(index.get("_class_name")), folder)
+    module, _, name = family_of(folder).model.partition(":")
     if source != BUILT_IN and not Path(source).is_dir():
-        folder = hub.fetch(source, hub.component_patterns(index))
-    name = Path(source).name if Path(source).is_dir() else source
-    return family.from_folder(folder, ModelSettings.read(folder, name), source, device, dtype)
-
-
-def _family(class_name: str, folder: Path) -> Any:
-    if class_name not in FAMILIES:
-        raise ModelError(f"{folder}: '{class_name}' is not supported. Supported: {', '.join(sorted(FAMILIES))}.")
-    import importlib
-
-    module, _, attribute = FAMILIES[class_name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+        folder = hub.fetch(source, hub.component_patterns(read_json(folder / INDEX)))
+    model: type[FlowModel] = getattr(importlib.import_module(module), name)
+    settings = ModelSettings.read(folder, Path(source).name if Path(source).is_dir() else source)
+    return model.from_folder(folder, settings, source, device, dtype)
 
 
 def usable_device(name: str) -> torch.device:

@@ -32,6 +32,9 @@ class Painter:
     def sigmas(self, steps: int) -> torch.Tensor:
         return torch.linspace(1, 0, steps + 1)
 
+    def declares(self, guidance: float) -> dict:
+        return {"guidance": max(1.0, float(guidance)), "guidance_kind": "cfg", "sampler": "", "negative_prompt": ""}
+
     def generate(self, prompts, seeds, *, steps, guidance, batch_size=16):
         time.sleep(self.pause)
         with open(self.diary, "a") as file:

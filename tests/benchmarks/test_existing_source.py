@@ -142,4 +142,5 @@ def test_the_two_kinds_share_the_ground_of_a_comparison(tmp_path):
     closed = load_results(benchmarks.evaluate(ExistingSource(existing.read(source), "closed"), suite, out=tmp_path))
     opened = load_results(benchmarks.evaluate(Painter(tmp_path / "diary.jsonl"), suite, out=tmp_path))
     differences = check_comparable(closed, opened, allow_mismatch=True)
-    assert [words.partition(":")[0] for words in differences] == ["guidance", "negative_prompt", "sampler", "steps"]
+    declared = ["guidance", "guidance_kind", "negative_prompt", "sampler", "steps"]
+    assert [words.partition(":")[0] for words in differences] == declared

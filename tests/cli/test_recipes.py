@@ -26,7 +26,7 @@ def test_a_hub_id_gets_the_recipe_of_its_family_unseen() -> None:
 
 
 def test_a_local_model_names_its_own_recipe(tmp_path: Path) -> None:
-    (tmp_path / "model_index.json").write_text("{}")
+    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusion3Pipeline"}')
     (tmp_path / "flowbench.json").write_text('{"default_recipe": "shapes-geneval-paper"}')
     config = resolved(model=str(tmp_path))
     assert config.model.name == str(tmp_path)

@@ -96,3 +96,15 @@ def test_an_adapter_from_the_hub_was_trained_on_what_the_table_says(tmp_path):
     column = shown.header.index("official ↑")
     assert shown.rows[0][column].endswith("‡") and not shown.rows[1][column].endswith("‡")
     assert leaderboard.build_leaderboard([load_results(folder)]).rows[0].trained_on == ()
+
+
+def test_guidance_of_another_kind_is_a_models_own_choice(tmp_path):
+    """As its weight is: models of two families stand in one table without leave, and the gain is marked."""
+    folders = []
+    for label, kind in (("base", "cfg"), ("other", "embedded")):
+        folders.append(write_evaluation(tmp_path / label, _half, label=label, adapter="" if kind == "cfg" else "f00"))
+        summary = store.read_json(folders[-1] / "summary.json")
+        summary["card"]["declared"]["guidance_kind"] = kind
+        store.write_json(folders[-1] / "summary.json", summary)
+    (board,) = leaderboard.find_leaderboards(folders, allow_mismatch=False)
+    assert [row.differs for row in board.rows] == [(), ("guidance_kind: embedded and cfg",)]

@@ -13,7 +13,7 @@ import torch
 from tiny import make_pipeline
 
 from flowbench.errors import ConfigError, ModelError
-from flowbench.models import ModelSettings, load_model
+from flowbench.models import load_model
 
 
 @pytest.fixture
@@ -40,27 +40,6 @@ def test_diffusers_folder_takes_its_settings(tmp_path: Path) -> None:
     assert (model.guidance, model.resolution, model.latent_shape) == (3, 16, (4, 8, 8))
     assert (model.source, model.device, model.dtype) == (str(folder), torch.device("cpu"), torch.float32)
     assert model.max_sequence_length == 256
-
-
-def test_plain_folder_has_sane_defaults(tmp_path: Path) -> None:
-    settings = ModelSettings.read(tmp_path, "some/model")
-    assert settings == ModelSettings("some/model", "coco80", 512, 256, "sd35-geneval", 4.5, False)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ('{"resolutoin": 32}', "unknown key 'resolutoin'. Did you mean 'resolution'?"),
-        ('{"resolution": "32"}', "resolution is '32', but must be of type int"),
-        ('{"resolution": true}', "resolution is True, but must be of type int"),
-        ("[1]", "not a JSON object"),
-    ],
-)
-def test_bad_settings_are_refused(tmp_path: Path, content: str, message: str) -> None:
-    (tmp_path / "flowbench.json").write_text(content)
-    with pytest.raises(ModelError) as caught:
-        ModelSettings.read(tmp_path, "x")
-    assert message in str(caught.value)
 
 
 def test_run_folder_gives_its_latest_checkpoint(run: Path, plain: Path) -> None:
