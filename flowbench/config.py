@@ -323,7 +323,7 @@ def _number(value: Any) -> Any:
 
 def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"]) or "configuration"
+    key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         owners = [each for each in objective_configs if key in setting_names(each)]
         if owners:
@@ -334,5 +334,7 @@ def _sentence(error: ValidationError) -> str:
         guess = did_you_mean(key, [*TrainConfig.model_fields, *setting_names()])
         return f"unknown setting '{key}'.{guess} See docs/configuration.md for all settings."
     message = first["msg"].removeprefix("Value error, ")
+    if not key:  # of settings that do not fit together: the message names them
+        return f"{message}."
     shown = "" if isinstance(first.get("input"), Mapping) else f" (it is {first.get('input')!r})"
     return f"setting '{key}'{shown}: {message[:1].lower()}{message[1:]}."

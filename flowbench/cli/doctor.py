@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,6 +25,7 @@ def doctor() -> None:
 @doctor.command()
 @click.argument("arguments", nargs=-1, metavar="[RECIPE|FILE.yaml] [KEY=VALUE]...")
 @click.option("--model", metavar="NAME", help="shapes, a hub id or a diffusers folder. Its own recipe is the default.")
+@click.option("--objective", metavar="NAME", help="What is learned from the rewards (`flowbench list objectives`).")
 @click.option("--prompts", metavar="NAME", help="A prompt set, or a .txt, .csv or .jsonl file.")
 @click.option("--seed", type=click.IntRange(0), help="Seed of every random draw.")
 @device_options
@@ -36,7 +38,7 @@ def policy(arguments: tuple[str, ...], plugins: tuple[str, ...], **flags: Any) -
     from flowbench.cli.recipes import resolve, split_arguments
 
     recipe, overrides = split_arguments(arguments)
-    config = resolve(recipe, overrides, rewards=(), flags=flags)
+    config = resolve(recipe, overrides, rewards=(), flags=flags, say=partial(click.echo, err=True))
     click.echo(_checked(config))
 
 
