@@ -29,29 +29,41 @@ from flowbench.config import TrainConfig, load_config
 from flowbench.models import load_model
 from flowbench.models.base import FlowModel
 from flowbench.store import write_text
-from flowbench.trainer import scoring
+from flowbench.trainer import objectives, scoring
 from flowbench.trainer.groups import Group, GroupSampler
 from flowbench.trainer.learner import Learner
+from flowbench.trainer.objectives.base import Objective
+from flowbench.trainer.policy import Policy
 from flowbench.trainer.processes import Processes
-from flowbench.trainer.rollout import Trajectory, collect
-from flowbench.trainer.update import Batch, update
+from flowbench.trainer.rollout import collect
+from flowbench.trainer.trajectory import Bundle, Trajectory
+from flowbench.trainer.update import update
 
 TARGETS = {"rollout": 1.05, "update": 1.25}
 
 
 @dataclass
 class Subject:
-    """A model, its optimizer and one training step's groups."""
+    """A model under training and one training step's groups."""
 
     config: TrainConfig
-    model: FlowModel
-    learner: Learner
+    """the recipe"""
+    policy: Policy
+    """with a fresh adapter"""
+    objective: Objective
+    """the recipe's"""
     groups: list[Group]
+    """of the first step"""
     processes: Processes
+    """this one"""
+
+    @property
+    def model(self) -> FlowModel:
+        return self.policy.model
 
     def collect(self) -> list[Trajectory]:
         """The trainer's rollout."""
-        return collect(self.model, self.groups, self.config.rollout, lambda samples: Future()).trajectories
+        return collect(self.policy, self.objective, self.groups, lambda samples: Future()).trajectories
 
     def bare_rollout(self) -> None:
         """The model calls of a rollout."""
@@ -61,39 +73,40 @@ class Subject:
             conditions = self.model.encode([group.prompt.text for group in self.groups])
             sigmas = self.model.sigmas(rollout.steps).tolist()[:-1]
             for group in self.groups:
-                shared = group.stochastic[0] + 1 if group.same_latent else 0
+                shared = self.objective.noisy_steps(group)[0] + 1 if group.same_latent else 0
                 for _ in range(group.size // size):
                     for index, sigma in enumerate(sigmas):
                         rows = 1 if index < shared else size
                         self.model.velocity(x[:rows], sigma, conditions[:1].repeat(rows), guidance=rollout.guidance)
                     self.model.decode_pixels(x)
 
-    def batches(self, trajectories: list[Trajectory]) -> list[Batch]:
+    def bundles(self, trajectories: list[Trajectory]) -> list[Bundle]:
         """With random rewards: no group is flat, so every one is replayed."""
         rewards = torch.rand(len(self.groups), self.config.rollout.group_size, dtype=torch.float64)
-        return scoring.to_batches(trajectories, rewards, self.config.objective)
+        return scoring.to_bundles(self.objective, trajectories, rewards)
 
-    def update(self, batches: list[Batch]) -> None:
+    def update(self, bundles: list[Bundle]) -> None:
         """The trainer's update."""
-        config = self.config
-        update(self.model, self.learner, batches, 1e-6, config.rollout, config.objective, self.processes)
+        update(self.policy, self.objective, bundles, 1e-6, self.processes)
 
-    def bare_update(self, batches: list[Batch]) -> None:
+    def bare_update(self, bundles: list[Bundle]) -> None:
         """The model calls of an update, and its optimizer steps."""
         rollout, size = self.config.rollout, self.config.rollout.micro_batch
         x, slope = self.model.noise(range(size)), self.model.noise(range(size))
-        share = len(batches) // self.config.optimizer.updates
-        for start in range(0, len(batches), share):
-            for batch in batches[start : start + share]:
-                for moment in batch.trajectory.transitions:
+        share = len(bundles) // self.config.optimizer.updates
+        optimizer = self.policy.learner.optimizer
+        for start in range(0, len(bundles), share):
+            trajectories = [each.trajectory for bundle in bundles[start : start + share] for each in bundle]
+            for trajectory in trajectories:
+                for moment in trajectory.transitions:
                     rows = len(moment.x)
-                    given = (x[:rows], moment.sigma, batch.trajectory.condition.repeat(rows))
+                    given = (x[:rows], moment.sigma, trajectory.condition.repeat(rows))
                     self.model.velocity(*given, guidance=rollout.guidance).backward(slope[:rows])
-                    if self.config.objective.kl_weight:
+                    if self.objective.settings.kl_weight:
                         with torch.no_grad(), self.model.adapter_disabled():
                             self.model.velocity(*given, guidance=rollout.guidance)
-            self.learner.optimizer.step()
-            self.learner.optimizer.zero_grad(set_to_none=True)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
 
 
 def prepare(model_name: str, config: TrainConfig, device: str) -> Subject:
@@ -105,15 +118,16 @@ def prepare(model_name: str, config: TrainConfig, device: str) -> Subject:
     sampler = GroupSampler(training, config.rollout, config.prompts.tag_weights, config.seed)
     for group in learner.optimizer.param_groups:
         group["lr"] = 1e-6
-    return Subject(config, model, learner, sampler.at(0), Processes(str(model.device)))
+    policy, objective = Policy(model, learner, config.rollout.guidance), objectives.build(config.objective, config.rollout)
+    return Subject(config, policy, objective, sampler.at(0), Processes(str(model.device)))
 
 
 def measure(subject: Subject, rounds: int) -> dict[str, tuple[list[float], list[float]]]:
     """Name -> seconds of (the trainer, the bare calls); the two alternate, and so does which comes first."""
-    batches = subject.batches(subject.collect())
+    bundles = subject.bundles(subject.collect())
     pairs: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
         "rollout": (subject.collect, subject.bare_rollout),
-        "update": (lambda: subject.update(batches), lambda: subject.bare_update(batches)),
+        "update": (lambda: subject.update(bundles), lambda: subject.bare_update(bundles)),
     }
     seconds: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in pairs}
     for turn in range(rounds + 1):

@@ -12,19 +12,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
 from flowbench.errors import ConfigError, MissingFile
+from flowbench.objective_config import DEFAULT, FlowGRPOConfig, Frozen, ObjectiveConfig, config_of, objective_configs
 from flowbench.registry import did_you_mean
 
 RECIPES = Path(__file__).parent / "recipes"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class ModelConfig(_Frozen):
+class ModelConfig(Frozen):
     """Which model is trained, and how it is held in memory."""
 
     name: str = "shapes"
@@ -35,7 +32,7 @@ class ModelConfig(_Frozen):
     """Dtype of the frozen weights; the adapter, the latents and the log-probs stay in float32."""
 
 
-class AdapterConfig(_Frozen):
+class AdapterConfig(Frozen):
     """The LoRA adapter, the only thing that is trained."""
 
     rank: int = Field(32, ge=1)
@@ -45,7 +42,7 @@ class AdapterConfig(_Frozen):
     """Which linear layers carry an adapter."""
 
 
-class PromptsConfig(_Frozen):
+class PromptsConfig(Frozen):
     """Where training prompts come from."""
 
     name: str = "shapes"
@@ -61,7 +58,7 @@ class PromptsConfig(_Frozen):
         return value
 
 
-class RewardConfig(_Frozen):
+class RewardConfig(Frozen):
     """What is maximised."""
 
     name: str | dict[str, float] = "geneval"
@@ -95,7 +92,7 @@ class RewardConfig(_Frozen):
         return weights
 
 
-class RolloutConfig(_Frozen):
+class RolloutConfig(Frozen):
     """How groups of pictures are sampled."""
 
     groups: int = Field(48, ge=1)
@@ -111,24 +108,45 @@ class RolloutConfig(_Frozen):
     """Denoising steps (Flow-GRPO's denoising reduction)."""
     guidance: float = Field(4.5, ge=1)
     """Classifier-free guidance; the guided velocity is the policy. 1: none."""
-    kind: Literal["flow", "cps", "dance"] = "flow"
-    """The stochastic step."""
-    noise_level: float = Field(0.7, gt=0)
-    """`a` in the step's equations."""
+    kind: Literal["flow", "cps", "dance", "ode"] = "flow"
+    """The stochastic step; ode: none, every step is deterministic."""
+    noise_level: float | None = Field(None, gt=0, validate_default=True)
+    """`a` in the step's equations; 0.7 when it is not given, null with kind ode, which draws no noise."""
     window: int | None = Field(None, ge=1)
     """Number of consecutive stochastic steps (fast recipe); null: all but the last step."""
     window_range: int | None = Field(None, ge=1)
     """The window lies within this many first steps; null: the first half."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_noise(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and "noise_level" not in values and values.get("kind") != "ode":
+            return {**values, "noise_level": 0.7}
+        return values
+
     @model_validator(mode="after")
     def _fits(self) -> RolloutConfig:
-        if self.kind == "cps" and self.noise_level > 1:
+        if self.kind == "cps" and self.noise_level is not None and self.noise_level > 1:
             raise ValueError(f"noise_level {self.noise_level} is above 1, where kind cps has no more noise to give")
+        if self.kind != "ode" and self.noise_level is None:
+            raise ValueError(f"noise_level is null, and kind {self.kind} draws noise: give a number, such as 0.7")
         if self.group_size % self.micro_batch:
             raise ValueError(f"group_size {self.group_size} is not a multiple of micro_batch {self.micro_batch}")
+        if self.window is None and self.window_range is not None:
+            raise ValueError(f"window_range {self.window_range} has no effect without a window: set window, or drop it")
         if self.window is not None and self.window > self.last_window_step:
             raise ValueError(f"a window of {self.window} does not fit into the first {self.last_window_step} steps")
+        self._refuse_noise_without_effect()
         return self
+
+    def _refuse_noise_without_effect(self) -> None:
+        if self.kind != "ode":
+            return
+        if self.same_latent:
+            raise ValueError("same_latent with kind ode makes all pictures of a group one picture: set it to false")
+        for name in ("noise_level", "window"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} has no effect with kind ode, which draws no noise: set {name} to null")
 
     @property
     def last_window_step(self) -> int:
@@ -136,20 +154,7 @@ class RolloutConfig(_Frozen):
         return min(self.window_range or max(1, self.steps // 2), self.steps - 1)
 
 
-class ObjectiveConfig(_Frozen):
-    """The clipped policy objective and its regularisation."""
-
-    advantage_scale: Literal["group", "batch", "none"] = "batch"
-    """Divide centred rewards by their group's standard deviation, by that of all rewards of the step, or not."""
-    advantage_clip: float = Field(5.0, gt=0)
-    clip_range: float = Field(1e-4, gt=0)
-    """The ratio is clipped to 1 +- this; tiny because log-probs are means over latent elements."""
-    kl: Literal["path", "path_no_dt", "velocity"] = "path"
-    kl_weight: float = Field(0.0, ge=0)
-    """beta; 0: no KL term (and no reference forward pass)."""
-
-
-class OptimizerConfig(_Frozen):
+class OptimizerConfig(Frozen):
     """AdamW, its schedule, and the moving average that is evaluated."""
 
     lr: float = Field(3e-4, gt=0)
@@ -170,7 +175,7 @@ class OptimizerConfig(_Frozen):
     """Optimizer steps between updates of the average."""
 
 
-class TrainConfig(_Frozen):
+class TrainConfig(Frozen):
     """A complete training run."""
 
     model: ModelConfig = ModelConfig()
@@ -178,7 +183,8 @@ class TrainConfig(_Frozen):
     prompts: PromptsConfig = PromptsConfig()
     reward: RewardConfig = RewardConfig()
     rollout: RolloutConfig = RolloutConfig()
-    objective: ObjectiveConfig = ObjectiveConfig()
+    objective: SerializeAsAny[ObjectiveConfig] = FlowGRPOConfig()
+    """Of the class that `objective.name` names."""
     optimizer: OptimizerConfig = OptimizerConfig()
     steps: int = Field(300, ge=1)
     """Training steps."""
@@ -194,14 +200,24 @@ class TrainConfig(_Frozen):
     out: str = "runs/train"
     """The run folder."""
 
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _of_its_own_class(cls, value: Any) -> Any:
+        """Raises UnknownName."""
+        return config_of(str(value.get("name", DEFAULT))).model_validate(value) if isinstance(value, Mapping) else value
+
     @model_validator(mode="after")
     def _divides(self) -> TrainConfig:
         if self.rollout.groups % self.optimizer.updates:
             raise ValueError(
                 f"rollout.groups {self.rollout.groups} is not a multiple of optimizer.updates {self.optimizer.updates}"
             )
-        if self.objective.kl == "path_no_dt" and self.rollout.kind != "flow":
-            raise ValueError(f"objective.kl path_no_dt exists for rollout.kind flow only, not for {self.rollout.kind}")
+        kinds = self.objective.rollout_kinds()
+        if self.rollout.kind not in kinds:
+            raise ValueError(
+                f"objective {self.objective.name} under these settings learns from rollout.kind {' or '.join(kinds)}, "
+                f"not from {self.rollout.kind}"
+            )
         return self
 
 
@@ -255,13 +271,13 @@ def to_yaml(config: TrainConfig) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
-def setting_names(model: type[BaseModel] = TrainConfig, prefix: str = "") -> list[str]:
-    """All dotted keys."""
-    names = []
-    for name, field in model.model_fields.items():
-        kind = field.annotation
+def setting_names(objective: str = DEFAULT) -> list[str]:
+    """All dotted keys, those of `objective.` being of that objective."""
+    names: list[str] = []
+    for name, field in TrainConfig.model_fields.items():
+        kind = config_of(objective) if name == "objective" else field.annotation
         nested = isinstance(kind, type) and issubclass(kind, BaseModel)
-        names += setting_names(kind, f"{prefix}{name}.") if nested else [prefix + name]  # type: ignore[arg-type]
+        names += [f"{name}.{key}" for key in kind.model_fields] if nested else [name]  # type: ignore[union-attr]
     return names
 
 
@@ -307,10 +323,18 @@ def _number(value: Any) -> Any:
 
 def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"]) or "configuration"
+    key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
+        owners = [each for each in objective_configs if key in setting_names(each)]
+        if owners:
+            return (
+                f"setting '{key}' belongs to objective {' and '.join(owners)}, not to the one that is chosen. Leave it "
+                f"out, or set objective.name={owners[0]}."
+            )
         guess = did_you_mean(key, [*TrainConfig.model_fields, *setting_names()])
         return f"unknown setting '{key}'.{guess} See docs/configuration.md for all settings."
     message = first["msg"].removeprefix("Value error, ")
+    if not key:  # of settings that do not fit together: the message names them
+        return f"{message}."
     shown = "" if isinstance(first.get("input"), Mapping) else f" (it is {first.get('input')!r})"
     return f"setting '{key}'{shown}: {message[:1].lower()}{message[1:]}."

@@ -109,17 +109,37 @@ def test_command_lines_are_found() -> None:
     assert sum(len(list(command_lines(path.read_text(encoding="utf-8")))) for path in DOCS) >= 10
 
 
-def test_every_setting_is_documented_with_its_default() -> None:
-    rows = re.findall(r"^\| `([a-z_.]+)` \| `(.*?)` \|", text("configuration.md"), flags=re.MULTILINE)
-    documented = {key: yaml.safe_load(default) for key, default in rows}
-    assert sorted(documented) == sorted(config.setting_names())
-    real = config.TrainConfig().model_dump(mode="json")
+def settings_in(document: str) -> dict[str, object]:
+    rows = re.findall(r"^\| `([a-z_.]+)` \| `(.*?)` \|", document, flags=re.MULTILINE)
+    return {key: _number(yaml.safe_load(default)) for key, default in rows}
+
+
+def of_key(tree: object, key: str) -> object:
+    for part in key.split("."):
+        assert isinstance(tree, dict)
+        tree = tree[part]
+    return tree
+
+
+@pytest.mark.parametrize("name", ["flow_grpo", "nft"])
+def test_every_setting_is_documented_with_its_default(name: str) -> None:
+    from flowbench.trainer.objectives import OBJECTIVES
+
+    assert name in OBJECTIVES
+    page = text("configuration.md")
+    begin, rest = page.split("## objective\n")
+    own, end = rest.split("\n## ", maxsplit=1)
+    pages = {part.split("\n")[0]: part for part in own.split("### ")[1:]}
+    assert set(OBJECTIVES) == set(pages)
+    documented = settings_in(begin) | settings_in(pages[name]) | settings_in(end)
+    assert sorted(documented) == sorted(config.setting_names(name))
+    kind = config.config_of(name)
+    real = config.load_config({"objective": {"name": name}, "rollout": {"kind": kind.default_rollout["kind"]}})
     for key, default in documented.items():
-        value: object = real
-        for part in key.split("."):
-            assert isinstance(value, dict)
-            value = value[part]
-        assert _number(default) == value, key
+        if not key.startswith("rollout."):
+            assert default == of_key(real.model_dump(mode="json"), key), key
+    standard = config.TrainConfig().model_dump(mode="json")
+    assert all(default == of_key(standard, key) for key, default in settings_in(begin).items())
 
 
 def _number(value: object) -> object:
@@ -131,7 +151,7 @@ def _number(value: object) -> object:
 
 
 def test_settings_named_elsewhere_exist() -> None:
-    known = set(config.setting_names())
+    known = {key for name in config.objective_configs for key in config.setting_names(name)}
     sections = {key.split(".")[0] for key in known if "." in key}
     for path in DOCS:
         for key in re.findall(r"`((?:[a-z_]+\.)+[a-z_]+)(?:=[^`]*)?`", path.read_text(encoding="utf-8")):
@@ -175,6 +195,11 @@ def test_every_logged_name_is_documented(tmp_path: Path) -> None:
         timing = line.pop("timing")
         logged |= set(line) | {f"timing/{name}" for name in timing}
     documented = set(re.findall(r"^\| `([a-z_]+/[a-z_]+)` \|", text("metrics.md"), flags=re.MULTILINE))
+    from flowbench.trainer.objectives import OBJECTIVES, registry
+
+    declared = {name: {figure.name for figure in registry.get(name).figures} for name in OBJECTIVES}
+    assert set.union(*declared.values()) <= documented
+    documented -= set.union(*declared.values()) - declared["flow_grpo"]
     of_evaluations = {name for name in documented if name.startswith("eval/")}
     assert documented - of_evaluations == logged - {"step"}
     from flowbench import benchmarks
@@ -193,9 +218,11 @@ def test_every_recipe_scorer_detector_suite_and_prompt_set_is_in_the_docs() -> N
     pages = "\n".join(path.read_text(encoding="utf-8") for path in DOCS)
     program = (
         "from flowbench import benchmarks, config, metrics, prompts, rewards; "
+        "from flowbench.objective_config import objective_configs; "
         "from flowbench.rewards.geneval import detectors; "
-        "print(*config.recipe_names(), *rewards.registry.names(), *benchmarks.registry.names(), "
-        "*metrics.registry.names(), *detectors.registry.names(), *prompts.prompt_sets.names())"
+        "print(*config.recipe_names(), *objective_configs.names(), *rewards.registry.names(), "
+        "*benchmarks.registry.names(), *metrics.registry.names(), *detectors.registry.names(), "
+        "*prompts.prompt_sets.names())"
     )
     # In a process of its own: other tests register rewards and suites in this one.
     named = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()

@@ -18,7 +18,7 @@ COMMANDS = {
     "export": ("flowbench.cli.export:export", "Write an evaluation in the format of another program."),
     "leakage": ("flowbench.cli.leakage:leakage", "Show which evaluation prompts a model was trained on."),
     "doctor": ("flowbench.cli.doctor:doctor", "Check that a setup is sound."),
-    "list": ("flowbench.cli.catalog:list_names", "List rewards, metrics, suites, prompts, recipes or models."),
+    "list": ("flowbench.cli.catalog:list_names", "List rewards, metrics, objectives, suites, prompts and the like."),
     "show": ("flowbench.cli.catalog:show", "Show what stands behind a name."),
     "assets": ("flowbench.cli.assets:assets", "List, pull, verify, locate and convert weights and prompt files."),
     "cache": ("flowbench.cli.cache:cache", "Show or clear the score cache."),

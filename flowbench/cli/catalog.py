@@ -15,20 +15,21 @@ from flowbench.errors import ConfigError, UnknownName
 if TYPE_CHECKING:
     from flowbench.registry import Registry
 
-KINDS = ("rewards", "metrics", "suites", "prompts", "recipes", "models")
+KINDS = ("rewards", "metrics", "objectives", "suites", "prompts", "recipes", "models")
 
 
 @click.command(name="list")
 @click.argument("kind", type=click.Choice(KINDS), metavar="KIND")
 @plugin_option
 def list_names(kind: str, plugins: tuple[str, ...]) -> None:
-    """List rewards, metrics, suites, prompts, recipes or models.
+    """List rewards, metrics, objectives, suites, prompts and the like.
 
-    KIND is one of these six words.
+    KIND is one of rewards, metrics, objectives, suites, prompts, recipes, models.
     """
     lines = {
         "rewards": _rewards,
         "metrics": _metrics,
+        "objectives": _objectives,
         "suites": _suites,
         "prompts": _prompts,
         "recipes": _recipes,
@@ -46,7 +47,8 @@ def list_names(kind: str, plugins: tuple[str, ...]) -> None:
 def show(name: str, plugins: tuple[str, ...]) -> None:
     """Show what stands behind a name.
 
-    NAME is a reward, metric, detector, suite, prompt set or recipe; where several have the name, all are shown.
+    NAME is a reward, metric, objective, detector, suite, prompt set or recipe; where several have the name, all are
+    shown.
     """
     from flowbench.registry import did_you_mean
 
@@ -71,6 +73,15 @@ def _metrics() -> dict[str, str]:
         return f"per {registry.get(name).level}: {_card(registry, name).get('summary', '')}"
 
     return {name: _line(line, name) for name in registry.names()}
+
+
+def _objectives() -> dict[str, str]:
+    from flowbench.objective_config import objective_configs
+
+    return {
+        name: _line(lambda name: _card(objective_configs, name).get("summary", ""), name)
+        for name in objective_configs.names()
+    }
 
 
 def _suites() -> dict[str, str]:
@@ -121,11 +132,13 @@ def _tables() -> dict[str, tuple[Callable[[], Any], Callable[[str], str]]]:
     """Kind -> (its names, the text about one of them)."""
     from flowbench import benchmarks, metrics, prompts, rewards
     from flowbench.config import recipe_names
+    from flowbench.objective_config import objective_configs
     from flowbench.rewards.geneval import detectors
 
     return {
         "reward": (rewards.registry.names, lambda name: _scorer_text(rewards.registry, name)),
         "metric": (metrics.registry.names, lambda name: _scorer_text(metrics.registry, name)),
+        "objective": (objective_configs.names, _objective_text),
         "detector": (detectors.registry.names, lambda name: _fields(_card(detectors.registry, name))),
         "suite": (benchmarks.registry.names, lambda name: _fields(dataclasses.asdict(benchmarks.find(name)))),
         "prompt set": (prompts.prompt_sets.names, _prompt_set_text),
@@ -156,6 +169,17 @@ def _scorer_text(registry: Registry, name: str) -> str:
     if needs:
         card["needs"] = [_weights(need) for need in needs]
     return _fields({**card, **level, "options": ", ".join(options) or "none"})
+
+
+def _objective_text(name: str) -> str:
+    """Its card, its settings with their defaults, and what it logs."""
+    from flowbench.objective_config import config_of, objective_configs
+    from flowbench.trainer import objectives
+
+    fields = config_of(name).model_fields
+    settings = {f"objective.{key}": field.default for key, field in fields.items() if key != "name"}
+    figures = {each.name: each.meaning for each in objectives.registry.get(name).figures}
+    return _fields({**_card(objective_configs, name), **settings, **figures})
 
 
 def _weights(asset: str) -> str:

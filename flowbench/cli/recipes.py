@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,12 +38,24 @@ def split_arguments(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
 
 
 def resolve(
-    recipe: str | None, overrides: Sequence[str], *, rewards: Sequence[str], flags: Mapping[str, Any]
+    recipe: str | None,
+    overrides: Sequence[str],
+    *,
+    rewards: Sequence[str],
+    flags: Mapping[str, Any],
+    say: Callable[[str], None],
 ) -> TrainConfig:
-    """The recipe (the model's own when none is named), then the flags that are not None, then the overrides."""
+    """The recipe (the model's own when none is named), then the flags that are not None, then the overrides.
+
+    `say` hears when no recipe has the objective that is asked for, so that its defaults stand in.
+    """
     from flowbench.config import load_config, read_yaml
 
-    tree = read_yaml(recipe or default_recipe(flags.get("model") or BUILT_IN))
+    objective = flags.get("objective")
+    chosen = recipe or recipe_of(flags.get("model") or BUILT_IN, objective)
+    tree = read_yaml(chosen)
+    if objective is not None and _use_objective(tree, objective):
+        say(f"note: {chosen} with the default settings of objective {objective} in place of its own")
     if flags.get("prompts") is not None:
         _section(tree, "prompts").pop("tag_weights", None)  # they name the tags of the recipe's own prompts
     for flag, key in FLAGS.items():
@@ -92,6 +104,15 @@ def default_recipe(model: str) -> str:
     return ModelSettings.read(folder, model).default_recipe if folder.is_dir() else UNSEEN.default_recipe
 
 
+def recipe_of(model: str, objective: str | None) -> str:
+    """The model's recipe for the objective, `shapes-nft` for example; its default recipe when there is none."""
+    from flowbench.config import recipe_names
+
+    default = default_recipe(model)
+    own = f"{default.partition('-')[0]}-{objective}"
+    return own if own in recipe_names() else default
+
+
 def parse_rewards(words: Sequence[str]) -> str | dict[str, float]:
     """`["geneval"]` -> "geneval"; `["geneval=1,jpeg=0.1"]`, or the parts one by one, -> a mapping to weights."""
     parts = [part.strip() for word in words for part in word.split(",") if part.strip()]
@@ -124,6 +145,21 @@ def check_names(config: TrainConfig) -> None:
         prompts.find(config.prompts.name)
     except UnknownName as error:
         raise UnknownName(f"{error} Or give a file of prompts (.txt, .csv or .jsonl): --prompts FILE.") from None
+
+
+def _use_objective(tree: dict[str, Any], name: str) -> bool:
+    """Put the objective's defaults and its kind of rollout in the place of the recipe's; False when it has it already.
+
+    Raises UnknownName.
+    """
+    from flowbench.config import DEFAULT, config_of
+
+    kind, section = config_of(name), _section(tree, "objective")
+    if section.get("name", DEFAULT) == name:
+        return False
+    tree["objective"] = {"name": name}
+    _section(tree, "rollout").update(kind.default_rollout)
+    return True
 
 
 def _use_rewards(section: dict[str, Any], spec: str | dict[str, float]) -> None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 @click.option(
     "--reward", "rewards", multiple=True, metavar="NAME[=WEIGHT]", help="What to maximise. Can be repeated, or a,b=0.1."
 )
+@click.option("--objective", metavar="NAME", help="What is learned from the rewards (`flowbench list objectives`).")
 @click.option("--prompts", metavar="NAME", help="A prompt set, or a .txt, .csv or .jsonl file.")
 @click.option("--steps", type=click.IntRange(1), help="Training steps.")
 @click.option("--seed", type=click.IntRange(0), help="Seed of every random draw.")
@@ -89,7 +90,7 @@ def _config(
 
     recipe, overrides = split_arguments(arguments)
     if resume is None:
-        return resolve(recipe, overrides, rewards=rewards, flags=flags)
+        return resolve(recipe, overrides, rewards=rewards, flags=flags, say=_say_once)
     settings = {"--reward": rewards or None} | {
         f"--{name.replace('_', '-')}": value for name, value in flags.items() if name != "steps"
     }
@@ -98,6 +99,12 @@ def _config(
         raise ConfigError(f"--resume goes on with the run's own settings: leave out {refused[0]}.")
     steps = flags["steps"]
     return resume_config(resume, overrides if steps is None else [f"steps={steps}", *overrides])
+
+
+def _say_once(line: str) -> None:
+    """On stderr, by the first process that reads the command line."""
+    if is_main() and LAUNCHER not in os.environ:
+        click.echo(line, err=True)
 
 
 def _run(config: TrainConfig, resume: bool, processes: int) -> None:

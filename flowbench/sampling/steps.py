@@ -122,7 +122,7 @@ def std_without_dt(std: Tensor, sigma: float | Tensor, sigma_next: float | Tenso
 
 def per_sample_mean(values: Tensor) -> Tensor:
     """(B, ...) -> (B,): the mean over each sample's elements, in float64 (on the CPU for mps, which has none)."""
-    return _double(values).reshape(values.shape[0], -1).mean(dim=1)
+    return in_float64(values).reshape(values.shape[0], -1).mean(dim=1)
 
 
 _EQUATIONS = {"flow": flow, "cps": cps, "dance": dance, "ode": ode}
@@ -149,9 +149,9 @@ def _sample(mean: Tensor, std: Tensor, noise: Tensor | None) -> Tensor:
 
 def _log_prob(kind: str, prev: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """(B,) float64. `prev` is detached: the action is given, only its density depends on the policy."""
-    noisy = _double(std) > 0
-    std = torch.where(noisy, _double(std), 1.0)  # keeps 0 / 0 out of the gradient as well
-    residual = _double(prev.detach()) - _double(mean)
+    noisy = in_float64(std) > 0
+    std = torch.where(noisy, in_float64(std), 1.0)  # keeps 0 / 0 out of the gradient as well
+    residual = in_float64(prev.detach()) - in_float64(mean)
     if kind == "cps":
         log_prob = -per_sample_mean(residual**2)
     else:
@@ -160,7 +160,8 @@ def _log_prob(kind: str, prev: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return torch.where(noisy.reshape(-1), log_prob, 0.0)
 
 
-def _double(values: Tensor) -> Tensor:
+def in_float64(values: Tensor) -> Tensor:
+    """In float64, and on the CPU for mps, which does not have it. Gradient flows."""
     return (values.cpu() if values.device.type == "mps" else values).double()
 
 

@@ -11,30 +11,31 @@ import shutil
 from pathlib import Path
 
 from flowbench.errors import RunError
-from flowbench.models.base import FlowModel
+from flowbench.layout import RunFolder
 from flowbench.store import read_json, write_json, write_text
 from flowbench.tensors import load_tensors, save_tensors, sort_header
-from flowbench.trainer.learner import Learner
+from flowbench.trainer.learner import AVERAGE, Learner
+from flowbench.trainer.policy import Policy
 
 STATE = "trainer.safetensors"
 HEADER = "trainer.json"
 
 
-def save(run: Path, step: int, model: FlowModel, learner: Learner, *, keep: int) -> Path:
+def save(run: Path, step: int, policy: Policy, *, keep: int) -> Path:
     """Write the checkpoint after `step` training steps, point `latest` at it, delete all but the newest `keep`."""
-    folder = run / "checkpoints" / f"step-{step:06d}"
+    folder, learner = RunFolder(run).checkpoint(step), policy.learner
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    with learner.averaged():
-        model.save_adapter(temporary)
+    with learner.using(AVERAGE):
+        policy.model.save_adapter(temporary)
     for path in temporary.glob("*.safetensors"):
         sort_header(path)
     save_tensors(temporary / STATE, learner.state())
     write_json(temporary / HEADER, {"step": step, "updates": learner.updates})
     shutil.rmtree(folder, ignore_errors=True)  # the same step saved twice holds the same numbers
     os.replace(temporary, folder)
-    write_text(folder.parent / "latest", folder.name + "\n")
+    write_text(RunFolder(run).latest, folder.name + "\n")
     for old in sorted(folder.parent.glob("step-*"))[:-keep]:
         if old != folder:
             shutil.rmtree(old, ignore_errors=True)
@@ -43,7 +44,7 @@ def save(run: Path, step: int, model: FlowModel, learner: Learner, *, keep: int)
 
 def latest(run: Path) -> Path | None:
     """The newest whole checkpoint of a run, or None when there is none yet."""
-    pointer = run / "checkpoints" / "latest"
+    pointer = RunFolder(run).latest
     if not pointer.is_file():
         return None
     folder = pointer.parent / pointer.read_text(encoding="utf-8").strip()

@@ -11,32 +11,40 @@ import numpy
 from flowbench.config import RolloutConfig
 from flowbench.errors import ConfigError
 from flowbench.registry import did_you_mean
-from flowbench.sampling.schedule import stochastic_steps
 from flowbench.types import Prompt
 
 
 @dataclass(frozen=True)
 class Group:
-    """`size` pictures of one prompt. All members share the stochastic steps, none shares its noise.
+    """`size` pictures of one prompt, none of which shares its noise with another.
 
-    With `same_latent` they share the initial latent too: up to the first stochastic step they are one picture.
+    With `same_latent` they share the initial latent: up to the first stochastic step they are one picture.
     """
 
     step: int
+    """training step, from 0"""
     index: int
+    """its place among all groups of the step"""
     prompt: Prompt
+    """what its pictures are of"""
     size: int
-    stochastic: tuple[int, ...]
+    """number of pictures"""
     seed: int
+    """the run's"""
     same_latent: bool = False
+    """whether its pictures start from one latent"""
 
     def latent_seed(self, member: int) -> int:
         """Seed of a member's initial latent."""
-        return draw_seed(self.seed, "latent", self.step, self.index, 0 if self.same_latent else member)
+        return self.draw("latent", 0 if self.same_latent else member)
 
     def noise_seed(self, member: int, denoising_step: int) -> int:
         """Seed of a member's noise at one stochastic step."""
-        return draw_seed(self.seed, "noise", self.step, self.index, member, denoising_step)
+        return self.draw("noise", member, denoising_step)
+
+    def draw(self, purpose: str, member: int, *more: int) -> int:
+        """Seed of a draw of one member, a function of (run seed, purpose, step, group, member, ...)."""
+        return draw_seed(self.seed, purpose, self.step, self.index, member, *more)
 
 
 def draw_seed(*key: int | str) -> int:
@@ -58,18 +66,14 @@ class GroupSampler:
     def at(self, step: int) -> list[Group]:
         """All groups of a training step (0-based), on every process the same."""
         rng = numpy.random.default_rng([self._seed, int.from_bytes(b"prompts", "big"), step])
-        return [self._group(step, index, self._draw(rng)) for index in range(self._rollout.groups)]
+        size, same_latent = self._rollout.group_size, self._rollout.same_latent
+        return [
+            Group(step, index, self._draw(rng), size, self._seed, same_latent) for index in range(self._rollout.groups)
+        ]
 
     def _draw(self, rng: numpy.random.Generator) -> Prompt:
         pool = self._pools[int(rng.choice(len(self._pools), p=self._chances))]
         return pool[int(rng.integers(len(pool)))]
-
-    def _group(self, step: int, index: int, prompt: Prompt) -> Group:
-        rollout = self._rollout
-        stochastic = stochastic_steps(
-            rollout.steps, rollout.window, rollout.last_window_step, seed=self._seed, step=step, group=index
-        )
-        return Group(step, index, prompt, rollout.group_size, stochastic, self._seed, rollout.same_latent)
 
 
 def _pools(

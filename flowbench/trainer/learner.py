@@ -1,15 +1,36 @@
-"""The trained parameters: AdamW with its schedule, and the moving average that is evaluated and exported."""
+"""The trained parameters: AdamW with its schedule, and second copies of them, the shadows, by name.
+
+average     the moving average: what is evaluated, shown and exported. Every run has it
+behaviour   samples the rollouts and is v_old, where the objective asks for it
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from flowbench.config import OptimizerConfig
 from flowbench.tensors import adam_state, restore_adam_state
+
+AVERAGE, BEHAVIOUR, LIVE = "average", "behaviour", "live"
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """A copy that follows the live weights: shadow <- decay x shadow + (1 - decay) x live.
+
+    It moves `after` every "update" (optimizer step; every `every` of them), or once after every training "step".
+    `decay` is a function of the number of optimizer steps taken, or of the training step (0-based).
+    """
+
+    decay: Callable[[int], float]
+    after: Literal["update", "step"] = "step"
+    every: int = 1
 
 
 def scheduled_lr(config: OptimizerConfig, step: int, total: int) -> float:
@@ -22,9 +43,14 @@ def scheduled_lr(config: OptimizerConfig, step: int, total: int) -> float:
 
 
 class Learner:
-    """Optimizer and moving average over named adapter parameters."""
+    """Optimizer and shadows over named adapter parameters; `shadows` beside the average."""
 
-    def __init__(self, parameters: Mapping[str, torch.nn.Parameter], config: OptimizerConfig):
+    def __init__(
+        self,
+        parameters: Mapping[str, torch.nn.Parameter],
+        config: OptimizerConfig,
+        shadows: Mapping[str, Shadow] | None = None,
+    ):
         self.parameters = dict(parameters)
         self.config = config
         self.updates = 0
@@ -32,7 +58,13 @@ class Learner:
             list(self.parameters.values()),
             lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay,
         )  # fmt: skip
-        self.ema = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+        # The average's decay grows with the number of optimizer steps (Flow-GRPO's code), not with that of averages.
+        average = Shadow(lambda n: min((1 + n) / (10 + n), config.ema_decay), "update", config.ema_every)
+        self.shadows = {AVERAGE: average, **(shadows or {})}
+        self.weights = {
+            shadow: {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+            for shadow in self.shadows
+        }
 
     def apply(self, lr: float) -> float:
         """One optimizer step on the gradients at hand, then clear them; returns the gradient norm before clipping.
@@ -45,23 +77,26 @@ class Learner:
         if math.isfinite(norm):
             self.optimizer.step()
             self.updates += 1
-            if self.updates % self.config.ema_every == 0:
-                self._average()
+            for name, shadow in self.shadows.items():
+                if shadow.after == "update" and self.updates % shadow.every == 0:
+                    self._follow(name, shadow.decay(self.updates))
         self.optimizer.zero_grad(set_to_none=True)
         return norm
 
-    @torch.no_grad()
-    def _average(self) -> None:
-        """The decay grows with the number of optimizer steps taken (Flow-GRPO's code), not with that of averages."""
-        decay = min((1 + self.updates) / (10 + self.updates), self.config.ema_decay)
-        for name, parameter in self.parameters.items():
-            self.ema[name].lerp_(parameter, 1 - decay)
+    def end_step(self, step: int) -> None:
+        """Training step `step` (0-based) is over: move the shadows that follow step by step."""
+        for name, shadow in self.shadows.items():
+            if shadow.after == "step":
+                self._follow(name, shadow.decay(step))
 
     @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Inside, the model holds the moving average; the live weights come back whatever happens."""
+    def using(self, weights: str) -> Iterator[None]:
+        """Inside, the model holds that shadow; the live weights come back whatever happens. "live": nothing changes."""
+        if weights == LIVE:
+            yield
+            return
         live = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
-        self._load(self.ema)
+        self._load(self.weights[weights])
         try:
             yield
         finally:
@@ -69,19 +104,26 @@ class Learner:
 
     def state(self) -> dict[str, torch.Tensor]:
         """Everything that resuming needs, as flat tensors."""
-        tensors = {f"live/{name}": parameter.detach() for name, parameter in self.parameters.items()}
-        tensors |= {f"ema/{name}": value for name, value in self.ema.items()}
+        tensors = {f"{LIVE}/{name}": parameter.detach() for name, parameter in self.parameters.items()}
+        for shadow, values in self.weights.items():
+            tensors |= {f"{shadow}/{name}": value for name, value in values.items()}
         tensors |= {f"adam/{name}": value for name, value in adam_state(self.optimizer, self.parameters).items()}
         return tensors
 
     def restore(self, tensors: Mapping[str, torch.Tensor], updates: int) -> None:
         """Inverse of `state`."""
-        self._load({name: tensors[f"live/{name}"] for name in self.parameters})
-        for name, value in self.ema.items():
-            value.copy_(tensors[f"ema/{name}"])
+        self._load({name: tensors[f"{LIVE}/{name}"] for name in self.parameters})
+        for shadow, values in self.weights.items():
+            for name, value in values.items():
+                value.copy_(tensors[f"{shadow}/{name}"])
         adam = {key.removeprefix("adam/"): value for key, value in tensors.items() if key.startswith("adam/")}
         restore_adam_state(self.optimizer, self.parameters, adam)
         self.updates = updates
+
+    @torch.no_grad()
+    def _follow(self, shadow: str, decay: float) -> None:
+        for name, parameter in self.parameters.items():
+            self.weights[shadow][name].lerp_(parameter, 1 - decay)
 
     @torch.no_grad()
     def _load(self, values: Mapping[str, torch.Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""The on-policy check: before the first update, replaying a rollout must give back its own log-probs to the bit."""
+"""The check before the first update of every run: the policy that learns must be, to the bit, the one that sampled."""
 
 from __future__ import annotations
 
@@ -6,73 +6,72 @@ from dataclasses import dataclass
 
 import torch
 
-from flowbench.config import RolloutConfig
 from flowbench.errors import PolicyMismatch
-from flowbench.models.base import FlowModel
 from flowbench.trainer.groups import Group
+from flowbench.trainer.objectives.base import Objective
+from flowbench.trainer.policy import Policy
 from flowbench.trainer.rollout import sample_slice
-from flowbench.trainer.update import gradient_scale, replay
+from flowbench.trainer.trajectory import Bundle, Slice
 
 WAY_OUT = "Report this with your device, dtype and versions; training on it would follow noise."
 
 
 @dataclass(frozen=True)
 class PolicyCheck:
-    """transitions checked; largest |ratio - 1|; largest |v - v_ref| (None: the adapter has moved already);
-    adapter tensors that received a gradient, of how many."""
+    """What the check found; it raises where `error` or `reference_error` is not 0."""
 
-    transitions: int
-    ratio_error: float
+    points: int
+    """points compared: replayed transitions, or noise levels"""
+    error: float
+    """largest difference of rollout and update"""
     reference_error: float | None
+    """largest |v - v_ref|; None: the adapter has moved already"""
     with_gradient: int
+    """adapter tensors that received a gradient"""
     parameters: int
+    """adapter tensors in all"""
 
 
-def check_policy(model: FlowModel, group: Group, config: RolloutConfig) -> PolicyCheck:
-    """Sample one micro-batch, replay it, compare. Raises PolicyMismatch when anything differs by a single bit.
+def check_policy(policy: Policy, objective: Objective, group: Group) -> PolicyCheck:
+    """Sample one micro-batch and let the objective compare. Raises PolicyMismatch when anything differs by a bit.
 
     With a fresh adapter (every B matrix 0) the reference policy must be the policy, and exactly the B matrices must
     receive a gradient: an A matrix gets its first one after B has moved.
     """
-    parameters = model.adapter_parameters()
+    parameters = policy.model.adapter_parameters()
     fresh = not any(bool(parameter.any()) for name, parameter in parameters.items() if "lora_B" in name)
-    condition = model.encode([group.prompt.text])
-    with torch.no_grad(), model.adapter_frozen():
-        trajectory, _ = sample_slice(model, group, 0, condition, model.sigmas(config.steps).tolist(), config)
-    ratio_errors, reference_errors = [], []
-    for transition in trajectory.transitions:
-        now = replay(model, trajectory, transition, config)
-        ratio_errors.append((torch.exp(now.step.log_prob.detach() - transition.log_prob) - 1).abs().max())
-        (now.step.log_prob.sum() * gradient_scale(model)).backward()
-        with torch.no_grad(), model.adapter_disabled():
-            reference = replay(model, trajectory, transition, config)
-        reference_errors.append((now.velocity.detach() - reference.velocity).abs().max())
-    ratio_error, reference_error = (float(torch.stack(errors).max()) for errors in (ratio_errors, reference_errors))
-    reached = {name for name, p in parameters.items() if p.grad is not None and _moves(p.grad)}
+    errors, reference_errors = [], []
+    for point in objective.check(policy, _first_slice(policy, objective, group)):
+        errors.append(point.error.max())
+        reference_errors.append((point.velocity.detach() - point.reference).abs().max())
+        (point.value.sum() * policy.gradient_scale).backward()
+    error, reference_error = (float(torch.stack(each).max()) for each in (errors, reference_errors))
+    gradients = {name: parameter.grad for name, parameter in parameters.items() if parameter.grad is not None}
+    reached = {name for name, gradient in gradients.items() if gradient.any() and gradient.isfinite().all()}
     for parameter in parameters.values():
         parameter.grad = None
     expected = {name for name in parameters if "lora_B" in name or not fresh}
-    expected -= {name for name in expected if any(f"{layer}." in name for layer in model.idle_layers)}
-    _judge(ratio_error, reference_error if fresh else 0.0, expected - reached)
-    return PolicyCheck(
-        len(trajectory.transitions), ratio_error, reference_error if fresh else None, len(reached), len(parameters)
-    )
-
-
-def _moves(gradient: torch.Tensor) -> bool:
-    return bool(gradient.any()) and bool(gradient.isfinite().all())
-
-
-def _judge(ratio_error: float, reference_error: float, unreached: set[str]) -> None:
-    if ratio_error != 0:
+    expected -= {name for name in expected if any(f"{layer}." in name for layer in policy.model.idle_layers)}
+    if error != 0:
         raise PolicyMismatch(
-            f"on-policy check: rollout and replay differ, |ratio - 1| is up to {ratio_error:.2e}. {WAY_OUT}"
+            f"on-policy check: rollout and replay differ, {objective.compares} is up to {error:.2e}. {WAY_OUT}"
         )
-    if reference_error != 0:
+    if fresh and reference_error != 0:
         raise PolicyMismatch(
             f"on-policy check: a fresh adapter changes the velocity by up to {reference_error:.2e}. {WAY_OUT}"
         )
-    if len(unreached) > 0:
+    if unreached := expected - reached:
         raise PolicyMismatch(
             f"on-policy check: no finite gradient reaches {len(unreached)} tensors, such as {min(unreached)}. {WAY_OUT}"
         )
+    return PolicyCheck(len(errors), error, reference_error if fresh else None, len(reached), len(parameters))
+
+
+def _first_slice(policy: Policy, objective: Objective, group: Group) -> Bundle:
+    """The group's first micro-batch as its rollout makes it, all members scored alike."""
+    with torch.no_grad(), policy.model.adapter_frozen():
+        condition = policy.model.encode([group.prompt.text])
+        sigmas = policy.model.sigmas(objective.rollout.steps).tolist()
+        trajectory, _ = sample_slice(policy, objective, group, 0, condition, sigmas)
+    signal = torch.zeros(trajectory.size)
+    return Bundle(group.index, (Slice(trajectory, signal, signal == 0),))

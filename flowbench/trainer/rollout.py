@@ -1,4 +1,4 @@
-"""Sampling: groups of prompts -> pictures, and everything that is needed to replay their stochastic steps."""
+"""Sampling: groups of prompts -> pictures, and what the objective asked to keep of how they came about."""
 
 from __future__ import annotations
 
@@ -9,36 +9,13 @@ from itertools import pairwise
 
 import torch
 
-from flowbench.config import RolloutConfig
-from flowbench.models.base import Condition, FlowModel
+from flowbench.models.base import Condition
 from flowbench.sampling.steps import step as take_step
 from flowbench.trainer.groups import Group
+from flowbench.trainer.objectives.base import Objective
+from flowbench.trainer.policy import Policy
+from flowbench.trainer.trajectory import Trajectory, Transition
 from flowbench.types import Sample, Score
-
-
-@dataclass(frozen=True)
-class Transition:
-    """One stochastic step of one micro-batch: latents before and after (B, C, h, w), log-prob (B,) float64.
-
-    `x` has one row where all members share it: the first stochastic step of a group with `same_latent`.
-    """
-
-    x: torch.Tensor
-    prev: torch.Tensor
-    sigma: float
-    sigma_next: float
-    log_prob: torch.Tensor
-
-
-@dataclass(frozen=True)
-class Trajectory:
-    """One micro-batch: members `first` to `first + size` of a group, with their prompt's condition (one row)."""
-
-    group: Group
-    first: int
-    size: int
-    condition: Condition
-    transitions: tuple[Transition, ...]
 
 
 @dataclass(frozen=True)
@@ -52,20 +29,21 @@ class Rollout:
 
 
 def collect(
-    model: FlowModel,
+    policy: Policy,
+    objective: Objective,
     groups: Sequence[Group],
-    config: RolloutConfig,
     submit: Callable[[list[Sample]], Future[list[Score]]],
 ) -> Rollout:
     """Sample all groups. A group's pictures go to `submit` at once: they are scored while the next are sampled."""
-    rollout = Rollout([], list(groups), [], [])
-    with torch.no_grad(), model.adapter_frozen():
+    model, rollout = policy.model, Rollout([], list(groups), [], [])
+    with policy.using(objective.samples_with), model.adapter_frozen():
         conditions = model.encode([group.prompt.text for group in groups])
-        sigmas = model.sigmas(config.steps).tolist()
+        sigmas = model.sigmas(objective.rollout.steps).tolist()
         for row, group in enumerate(groups):
             pictures = []
-            for first in range(0, group.size, config.micro_batch):
-                trajectory, latents = sample_slice(model, group, first, conditions[row : row + 1], sigmas, config)
+            for first in range(0, group.size, objective.rollout.micro_batch):
+                condition = conditions[row : row + 1]
+                trajectory, latents = sample_slice(policy, objective, group, first, condition, sigmas)
                 rollout.trajectories.append(trajectory)
                 pictures += model.decode(latents)
             samples = [Sample(group.prompt, image, group.latent_seed(k)) for k, image in enumerate(pictures)]
@@ -76,23 +54,26 @@ def collect(
 
 @torch.no_grad()
 def sample_slice(
-    model: FlowModel, group: Group, first: int, condition: Condition, sigmas: Sequence[float], config: RolloutConfig
+    policy: Policy, objective: Objective, group: Group, first: int, condition: Condition, sigmas: Sequence[float]
 ) -> tuple[Trajectory, torch.Tensor]:
-    """Denoise one micro-batch; returns it with its final latents."""
-    members = range(first, first + config.micro_batch)
+    """Denoise one micro-batch; returns what is kept of it, and its final latents."""
+    model, settings, noisy = policy.model, objective.rollout, objective.noisy_steps(group)
+    members = range(first, first + settings.micro_batch)
     # With one latent for all, one row is denoised until the first noise parts them.
     x = model.noise([group.latent_seed(member) for member in (members[:1] if group.same_latent else members)])
     transitions = []
     for index, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
-        velocity = model.velocity(x, sigma, condition.repeat(len(x)), guidance=config.guidance)
-        if index in group.stochastic:
+        velocity = policy.velocity(x, sigma, condition)
+        if index in noisy:
             noise = model.noise([group.noise_seed(member, index) for member in members])
             taken = take_step(
                 x.expand_as(noise), velocity.expand_as(noise), sigma, sigma_next,
-                kind=config.kind, noise_level=config.noise_level, noise=noise,
+                kind=settings.kind, noise_level=float(settings.noise_level or 0.0), noise=noise,
             )  # fmt: skip
-            transitions.append(Transition(x, taken.prev, sigma, sigma_next, taken.log_prob))
+            if "transitions" in objective.stores:
+                transitions.append(Transition(x, taken.prev, sigma, sigma_next, taken.log_prob))
         else:
             taken = take_step(x, velocity, sigma, sigma_next, kind="ode")
         x = taken.prev
-    return Trajectory(group, first, len(members), condition, tuple(transitions)), x
+    latents = x if "latents" in objective.stores else None
+    return Trajectory(group, first, len(members), condition, tuple(transitions), latents), x

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from flowbench import assets, rewards, store
 from flowbench.config import RewardConfig
 from flowbench.errors import RunError
+from flowbench.layout import RunFolder
 from flowbench.prompts import prompts_digest
 from flowbench.types import Prompt
 
 if TYPE_CHECKING:
     from flowbench.models.base import FlowModel
 
-FILE = "card.json"
 _MEANING = {
     "weights": "weights of the base model",
     "prompts": "training prompts",
@@ -65,7 +65,7 @@ def check_card(folder: Path, card: dict[str, dict[str, Any]]) -> None:
 
 def read_card(folder: str | Path) -> dict[str, dict[str, Any]] | None:
     """The card of a run, None when there is none."""
-    path = Path(folder) / FILE
+    path = RunFolder(Path(folder)).card
     return dict(store.read_json(path)) if path.is_file() else None
 
 

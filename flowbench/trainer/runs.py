@@ -9,11 +9,9 @@ from typing import Any
 
 from flowbench.config import TrainConfig, load_config, to_yaml
 from flowbench.errors import ConfigError, RunError
+from flowbench.layout import CARD, CONFIG, RunFolder
 from flowbench.store import locked, write_bytes, write_json, write_text
-from flowbench.trainer.run_card import FILE as CARD
 from flowbench.trainer.run_card import check_card
-
-CONFIG = "config.yaml"
 
 
 @contextmanager
@@ -64,12 +62,13 @@ def stored_config(folder: str | Path) -> TrainConfig:
 
 def write_grid(folder: Path, step: int, sheet: bytes, texts: Sequence[str]) -> None:
     """A grid of progress pictures, and beside it the prompts: four pictures each, in reading order."""
-    write_bytes(folder / "samples" / f"step-{step:06d}.png", sheet)
-    write_text(folder / "samples" / "prompts.txt", "".join(f"{text}\n" for text in texts))
+    write_bytes(RunFolder(folder).grid(step), sheet)
+    write_text(RunFolder(folder).samples / "prompts.txt", "".join(f"{text}\n" for text in texts))
 
 
 def _begun(folder: Path) -> bool:
-    return (folder / CONFIG).is_file() and ((folder / "log.jsonl").is_file() or (folder / "checkpoints").is_dir())
+    run = RunFolder(folder)
+    return run.is_training and (run.log.is_file() or run.checkpoints.is_dir())
 
 
 def _ours(path: Path) -> bool:
@@ -78,7 +77,7 @@ def _ours(path: Path) -> bool:
     """
     if path.name == CONFIG:
         return _is_our_config(path)
-    return path.name.startswith(".") or path.name in ("tensorboard", CARD)
+    return path.name.startswith(".") or path.name in (RunFolder(path.parent).tensorboard.name, CARD)
 
 
 def _is_our_config(path: Path) -> bool:

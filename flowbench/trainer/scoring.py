@@ -1,4 +1,4 @@
-"""Rewards of a rollout: scored beside the sampling, gathered over the processes, turned into advantages."""
+"""Rewards of a rollout: scored beside the sampling, gathered over the processes, turned into what is learned from."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import torch
 
-from flowbench.config import ObjectiveConfig, RewardConfig, RolloutConfig
+from flowbench.config import RewardConfig, RolloutConfig
 from flowbench.errors import RewardError
 from flowbench.rewards.base import Reward
-from flowbench.trainer.advantages import group_advantages
+from flowbench.trainer.objectives.base import Objective
 from flowbench.trainer.processes import Processes
-from flowbench.trainer.rollout import Rollout, Trajectory
-from flowbench.trainer.update import Batch
+from flowbench.trainer.rollout import Rollout
+from flowbench.trainer.trajectory import Bundle, Slice, Trajectory
 from flowbench.types import Sample, Score
 
 
@@ -76,18 +76,15 @@ def refuse_unscored(scored: StepRewards, config: RewardConfig) -> None:
     )
 
 
-def to_batches(trajectories: Sequence[Trajectory], rewards: torch.Tensor, objective: ObjectiveConfig) -> list[Batch]:
-    """Each trajectory with the advantages of its members, computed over all groups of the step."""
+def to_bundles(objective: Objective, trajectories: Sequence[Trajectory], rewards: torch.Tensor) -> list[Bundle]:
+    """Each group's trajectories with the signal of its members, which is computed over all groups of the step."""
     ids = torch.arange(len(rewards)).repeat_interleave(rewards.shape[1])
-    advantages = group_advantages(
-        rewards.flatten(), ids, scale=objective.advantage_scale, clip=objective.advantage_clip
-    ).view_as(rewards)
-    batches = []
-    for trajectory in trajectories:
-        members = slice(trajectory.first, trajectory.first + trajectory.size)
-        row = trajectory.group.index
-        batches.append(Batch(trajectory, advantages[row, members], ~rewards[row, members].isnan()))
-    return batches
+    signal = objective.signal(rewards.flatten(), ids).view_as(rewards)
+    slices: dict[int, list[Slice]] = {}
+    for each in trajectories:
+        place = each.group.index, slice(each.first, each.first + each.size)
+        slices.setdefault(each.group.index, []).append(Slice(each, signal[place], ~rewards[place].isnan()))
+    return [Bundle(group, tuple(rows)) for group, rows in slices.items()]
 
 
 def figures(scored: StepRewards, processes: Processes) -> dict[str, float]:

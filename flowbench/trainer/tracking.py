@@ -6,39 +6,38 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from flowbench.layout import RunFolder
 from flowbench.store import append_jsonl, read_jsonl, to_json, write_text
-
-LOG = "log.jsonl"
+from flowbench.trainer.objectives.base import Figure
 
 
 class Tracker:
     """Logs one line per training step; wall-clock figures stand under `timing`, so that the rest can be compared."""
 
-    def __init__(self, run: Path, first: int, total: int):
+    def __init__(self, run: RunFolder, first: int, total: int, figures: Sequence[Figure] = ()):
         from torch.utils.tensorboard import SummaryWriter
 
         self._run = run
         self._total = total
-        self._done_here = 0
-        self._started = time.monotonic()
-        _cut_log(run / LOG, first)
-        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=first + 1)  # steps are counted from 1
+        self._figures = figures
+        self._pace = Pace()
+        _cut_log(run.log, first)
+        self._board = SummaryWriter(str(run.tensorboard), purge_step=first + 1)  # steps are counted from 1
         self._terminal = _Terminal(first, total)
 
     def log(self, step: int, figures: Mapping[str, float], timing: Mapping[str, float]) -> None:
         """Record training step `step` (1-based: the number of steps done)."""
-        append_jsonl(self._run / LOG, {"step": step, **figures, "timing": dict(timing)})
+        append_jsonl(self._run.log, {"step": step, **figures, "timing": dict(timing)})
         for name, value in {**figures, **{f"timing/{name}": value for name, value in timing.items()}}.items():
             if math.isfinite(value):
                 self._board.add_scalar(name, value, step)
-        self._done_here += 1
-        pace = (time.monotonic() - self._started) / self._done_here
-        self._terminal.show(step, figures, timing, pace * (self._total - step))
+        left = self._pace.left(self._total - step, time.monotonic())
+        self._terminal.show(step, describe(self._figures, figures, timing, left))
 
     def close(self) -> None:
         self._board.close()
@@ -75,8 +74,7 @@ class _Terminal:
         self._task = self._progress.add_task("training", total=total, completed=first, line="")
         self._progress.start()
 
-    def show(self, step: int, figures: Mapping[str, float], timing: Mapping[str, float], left: float) -> None:
-        line = describe(figures, timing, left)
+    def show(self, step: int, line: str) -> None:
         self._progress.update(self._task, completed=step, line=line)
         now = time.monotonic()
         total = int(self._progress.tasks[0].total or step)
@@ -89,15 +87,31 @@ class _Terminal:
         self._progress.stop()
 
 
-def describe(figures: Mapping[str, float], timing: Mapping[str, float], left: float) -> str:
-    """One terminal line: reward, group spread, ratio, clip fractions low/high, KL, images per second, time left."""
-    kl = f"kl {figures['policy/kl']:.2g} " if math.isfinite(figures["policy/kl"]) else ""
-    return (
-        f"reward {figures['reward/mean']:.3f} spread {figures['reward/group_std']:.3f} "
-        f"ratio {figures['policy/ratio_mean']:.5f} "
-        f"clip {figures['policy/clip_low']:.0%}/{figures['policy/clip_high']:.0%} "
-        f"{kl}{timing['images_per_second']:.0f} images/s {int(left // 60)}:{int(left % 60):02d} left"
-    )
+class Pace:
+    """The time left, at the pace of the steps after the first: that one waits for libraries, caches and kernels."""
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+        self._steps = 0
+
+    def left(self, steps: int, now: float) -> float | None:
+        """Seconds that `steps` more will take, at the end of a step; None after the first."""
+        if self._first is None:
+            self._first = now
+            return None
+        self._steps += 1
+        return (now - self._first) / self._steps * steps
+
+
+def describe(
+    declared: Sequence[Figure], figures: Mapping[str, float], timing: Mapping[str, float], left: float | None
+) -> str:
+    """One terminal line: reward, spread in the groups, what the objective shows of its own, speed, time left."""
+    shown = [each for each in declared if each.shown and math.isfinite(figures[each.name])]
+    own = [each.shown.format(figures[each.name]) for each in shown]
+    time_left = [] if left is None else [f"{int(left // 60)}:{int(left % 60):02d} left"]
+    spread = f"reward {figures['reward/mean']:.3f} spread {figures['reward/group_std']:.3f}"
+    return " ".join([spread, *own, f"{timing['images_per_second']:.0f} images/s", *time_left])
 
 
 def _cut_log(path: Path, first: int) -> None:

@@ -1,4 +1,25 @@
-"""The training loop."""
+"""The training loop, for every objective.
+
+Which GRPO this is, with the default objective `flow_grpo`, and where it departs from the published Flow-GRPO
+(arXiv 2505.05470 and its code):
+
+1. A training step draws groups: one prompt, `group_size` pictures (section 4.1). Prompts are drawn anew in every step,
+   tags first; there are no epochs.
+2. Each group is sampled by an SDE with the ODE's marginals (section 4.2): `flow` steps as published, `cps` or `dance`;
+   all steps but the last draw noise, or a window does (the later "fast" recipe), one window for a whole group, since
+   windows of single pictures inflate the spread of rewards.
+3. Advantages are rewards less their group's mean, divided by a standard deviation (of the group in the paper, of the
+   whole step in the published code: a setting) and clipped. Unscored pictures take no part (there: -10 or 0).
+4. The log-prob of a step is a mean over latent elements, in float64, so ratios stay near 1 and the clip range is tiny.
+5. KL to the base (section 4.2) is off unless asked for, in three forms; flat groups keep theirs (there: dropped).
+6. The loss is a mean over scored pictures and trained steps of an update, over all processes, whatever the micro-batch.
+7. The moving average of the adapter is what is evaluated, shown and exported; the live weights go on training.
+8. Before the first update the rollout is replayed and must agree to the bit (there: nothing checks it).
+9. Every draw is a function of (seed, purpose, step, group, member), so a run may be killed, resumed and moved to other
+   processes. There is no generator state to keep.
+
+Other objectives replace 2 to 5 by their own; their files say how.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +34,15 @@ from typing import Any
 from flowbench import images, prompts, rewards
 from flowbench.config import TrainConfig
 from flowbench.errors import ConfigError
+from flowbench.layout import RunFolder
 from flowbench.models import load_model
 from flowbench.models.base import FlowModel
-from flowbench.trainer import checkpoint, runs, scoring
+from flowbench.trainer import checkpoint, objectives, runs, scoring
 from flowbench.trainer.groups import GroupSampler, draw_seed
 from flowbench.trainer.interrupt import Interruption, Stopped
-from flowbench.trainer.learner import Learner, scheduled_lr
+from flowbench.trainer.learner import AVERAGE, Learner, scheduled_lr
+from flowbench.trainer.objectives.base import Objective
+from flowbench.trainer.policy import Policy
 from flowbench.trainer.policy_check import check_policy
 from flowbench.trainer.processes import Processes
 from flowbench.trainer.rollout import collect
@@ -29,6 +53,8 @@ from flowbench.trainer.update import update
 from flowbench.types import Prompt
 
 Evaluate = Callable[[FlowModel], dict[str, float]]
+SHOWN_PROMPTS, SHOWN_SEEDS = 8, 4
+"""Rows of the progress pictures, and pictures of each."""
 
 
 def train(config: TrainConfig, *, evaluate: Evaluate | None = None, resume: bool = False) -> Path:
@@ -60,16 +86,16 @@ def _take(run: _Run, step: int) -> tuple[dict[str, float], dict[str, float]]:
     config = run.config
     started = time.monotonic()
     groups = [group for group in run.sampler.at(step) if run.processes.owns(group.index)]
-    rollout = collect(run.model, groups, config.rollout, run.scorer.submit)
+    rollout = collect(run.policy, run.objective, groups, run.scorer.submit)
     sampled = time.monotonic()
     scored = scoring.gather(rollout, config.rollout, run.processes)
     scoring.refuse_unscored(scored, config.reward)
     waited = time.monotonic()
-    batches = scoring.to_batches(rollout.trajectories, scored.rewards, config.objective)
+    bundles = scoring.to_bundles(run.objective, rollout.trajectories, scored.rewards)
     lr = scheduled_lr(config.optimizer, step, config.steps)
-    figures = scoring.figures(scored, run.processes) | update(
-        run.model, run.learner, batches, lr, config.rollout, config.objective, run.processes
-    )
+    learned = update(run.policy, run.objective, bundles, lr, run.processes)
+    run.policy.learner.end_step(step)
+    figures = scoring.figures(scored, run.processes) | learned
     ended = time.monotonic()
     return figures, {
         "rollout": sampled - started,
@@ -86,19 +112,21 @@ class _Run:
 
     config: TrainConfig
     folder: Path
-    model: FlowModel
-    learner: Learner
+    policy: Policy
+    objective: Objective
     sampler: GroupSampler
     shown: list[Prompt]
+    """prompts of the progress pictures"""
     scorer: RewardThread
     tracker: Tracker | NullTracker
     processes: Processes
     first: int
+    """training steps that were done when it began"""
 
     def save(self, done: int) -> None:
         """Checkpoint after `done` steps; the main process writes, the others wait."""
         if self.processes.is_main:
-            checkpoint.save(self.folder, done, self.model, self.learner, keep=self.config.keep)
+            checkpoint.save(self.folder, done, self.policy, keep=self.config.keep)
         self.processes.wait()
 
     def draw(self, done: int) -> None:
@@ -106,15 +134,16 @@ class _Run:
         if not self.processes.is_main or not self.shown:
             return
         rollout = self.config.rollout
-        seeds = [draw_seed(self.config.seed, "grid", row, k) for row in range(len(self.shown)) for k in range(4)]
-        repeated = [prompt for prompt in self.shown for _ in range(4)]
-        with self.learner.averaged():
-            samples = self.model.generate(
+        places = [(row, k) for row in range(len(self.shown)) for k in range(SHOWN_SEEDS)]
+        seeds = [draw_seed(self.config.seed, "grid", row, k) for row, k in places]
+        repeated = [self.shown[row] for row, _ in places]
+        with self.policy.learner.using(AVERAGE):
+            samples = self.policy.model.generate(
                 repeated, seeds, steps=rollout.steps, guidance=rollout.guidance, batch_size=rollout.micro_batch
             )
         pictures = [sample.image for sample in samples]
         rows = [pictures[start : start + 8] for start in range(0, len(pictures), 8)]
-        scale = max(1, 64 // self.model.resolution)
+        scale = max(1, 64 // self.policy.model.resolution)
         sheet = images.png_bytes(images.grid(rows, scale=scale))
         runs.write_grid(self.folder, done, sheet, [prompt.text for prompt in self.shown])
 
@@ -140,7 +169,9 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
         card = build_run_card(model, training, config.reward, _vocabulary(config, model), processes=processes.world)
         if processes.is_main:
             runs.keep_card(folder, card)
-        learner = Learner(model.adapter_parameters(), config.optimizer)
+        objective = objectives.build(config.objective, config.rollout)
+        learner = Learner(model.adapter_parameters(), config.optimizer, objective.shadows())
+        policy = Policy(model, learner, config.rollout.guidance)
         newest = checkpoint.latest(folder) if resume else None
         first = checkpoint.restore(newest, learner) if newest else 0
         reward = rewards.build(
@@ -149,11 +180,13 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
             timeout=config.reward.timeout, cache=config.reward.cache,
         )  # fmt: skip
         scorer = stack.enter_context(RewardThread(reward))
-        tracker = Tracker(folder, first, config.steps) if processes.is_main else NullTracker()
+        tracker: Tracker | NullTracker = NullTracker()
+        if processes.is_main:
+            tracker = Tracker(RunFolder(folder), first, config.steps, objective.figures)
         stack.callback(tracker.close)
-        check_policy(model, sampler.at(first)[0], config.rollout)
-        shown = _one_of_each_tag(_unseen(config.prompts.name, training))
-        yield _Run(config, folder, model, learner, sampler, shown, scorer, tracker, processes, first)
+        check_policy(policy, objective, sampler.at(first)[0])
+        shown = prompts.in_turns(_unseen(config.prompts.name, training), lambda prompt: prompt.tag)[:SHOWN_PROMPTS]
+        yield _Run(config, folder, policy, objective, sampler, shown, scorer, tracker, processes, first)
 
 
 def _vocabulary(config: TrainConfig, model: FlowModel) -> str:
@@ -179,8 +212,8 @@ def _evaluated(run: _Run, evaluate: Evaluate) -> dict[str, Any]:
     """Figures of the averaged policy; the main process evaluates, the others wait."""
     figures: dict[str, Any] = {}
     if run.processes.is_main:
-        with run.learner.averaged():
-            figures = {f"eval/{name}": value for name, value in evaluate(run.model).items()}
+        with run.policy.learner.using(AVERAGE):
+            figures = {f"eval/{name}": value for name, value in evaluate(run.policy.model).items()}
     run.processes.wait()
     return figures
 
@@ -191,12 +224,3 @@ def _unseen(prompt_set: str, training: list[Prompt]) -> list[Prompt]:
         return prompts.load(prompt_set, "dev")
     except ConfigError:
         return training
-
-
-def _one_of_each_tag(candidates: list[Prompt], count: int = 8) -> list[Prompt]:
-    """Up to `count` prompts, the tags taken in turns."""
-    by_tag: dict[str | None, list[Prompt]] = {}
-    for prompt in candidates:
-        by_tag.setdefault(prompt.tag, []).append(prompt)
-    turns = [prompt for place in range(count) for pool in by_tag.values() for prompt in pool[place : place + 1]]
-    return turns[:count]

@@ -9,16 +9,39 @@ import pytest
 
 from flowbench.cli.recipes import default_recipe, parse_rewards, resolve, split_arguments
 from flowbench.errors import ConfigError, FlowbenchError, UnknownName
+from flowbench.objective_config import NFTConfig
 
 
 def resolved(recipe: str | None = None, *overrides: str, rewards: tuple[str, ...] = (), **flags: Any) -> Any:
-    return resolve(recipe, overrides, rewards=rewards, flags=flags)
+    said: list[str] = flags.pop("said", [])
+    return resolve(recipe, overrides, rewards=rewards, flags=flags, say=said.append)
 
 
 def test_the_reward_alone_trains_the_built_in_model() -> None:
     config = resolved(rewards=("geneval",))
     assert config == resolved("shapes-geneval")
     assert config.model.name == "shapes"
+
+
+def test_an_objective_takes_the_models_recipe_for_it() -> None:
+    said: list[str] = []
+    assert resolved(objective="nft", said=said) == resolved("shapes-nft")
+    assert resolved(objective="flow_grpo", said=said) == resolved("shapes-geneval")
+    assert said == []
+
+
+def test_an_objective_without_a_recipe_puts_its_defaults_in_place_and_says_so() -> None:
+    said: list[str] = []
+    before = resolved("shapes-geneval")
+    config = resolved("shapes-geneval", objective="nft", said=said)
+    assert config.objective == NFTConfig()
+    rollout = {"kind": "ode", "noise_level": None, "window": None, "window_range": None, "same_latent": False}
+    assert config.rollout == before.rollout.model_copy(update=rollout)
+    assert (config.optimizer, config.reward, config.steps) == (before.optimizer, before.reward, before.steps)
+    assert said == ["note: shapes-geneval with the default settings of objective nft in place of its own"]
+    assert resolved("sd35-geneval", "objective.times=2", objective="nft", said=said).objective.times == 2
+    with pytest.raises(UnknownName, match="Did you mean 'nft'"):
+        resolved(objective="nftt")
 
 
 def test_a_hub_id_gets_the_recipe_of_its_family_unseen() -> None:
@@ -109,6 +132,6 @@ def test_published_recipes_hold_the_published_numbers(recipe: str) -> None:
     assert fast or objective.kl == "path_no_dt"
     assert (config.optimizer.lr, config.optimizer.updates, config.adapter.rank) == (3e-4, 2, 32)
     try:
-        resolve(recipe, [], rewards=(), flags={})
+        resolved(recipe)
     except FlowbenchError as error:
         assert "--prompts FILE" in str(error)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from typing import Literal
+
 import pytest
 import yaml
 
 from flowbench.config import TrainConfig, load_config, recipe_names, setting_names, to_yaml
-from flowbench.errors import ConfigError, MissingFile
+from flowbench.errors import ConfigError, MissingFile, UnknownName
+from flowbench.objective_config import FlowGRPOConfig, NFTConfig, ObjectiveConfig, objective_configs
 
 
 def test_overrides_go_deep_and_keep_their_neighbours():
@@ -45,7 +50,15 @@ def test_overriding_does_not_change_the_mapping_it_was_given():
         ("rollout.window=6", "a window of 6 does not fit into the first 5 steps"),
         ("optimizer.updates=5", r"rollout\.groups 48 is not a multiple of optimizer\.updates 5"),
         ("prompts.tag_weights={a: 0}", "must not all be 0"),
-        ("rollout.kind=fast", r"setting 'rollout\.kind' \(it is 'fast'\): input should be 'flow', 'cps' or 'dance'"),
+        ("rollout.kind=fast", r"'rollout\.kind' \(it is 'fast'\): input should be 'flow', 'cps', 'dance' or 'ode'"),
+        ("objective.beta=1", r"'objective\.beta' belongs to objective nft, not .* set objective\.name=nft\."),
+        ("objective.name=nft", r"^objective nft .* learns from rollout\.kind ode, not from flow\.$"),
+        ("rollout.kind=ode", r"^objective flow_grpo .* rollout\.kind flow or cps or dance, not from ode\.$"),
+        ("rollout={kind: ode, window: 2}", "window has no effect with kind ode"),
+        ("rollout={kind: ode, noise_level: 0.7}", "noise_level has no effect with kind ode"),
+        ("rollout={kind: ode, same_latent: true}", "same_latent with kind ode makes all pictures of a group one"),
+        ("rollout.noise_level=null", "noise_level is null, and kind flow draws noise"),
+        ("rollout.window_range=3", "window_range 3 has no effect without a window"),
         ("steps", "write key=value"),
         ("steps=[", "is not a YAML value"),
     ],
@@ -57,7 +70,7 @@ def test_a_mistake_is_one_sentence_that_names_the_key(override, sentence):
 
 def test_path_no_dt_needs_the_flow_kind():
     load_config({"objective": {"kl": "path_no_dt"}})
-    with pytest.raises(ConfigError, match=r"path_no_dt exists for rollout\.kind flow only, not for cps"):
+    with pytest.raises(ConfigError, match=r"^objective flow_grpo .* learns from rollout\.kind flow, not from cps\.$"):
         load_config({"objective": {"kl": "path_no_dt"}}, ["rollout.kind=cps"])
 
 
@@ -89,3 +102,44 @@ def test_shipped_recipes_load_and_a_misspelt_one_is_named():
 def test_a_configuration_is_frozen():
     with pytest.raises(ValueError, match="frozen"):
         load_config({}).steps = 3  # type: ignore[misc]
+
+
+def test_each_objective_has_settings_of_its_own_class_that_read_back(tmp_path):
+    config = load_config({"objective": {"name": "nft", "beta": 0.1}, "rollout": {"kind": "ode"}})
+    assert type(config.objective) is NFTConfig and config.objective.beta == 0.1
+    assert config.rollout.noise_level is None
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(config))
+    assert "beta: 0.1" in path.read_text() and load_config(path) == config
+    assert type(load_config({}).objective) is FlowGRPOConfig
+
+
+def test_an_objective_of_a_plugin_brings_its_settings_and_is_found_by_name(monkeypatch):
+    monkeypatch.setattr(objective_configs, "_targets", dict(objective_configs._targets))  # ends with this test
+
+    class Mine(ObjectiveConfig):
+        name: Literal["tests_objective"] = "tests_objective"
+        strength: float = 2.0
+
+    objective_configs.add("tests_objective", Mine)
+    assert load_config({"objective": {"name": "tests_objective"}}).objective.strength == 2.0
+    assert "objective.strength" in setting_names("tests_objective")
+    with pytest.raises(ConfigError, match=r"setting 'objective\.strength' \(it is 'much'\): input should be"):
+        load_config({"objective": {"name": "tests_objective", "strength": "much"}})
+    objective_configs.add("tests_no_settings", type("Bare", (), {}))
+    with pytest.raises(ConfigError, match="objective 'tests_no_settings' brings no settings"):
+        load_config({"objective": {"name": "tests_no_settings"}})
+
+
+def test_an_unknown_objective_is_named_with_the_closest():
+    with pytest.raises(UnknownName, match=r"unknown objective 'nftt'\. Did you mean 'nft'\?"):
+        load_config({}, ["objective.name=nftt"])
+
+
+def test_settings_of_objectives_need_no_torch():
+    program = (
+        "import sys\nfrom flowbench.config import load_config\n"
+        "for name in ('shapes-geneval', 'shapes-nft'): load_config(name)\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

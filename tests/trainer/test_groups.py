@@ -29,12 +29,13 @@ def test_at_is_a_pure_function():
 def test_the_window_is_one_per_group_and_varies_over_groups_and_steps():
     settings = tiny_runs.config("unused", rollout__groups=8, **WINDOW)
     sampler = GroupSampler(tiny_runs.PROMPTS, settings.rollout, None, 0)
-    windows = [group.stochastic for step in range(40) for group in sampler.at(step)]
+    noisy = tiny_runs.objective(settings).noisy_steps
+    windows = [noisy(group) for step in range(40) for group in sampler.at(step)]
     starts = Counter(window[0] for window in windows)
     assert set(starts) == {0, 1, 2}  # within the first five steps
     assert all(60 < count < 155 for count in starts.values())  # 320 / 3 each
     assert all(window == (window[0], window[0] + 1, window[0] + 2) for window in windows)
-    first = [sampler.at(step)[0].stochastic for step in range(40)]
+    first = [noisy(sampler.at(step)[0]) for step in range(40)]
     assert len(set(first)) == 3
 
 

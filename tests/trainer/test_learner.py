@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from flowbench.config import OptimizerConfig
-from flowbench.trainer.learner import Learner, scheduled_lr
+from flowbench.trainer.learner import AVERAGE, BEHAVIOUR, Learner, Shadow, scheduled_lr
 
 
 def learner(**changes):
@@ -39,19 +39,19 @@ def test_average_by_hand():
     for decay in (2 / 11, 3 / 12, 0.26):
         push(one, 0.5)
         average = decay * average + (1 - decay) * one.parameters["a"].detach()
-        torch.testing.assert_close(one.ema["a"], average)
-    assert not torch.equal(one.ema["a"], one.parameters["a"])
+        torch.testing.assert_close(one.weights[AVERAGE]["a"], average)
+    assert not torch.equal(one.weights[AVERAGE]["a"], one.parameters["a"])
 
 
 def test_average_every_few_updates_decays_by_the_number_of_updates():
     one = learner(ema_every=3)
     for _ in range(2):
         push(one, 1.0)
-    assert one.ema["a"].tolist() == [1.0, -2.0]
+    assert one.weights[AVERAGE]["a"].tolist() == [1.0, -2.0]
     push(one, 1.0)
     decay = 4 / 13
     torch.testing.assert_close(
-        one.ema["a"], decay * torch.tensor([1.0, -2.0]) + (1 - decay) * one.parameters["a"].detach()
+        one.weights[AVERAGE]["a"], decay * torch.tensor([1.0, -2.0]) + (1 - decay) * one.parameters["a"].detach()
     )
 
 
@@ -60,8 +60,9 @@ def test_the_live_weights_come_back_after_the_average_was_shown():
     one = learner()
     push(one, 1.0)
     live = one.parameters["a"].detach().clone()
-    with pytest.raises(RuntimeError), one.averaged():
-        assert torch.equal(one.parameters["a"], one.ema["a"]) and not torch.equal(one.ema["a"], live)
+    with pytest.raises(RuntimeError), one.using(AVERAGE):
+        average = one.weights[AVERAGE]["a"]
+        assert torch.equal(one.parameters["a"], average) and not torch.equal(average, live)
         raise RuntimeError("evaluation failed")
     assert torch.equal(one.parameters["a"], live)
 
@@ -103,3 +104,36 @@ def test_state_restores_everything():
         push(two, gradient)
     assert one.state().keys() == two.state().keys() and one.updates == two.updates == 5
     assert all(torch.equal(value, two.state()[name]) for name, value in one.state().items())
+
+
+def test_a_shadow_that_follows_step_by_step_by_hand():
+    """decay min(n / 4, .5): it takes in all of the live weights after step 0, 3/4 after step 1, then half."""
+    parameters = {"a": torch.nn.Parameter(torch.tensor([1.0]))}
+    one = Learner(parameters, OptimizerConfig(), {BEHAVIOUR: Shadow(lambda step: min(step / 4, 0.5))})
+    seen = []
+    for step, value in enumerate([2.0, 6.0, 0.0, 1.0]):
+        with torch.no_grad():
+            parameters["a"].fill_(value)
+        one.end_step(step)
+        seen.append(one.weights[BEHAVIOUR]["a"].item())
+    assert seen == [2.0, 5.0, 2.5, 1.75]
+    assert one.weights[AVERAGE]["a"].item() == 1.0  # follows optimizer steps, and there was none
+    with one.using(BEHAVIOUR):
+        assert parameters["a"].item() == 1.75
+    assert parameters["a"].item() == 1.0
+
+
+def test_every_shadow_is_kept_and_restored():
+    shadows = {BEHAVIOUR: Shadow(lambda step: 0.5)}
+
+    def fresh():
+        return Learner({"a": torch.nn.Parameter(torch.tensor([1.0, -2.0]))}, OptimizerConfig(lr=0.1), shadows)
+
+    one, other = fresh(), fresh()
+    push(one, 1.0)
+    one.end_step(0)
+    held = {name: value.clone() for name, value in one.state().items()}
+    assert {"live/a", "average/a", "behaviour/a"} <= set(held)
+    assert not torch.equal(held["behaviour/a"], held["live/a"])
+    other.restore(held, one.updates)
+    assert all(torch.equal(value, held[name]) for name, value in other.state().items())

@@ -14,9 +14,9 @@ from flowbench.trainer import check_policy, train
 
 
 def check(settings: TrainConfig, *, moved: float = 0.0, change=lambda model: None):
-    model = tiny_runs.model(settings, moved=moved)
-    change(model)
-    return check_policy(model, tiny_runs.groups(settings)[0], settings.rollout)
+    policy = tiny_runs.policy(settings, moved=moved)
+    change(policy.model)
+    return check_policy(policy, tiny_runs.objective(settings), tiny_runs.groups(settings)[0])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
@@ -27,11 +27,11 @@ def test_replay_is_exact(request, layers, kind, guidance, dtype):
     folder = request.getfixturevalue(layers)
     settings = tiny_runs.config(folder, rollout__kind=kind, rollout__guidance=guidance, model__dtype=dtype)
     fresh = check(settings)
-    assert (fresh.transitions, fresh.ratio_error, fresh.reference_error) == (3, 0.0, 0.0)
+    assert (fresh.points, fresh.error, fresh.reference_error) == (3, 0.0, 0.0)
     # exactly the B matrices are reached, but for that of the last block's unread text queries
     assert fresh.with_gradient == fresh.parameters // 2 - 1
     moved = check(settings, moved=0.05)
-    assert (moved.ratio_error, moved.reference_error) == (0.0, None)
+    assert (moved.error, moved.reference_error) == (0.0, None)
     assert moved.with_gradient == moved.parameters - 2
 
 
@@ -41,20 +41,20 @@ def test_replay_of_one_row_that_a_group_shares_is_exact(request, layers, guidanc
     folder = request.getfixturevalue(layers)
     settings = tiny_runs.config(folder, rollout__guidance=guidance, rollout__same_latent=True)
     fresh = check(settings)
-    assert (fresh.transitions, fresh.ratio_error, fresh.reference_error) == (3, 0.0, 0.0)
-    assert check(settings, moved=0.05).ratio_error == 0.0
+    assert (fresh.points, fresh.error, fresh.reference_error) == (3, 0.0, 0.0)
+    assert check(settings, moved=0.05).error == 0.0
 
 
 def test_it_leaves_no_gradient_behind(pipeline):
     settings = tiny_runs.config(pipeline)
-    model = tiny_runs.model(settings)
-    check_policy(model, tiny_runs.groups(settings)[0], settings.rollout)
-    assert all(parameter.grad is None for parameter in model.adapter_parameters().values())
+    policy = tiny_runs.policy(settings)
+    check_policy(policy, tiny_runs.objective(settings), tiny_runs.groups(settings)[0])
+    assert all(parameter.grad is None for parameter in policy.model.adapter_parameters().values())
 
 
 def test_only_the_window_is_replayed(pipeline):
     settings = tiny_runs.config(pipeline, rollout__steps=6, rollout__window=2)
-    assert check(settings).transitions == 2
+    assert check(settings).points == 2
 
 
 def with_dropout(model):

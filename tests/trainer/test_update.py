@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import math
-import sys
 from dataclasses import replace
 
 import pytest
@@ -13,33 +11,37 @@ import torch
 
 from flowbench.sampling import step as take_step
 from flowbench.trainer import scoring
-from flowbench.trainer.learner import Learner
+from flowbench.trainer.policy import Policy
 from flowbench.trainer.processes import Processes
 from flowbench.trainer.rollout import collect, sample_slice
-from flowbench.trainer.update import Sums, accumulate, gradient_scale, update
+from flowbench.trainer.update import Sums, accumulate, update
 
 REWARDS = torch.tensor(
     [[0.1, 0.9, 0.4, 0.2], [0.5, 0.5, 0.5, 0.5], [1.0, 0.0, 0.0, 0.0], [0.3, 0.6, 0.2, 0.8]], dtype=torch.float64
 )
 
 
-def rollout_of(settings, model):
-    return collect(model, tiny_runs.groups(settings), settings.rollout, lambda samples: None)
+def rollout_of(settings, policy):
+    return collect(policy, tiny_runs.objective(settings), tiny_runs.groups(settings), lambda samples: None)
 
 
-def gradients(settings, model, trajectories, rewards=REWARDS):
-    """The accumulated gradient over the divisor, as `update` hands it to the optimizer, and the sums."""
-    sums = Sums()
-    batches = scoring.to_batches(trajectories, rewards, settings.objective)
-    for batch in batches:
-        accumulate(model, batch, settings.rollout, settings.objective, sums)
-    divisor = sum(int(batch.scored.sum()) * len(batch.trajectory.transitions) for batch in batches)
+def bundles_of(settings, trajectories, rewards=REWARDS):
+    return scoring.to_bundles(tiny_runs.objective(settings), trajectories, rewards)
+
+
+def gradients(settings, policy, trajectories, rewards=REWARDS):
+    """The accumulated gradient over the divisor, as `update` hands it to the optimizer, and the logged figures."""
+    objective = tiny_runs.objective(settings)
+    sums = Sums(["loss", "count", *objective.sums])
+    divisor = accumulate(policy, objective, bundles_of(settings, trajectories, rewards), sums)
     found = {}
-    for name, parameter in model.adapter_parameters().items():
+    for name, parameter in policy.model.adapter_parameters().items():
         gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        found[name] = gradient.double() / divisor / gradient_scale(model)
+        found[name] = gradient.double() / divisor / policy.gradient_scale
         parameter.grad = None
-    return found, sums
+    totals = sums.totals(Processes("cpu"))
+    assert totals["count"] == divisor
+    return found, {"policy/loss": totals["loss"] / divisor, **objective.logged(totals)}
 
 
 def assert_equal_gradients(left, right, tolerance=1e-4):
@@ -56,12 +58,12 @@ def test_pictures_and_update_do_not_depend_on_the_micro_batch(pipeline, guidance
     changes = {"rollout__guidance": guidance, "rollout__same_latent": same_latent}
     for size in (4, 1, 2):
         settings = tiny_runs.config(pipeline, rollout__micro_batch=size, **changes)
-        model = tiny_runs.model(settings, moved=0.02)
+        policy, objective = tiny_runs.policy(settings, moved=0.02), tiny_runs.objective(settings)
         group = tiny_runs.groups(settings)[0]
-        condition, sigmas = model.encode([group.prompt.text]), model.sigmas(4).tolist()
-        parts = [sample_slice(model, group, k, condition, sigmas, settings.rollout)[1] for k in range(0, 4, size)]
+        condition, sigmas = policy.model.encode([group.prompt.text]), policy.model.sigmas(4).tolist()
+        parts = [sample_slice(policy, objective, group, k, condition, sigmas)[1] for k in range(0, 4, size)]
         latents[size] = torch.cat(parts)
-        found[size], _ = gradients(settings, model, rollout_of(settings, model).trajectories)
+        found[size], _ = gradients(settings, policy, rollout_of(settings, policy).trajectories)
     for size in (1, 2):
         torch.testing.assert_close(latents[size], latents[4], rtol=0, atol=1e-4)
         assert_equal_gradients(found[4], found[size])
@@ -74,28 +76,28 @@ def test_one_row_that_a_group_shares_counts_for_every_member(pipeline):
         pipeline, rollout__same_latent=True, rollout__steps=6, rollout__window=2, rollout__window_range=3,
         objective__kl_weight=0.3, objective__kl="velocity",
     )  # fmt: skip
-    model = tiny_runs.model(settings, moved=0.02)
-    trajectories = rollout_of(settings, model).trajectories
-    starts = {trajectory.group.stochastic[0] for trajectory in trajectories}
+    policy = tiny_runs.policy(settings, moved=0.02)
+    trajectories = rollout_of(settings, policy).trajectories
+    starts = {tiny_runs.objective(settings).noisy_steps(each.group)[0] for each in trajectories}
     assert starts == {0, 1}  # at once, and after a deterministic step
     assert all([len(moment.x) for moment in each.transitions] == [1, 4] for each in trajectories)
     spread = [
         replace(each, transitions=tuple(replace(m, x=m.x.expand_as(m.prev).clone()) for m in each.transitions))
         for each in trajectories
     ]
-    expected, expected_sums = gradients(settings, model, spread)
-    found, sums = gradients(settings, model, trajectories)
+    expected, other = gradients(settings, policy, spread)
+    found, one = gradients(settings, policy, trajectories)
     assert_equal_gradients(expected, found)
-    one, other = sums.means(Processes("cpu")), expected_sums.means(Processes("cpu"))
     assert one == pytest.approx(other, rel=1e-4, abs=1e-7) and one["policy/kl"] > 0
 
 
 def test_the_gradient_is_that_of_the_whole_loss_written_out(pipeline):
     """Reference: one loss over all groups, members and steps at once, log-probs by torch.distributions."""
     settings = tiny_runs.config(pipeline, objective__kl_weight=0.3, objective__kl="path", objective__clip_range=1.0)
-    model = tiny_runs.model(settings, moved=0.02)
-    trajectories = rollout_of(settings, model).trajectories
-    found, sums = gradients(settings, model, trajectories)
+    policy = tiny_runs.policy(settings, moved=0.02)
+    trajectories = rollout_of(settings, policy).trajectories
+    found, figures = gradients(settings, policy, trajectories)
+    model = policy.model
 
     centred = REWARDS - REWARDS.mean(1, keepdim=True)
     advantages = centred / (REWARDS.std(correction=0) + 1e-4)
@@ -118,71 +120,70 @@ def test_the_gradient_is_that_of_the_whole_loss_written_out(pipeline):
     expected = {name: parameter.grad.double() for name, parameter in model.adapter_parameters().items()
                 if parameter.grad is not None}  # fmt: skip
     assert_equal_gradients(expected, found)
-    assert sums.means(Processes("cpu"))["policy/loss"] == pytest.approx(float(loss.detach()), rel=1e-5)
+    assert figures["policy/loss"] == pytest.approx(float(loss.detach()), rel=1e-5)
 
 
 def test_two_halves_accumulated_equal_one_batch(pipeline):
     settings = tiny_runs.config(pipeline)
-    model = tiny_runs.model(settings, moved=0.02)
-    trajectories = rollout_of(settings, model).trajectories
-    whole, _ = gradients(settings, model, trajectories)
-    batches = scoring.to_batches(trajectories, REWARDS, settings.objective)
-    for half in (batches[:2], batches[2:]):
-        for batch in half:
-            accumulate(model, batch, settings.rollout, settings.objective, Sums())
-    divisor = 4 * 4 * 3 * gradient_scale(model)
-    halves = {name: p.grad.double() / divisor for name, p in model.adapter_parameters().items() if p.grad is not None}
+    policy = tiny_runs.policy(settings, moved=0.02)
+    trajectories = rollout_of(settings, policy).trajectories
+    whole, _ = gradients(settings, policy, trajectories)
+    bundles, objective = bundles_of(settings, trajectories), tiny_runs.objective(settings)
+    counts = [
+        accumulate(policy, objective, half, Sums(["loss", "count", *objective.sums]))
+        for half in (bundles[:2], bundles[2:])
+    ]
+    assert counts == [2 * 4 * 3] * 2
+    divisor = 4 * 4 * 3 * policy.gradient_scale
+    parameters = policy.model.adapter_parameters()
+    halves = {name: p.grad.double() / divisor for name, p in parameters.items() if p.grad is not None}
     assert_equal_gradients(halves, whole)
 
 
 def test_unscored_members_take_no_part(pipeline):
     """Leaving a member unscored is the same as its never having been there: micro-batches of one, then drop it."""
     settings = tiny_runs.config(pipeline, rollout__micro_batch=1, objective__kl_weight=0.1, objective__kl="velocity")
-    model = tiny_runs.model(settings, moved=0.02)
-    trajectories = rollout_of(settings, model).trajectories
+    policy = tiny_runs.policy(settings, moved=0.02)
+    trajectories = rollout_of(settings, policy).trajectories
     rewards = REWARDS.clone()
     rewards[0, 1] = math.nan
-    found, _ = gradients(settings, model, trajectories, rewards)
+    found, _ = gradients(settings, policy, trajectories, rewards)
     without = [one for one in trajectories if (one.group.index, one.first) != (0, 1)]
-    expected, _ = gradients(settings, model, without, rewards)
+    expected, _ = gradients(settings, policy, without, rewards)
     assert_equal_gradients(expected, found, tolerance=1e-7)
-    scored, _ = gradients(settings, model, trajectories)
+    scored, _ = gradients(settings, policy, trajectories)
     assert any(float((scored[name] - found[name]).abs().max()) > 1e-6 for name in found)
     # and beside scored members in one micro-batch
     wide = tiny_runs.config(pipeline, objective__kl_weight=0.1, objective__kl="velocity")
-    together, _ = gradients(wide, model, rollout_of(wide, model).trajectories, rewards)
+    together, _ = gradients(wide, policy, rollout_of(wide, policy).trajectories, rewards)
     assert_equal_gradients(found, together)
 
 
 def test_a_flat_group_has_no_policy_term_but_keeps_its_kl(pipeline):
     flat = torch.full((4, 4), 0.1, dtype=torch.float64)  # 0.1: its mean is not exact
     settings = tiny_runs.config(pipeline)
-    model = tiny_runs.model(settings, moved=0.02)
-    trajectories = rollout_of(settings, model).trajectories
-    found, sums = gradients(settings, model, trajectories, flat)
+    policy = tiny_runs.policy(settings, moved=0.02)
+    trajectories = rollout_of(settings, policy).trajectories
+    found, figures = gradients(settings, policy, trajectories, flat)
     assert all(not gradient.any() for gradient in found.values())
-    figures = sums.means(Processes("cpu"))
     assert figures["policy/loss"] == 0 and math.isnan(figures["policy/ratio_mean"])
     for form in ("path", "path_no_dt", "velocity"):
         with_kl = tiny_runs.config(pipeline, objective__kl_weight=0.1, objective__kl=form)
-        found, sums = gradients(with_kl, model, trajectories, flat)
+        found, figures = gradients(with_kl, policy, trajectories, flat)
         assert any(gradient.any() for gradient in found.values())
-        figures = sums.means(Processes("cpu"))
         assert figures["policy/kl"] > 0
         assert figures["policy/loss"] == pytest.approx(0.1 * figures["policy/kl"])
 
 
 def test_flat_groups_stay_in_the_divisor(pipeline):
     settings = tiny_runs.config(pipeline, optimizer__updates=1, optimizer__max_grad_norm=1e9)
-    model = tiny_runs.model(settings, moved=0.02)
-    trajectories = rollout_of(settings, model).trajectories
+    policy = tiny_runs.policy(settings, moved=0.02)
+    trajectories = rollout_of(settings, policy).trajectories
     norms = []
     for rows in ([0, 1, 2, 3], [0, 2, 3]):  # row 1 is flat
-        held = copy.deepcopy(model)
-        learner = Learner(held.adapter_parameters(), settings.optimizer)
-        batches = scoring.to_batches(trajectories, REWARDS, settings.objective)
-        mine = [batch for batch in batches if batch.trajectory.group.index in rows]
-        figures = update(held, learner, mine, 1e-3, settings.rollout, settings.objective, Processes("cpu"))
+        held = tiny_runs.policy(settings, moved=0.02)
+        mine = [bundle for bundle in bundles_of(settings, trajectories) if bundle.group in rows]
+        figures = update(held, tiny_runs.objective(settings), mine, 1e-3, Processes("cpu"))
         norms.append(figures["optimizer/grad_norm"])
     assert norms[1] / norms[0] == pytest.approx(4 / 3, rel=1e-5)
 
@@ -190,13 +191,13 @@ def test_flat_groups_stay_in_the_divisor(pipeline):
 def test_a_step_of_which_nothing_was_scored_moves_nothing(pipeline):
     """AdamW with momentum would move the weights on gradients of zero."""
     settings = tiny_runs.config(pipeline, optimizer__updates=1, optimizer__lr=1e-2)
-    model = tiny_runs.model(settings)
-    learner = Learner(model.adapter_parameters(), settings.optimizer)
-    trajectories = rollout_of(settings, model).trajectories
+    policy = tiny_runs.policy(settings)
+    learner = policy.learner
+    trajectories = rollout_of(settings, policy).trajectories
     states = []
     for rewards in (REWARDS, torch.full_like(REWARDS, math.nan)):
-        batches = scoring.to_batches(trajectories, rewards, settings.objective)
-        figures = update(model, learner, batches, 1e-2, settings.rollout, settings.objective, Processes("cpu"))
+        bundles = bundles_of(settings, trajectories, rewards)
+        figures = update(policy, tiny_runs.objective(settings), bundles, 1e-2, Processes("cpu"))
         states.append({name: value.clone() for name, value in learner.state().items()})
     assert learner.updates == 1 and math.isnan(figures["optimizer/grad_norm"])
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
@@ -207,12 +208,11 @@ def test_kl_pulls_back_to_the_reference(pipeline):
     flat = torch.zeros(4, 4, dtype=torch.float64)
     for form in ("path", "path_no_dt", "velocity"):
         settings = tiny_runs.config(pipeline, objective__kl_weight=1.0, objective__kl=form, optimizer__lr=3e-3)
-        model = tiny_runs.model(settings, moved=0.05)
-        learner = Learner(model.adapter_parameters(), settings.optimizer)
+        policy = tiny_runs.policy(settings, moved=0.05)
         kls = []
         for _ in range(6):
-            batches = scoring.to_batches(rollout_of(settings, model).trajectories, flat, settings.objective)
-            figures = update(model, learner, batches, 3e-3, settings.rollout, settings.objective, Processes("cpu"))
+            bundles = bundles_of(settings, rollout_of(settings, policy).trajectories, flat)
+            figures = update(policy, tiny_runs.objective(settings), bundles, 3e-3, Processes("cpu"))
             kls.append(figures["policy/kl"])
         assert kls[-1] < 0.8 * kls[0]
 
@@ -222,20 +222,22 @@ def test_the_first_update_is_on_policy_the_second_is_not(pipeline):
     processes = Processes("cpu")
     for updates, exact in ((1, True), (2, False)):
         settings = tiny_runs.config(pipeline, optimizer__updates=updates, optimizer__lr=1e-2)
-        model = tiny_runs.model(settings)
-        learner = Learner(model.adapter_parameters(), settings.optimizer)
-        batches = scoring.to_batches(rollout_of(settings, model).trajectories, REWARDS, settings.objective)
-        figures = update(model, learner, batches, 1e-2, settings.rollout, settings.objective, processes)
-        assert learner.updates == updates
+        policy = tiny_runs.policy(settings)
+        bundles = bundles_of(settings, rollout_of(settings, policy).trajectories)
+        figures = update(policy, tiny_runs.objective(settings), bundles, 1e-2, processes)
+        assert policy.learner.updates == updates
         assert (figures["policy/ratio_mean"] == 1 and figures["policy/ratio_std"] == 0) == exact
 
 
-def test_sums_by_hand():
-    sums = Sums()
-    sums.add(scored=6, loss=torch.tensor(3.0), excess=0.3, excess_square=0.05, below=1, above=2, kl=0.5, replayed=2)
-    sums.add(scored=4, loss=-1.0, excess=0.1, excess_square=0.03, below=0, above=1, kl=0.5, replayed=2)
-    assert sums.means(Processes("cpu")) == pytest.approx({
-        "policy/loss": 0.2, "policy/ratio_mean": 1.1, "policy/ratio_std": 0.1,
+def test_figures_by_hand(pipeline):
+    objective = tiny_runs.objective(tiny_runs.config(pipeline))
+    sums = Sums(["loss", "count", *objective.sums])
+    sums.add(count=6, loss=torch.tensor(3.0), excess=0.3, excess_square=0.05, below=1, above=2, kl=0.5, replayed=2)
+    sums.add(count=4, loss=-1.0, excess=0.1, excess_square=0.03, below=0, above=1, kl=0.5, replayed=2)
+    totals = sums.totals(Processes("cpu"))
+    assert (totals["loss"], totals["count"]) == (2.0, 10.0)
+    assert objective.logged(totals) == pytest.approx({
+        "policy/ratio_mean": 1.1, "policy/ratio_std": 0.1,
         "policy/clip_low": 0.25, "policy/clip_high": 0.75, "policy/kl": 0.25,
     })  # fmt: skip
 
@@ -243,14 +245,13 @@ def test_sums_by_hand():
 def test_float16_gradients_do_not_underflow(pipeline, monkeypatch):
     """They go back through a float16 network, where 1e-8 is 0: without the scale a large latent would lose them."""
     exact, half = tiny_runs.config(pipeline), tiny_runs.config(pipeline, model__dtype="float16")
-    reference, model = tiny_runs.model(exact, moved=0.02), tiny_runs.model(half, moved=0.02)
+    reference, policy = tiny_runs.policy(exact, moved=0.02), tiny_runs.policy(half, moved=0.02)
     expected, _ = gradients(exact, reference, rollout_of(exact, reference).trajectories)
-    trajectories = rollout_of(half, model).trajectories
-    found, _ = gradients(half, model, trajectories)
+    trajectories = rollout_of(half, policy).trajectories
+    found, _ = gradients(half, policy, trajectories)
     assert _cosine(expected, found) > 0.99
-    for module in (sys.modules[__name__], sys.modules[accumulate.__module__]):
-        monkeypatch.setattr(module, "gradient_scale", lambda model: 1e-6)  # about 1 / (65,536 elements x 48 steps)
-    lost, _ = gradients(half, model, trajectories)
+    monkeypatch.setattr(Policy, "gradient_scale", 1e-6)  # about 1 / (65,536 elements x 48 steps)
+    lost, _ = gradients(half, policy, trajectories)
     assert _cosine(expected, lost) < 0.9
 
 

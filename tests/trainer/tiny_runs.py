@@ -13,7 +13,11 @@ from flowbench import Sample, Score, rewards
 from flowbench.config import TrainConfig, load_config
 from flowbench.models import load_model
 from flowbench.models.base import FlowModel
+from flowbench.trainer import objectives
 from flowbench.trainer.groups import Group, GroupSampler
+from flowbench.trainer.learner import Learner
+from flowbench.trainer.objectives.base import Objective
+from flowbench.trainer.policy import Policy
 from flowbench.types import Prompt
 
 PROMPTS = [Prompt(f"p{number}", text, tag) for number, (text, tag) in enumerate([
@@ -59,6 +63,17 @@ def model(settings: TrainConfig, *, moved: float = 0.0) -> FlowModel:
             if moved and "lora_B" in name:
                 parameter.copy_(moved * torch.randn(parameter.shape, generator=generator))
     return loaded
+
+
+def policy(settings: TrainConfig, *, moved: float = 0.0) -> Policy:
+    """The same as a policy under training, with the shadows that the objective asks for."""
+    tuned = model(settings, moved=moved)
+    learner = Learner(tuned.adapter_parameters(), settings.optimizer, objective(settings).shadows())
+    return Policy(tuned, learner, settings.rollout.guidance)
+
+
+def objective(settings: TrainConfig) -> Objective:
+    return objectives.build(settings.objective, settings.rollout)
 
 
 def groups(settings: TrainConfig, step: int = 0) -> list[Group]:

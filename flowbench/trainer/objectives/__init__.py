@@ -1,21 +1,87 @@
-"""Loss terms, as pure functions of tensors: per-sample vectors, summed and divided by the caller."""
+"""Objectives: what is learned from a rollout, and by which loss. One file each, chosen by `objective.name`.
+
+Add one of ours: a settings class and its card in flowbench/objective_config.py, a file here with a pure loss and a
+subclass of `Objective`, a row in OBJECTIVES, a recipe `shapes-NAME`, a section in docs/objectives.md. Tests loop over
+OBJECTIVES: with its row it is signed up for the contract tests.
+
+Add one of your own, in a --plugin file or a package (entry-point group `flowbench.objectives`, naming the class):
+
+    @register("mine", config=MyConfig, card=ObjectiveCard("What it learns, in a line."))
+    class Mine(Objective): ...
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from flowbench.lazy import lazy_exports
-
-_LAZY = {
-    "KL_FORMS": "flowbench.trainer.objectives.kl",
-    "PolicyLoss": "flowbench.trainer.objectives.flow_grpo",
-    "check_kl_form": "flowbench.trainer.objectives.kl",
-    "kl_penalty": "flowbench.trainer.objectives.kl",
-    "policy_loss": "flowbench.trainer.objectives.flow_grpo",
-}
-__all__ = ["KL_FORMS", "PolicyLoss", "check_kl_form", "kl_penalty", "policy_loss"]
-__getattr__, __dir__ = lazy_exports(__name__, _LAZY)
+from flowbench.objective_config import ObjectiveCard, ObjectiveConfig, objective_configs
+from flowbench.registry import Registry
 
 if TYPE_CHECKING:
+    from flowbench.config import RolloutConfig
+    from flowbench.trainer.objectives.base import Comparison, Figure, Objective, Term
     from flowbench.trainer.objectives.flow_grpo import PolicyLoss, policy_loss
     from flowbench.trainer.objectives.kl import KL_FORMS, check_kl_form, kl_penalty
+    from flowbench.trainer.objectives.nft import nft_loss
+
+OBJECTIVES = {
+    "flow_grpo": "flowbench.trainer.objectives.flow_grpo:FlowGRPO",
+    "nft": "flowbench.trainer.objectives.nft:NFT",
+}
+_LAZY = {
+    "Comparison": "flowbench.trainer.objectives.base",
+    "Figure": "flowbench.trainer.objectives.base",
+    "KL_FORMS": "flowbench.trainer.objectives.kl",
+    "Objective": "flowbench.trainer.objectives.base",
+    "PolicyLoss": "flowbench.trainer.objectives.flow_grpo",
+    "Term": "flowbench.trainer.objectives.base",
+    "check_kl_form": "flowbench.trainer.objectives.kl",
+    "kl_penalty": "flowbench.trainer.objectives.kl",
+    "nft_loss": "flowbench.trainer.objectives.nft",
+    "policy_loss": "flowbench.trainer.objectives.flow_grpo",
+}
+__all__ = [  # noqa: RUF022 - as Python sorts
+    "Comparison",
+    "Figure",
+    "KL_FORMS",
+    "OBJECTIVES",
+    "Objective",
+    "ObjectiveCard",
+    "ObjectiveConfig",
+    "PolicyLoss",
+    "Term",
+    "build",
+    "check_kl_form",
+    "kl_penalty",
+    "nft_loss",
+    "policy_loss",
+    "register",
+    "registry",
+]
+__getattr__, __dir__ = lazy_exports(__name__, _LAZY)
+
+registry = Registry("objective", "flowbench.objectives")
+for _name, _target in OBJECTIVES.items():
+    registry.add(_name, _target)
+
+
+def register(
+    name: str, *, config: type[ObjectiveConfig], card: ObjectiveCard | None = None
+) -> Callable[[type[Objective]], type[Objective]]:
+    """Decorate an Objective class; `config` holds its settings. Raises NameTaken when another one has the name."""
+
+    def decorate(target: type[Objective]) -> type[Objective]:
+        objective_configs.add(name, config, card=card)
+        registry.add(name, target, card=card)
+        return target
+
+    return decorate
+
+
+def build(settings: ObjectiveConfig, rollout: RolloutConfig) -> Objective:
+    """The objective that `settings.name` names. Raises UnknownName."""
+    found: Any = registry.get(settings.name)
+    objective: Objective = found(settings, rollout)
+    return objective

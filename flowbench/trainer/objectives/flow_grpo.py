@@ -1,11 +1,25 @@
-"""The clipped policy-gradient loss of Flow-GRPO (arXiv 2505.05470)."""
+"""Flow-GRPO (arXiv 2505.05470): the clipped policy gradient on the stochastic steps of the rollout."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from flowbench.config import RolloutConfig
+from flowbench.objective_config import FlowGRPOConfig
+from flowbench.sampling.schedule import stochastic_steps
+from flowbench.sampling.steps import Step
+from flowbench.sampling.steps import step as take_step
+from flowbench.trainer.groups import Group
+from flowbench.trainer.objectives.base import Comparison, Figure, Objective, Term
+from flowbench.trainer.objectives.kl import kl_penalty
+from flowbench.trainer.policy import Policy
+from flowbench.trainer.trajectory import Bundle, Slice, Trajectory, Transition
 
 
 @dataclass(frozen=True)
@@ -37,3 +51,123 @@ def policy_loss(log_prob: Tensor, log_prob_old: Tensor, advantages: Tensor, *, c
     loss = torch.maximum(-advantages * ratio, -advantages * clipped)
     fixed = ratio.detach()
     return PolicyLoss(loss, fixed, fixed < 1 - clip, fixed > 1 + clip)
+
+
+class Replay(NamedTuple):
+    """The policy's velocity (B, C, h, w) and step at one recorded transition."""
+
+    velocity: Tensor
+    step: Step
+
+
+class FlowGRPO(Objective):
+    """Every recorded step is replayed with gradient, in exactly the batch in which it was sampled.
+
+    loss = max(-A * ratio, -A * clip(ratio)) + kl_weight * KL, over scored members and steps. The first update of a
+    training step is exactly on-policy. A micro-batch without advantages is not replayed when there is no KL: it could
+    add nothing but time.
+    """
+
+    config = FlowGRPOConfig
+    stores = ("transitions",)
+    sums = ("excess", "excess_square", "below", "above", "kl", "replayed")
+    compares = "|ratio - 1|"
+    figures = (
+        Figure(
+            "policy/ratio_mean", "mean probability of a step under the policy over that when it was sampled",
+            healthy=(0.99, 1.01), shown="ratio {:.5f}",
+        ),
+        Figure("policy/ratio_std", "its standard deviation; 0 in the first of `optimizer.updates`"),
+        Figure(
+            "policy/clip_low", "share of steps with a ratio below 1 - clip_range",
+            healthy=(0, 0.5), shown="clipped low {:.0%}",
+        ),
+        Figure(
+            "policy/clip_high", "share of steps with a ratio above 1 + clip_range",
+            healthy=(0, 0.5), shown="high {:.0%}",
+        ),
+        Figure("policy/kl", "KL to the reference in the form of `objective.kl`", direction="lower", shown="kl {:.2g}"),
+    )  # fmt: skip
+
+    settings: FlowGRPOConfig
+
+    def __init__(self, settings: FlowGRPOConfig, rollout: RolloutConfig):
+        super().__init__(settings, rollout)
+
+    def noisy_steps(self, group: Group) -> tuple[int, ...]:
+        """All but the last, or a window that the whole group shares."""
+        rollout = self.rollout
+        return stochastic_steps(
+            rollout.steps, rollout.window, rollout.last_window_step,
+            seed=group.seed, step=group.step, group=group.index,
+        )  # fmt: skip
+
+    def terms(self, policy: Policy, bundle: Bundle) -> Iterator[Term]:
+        for each in bundle:
+            transitions = each.trajectory.transitions
+            if each.count == 0 or (self.settings.kl_weight == 0 and not each.signal.any()):
+                yield Term(torch.zeros(len(each.signal)), each.count * len(transitions))
+            else:
+                yield from (self._term(policy, each, transition) for transition in transitions)
+
+    def check(self, policy: Policy, bundle: Bundle) -> Iterator[Comparison]:
+        """Replaying the rollout must give back its own log-probs."""
+        for each in bundle:
+            for transition in each.trajectory.transitions:
+                now = self._replay(policy, each.trajectory, transition)
+                error = (torch.exp(now.step.log_prob.detach() - transition.log_prob) - 1).abs()
+                with policy.reference():
+                    reference = self._replay(policy, each.trajectory, transition).velocity
+                yield Comparison(error, now.velocity, reference, now.step.log_prob)
+
+    def logged(self, totals: Mapping[str, float]) -> dict[str, float]:
+        """NaN where nothing was replayed, or (KL) nothing was measured."""
+        replayed = totals["replayed"] or math.nan
+        excess = totals["excess"] / replayed
+        return {
+            "policy/ratio_mean": 1 + excess,
+            "policy/ratio_std": max(0.0, totals["excess_square"] / replayed - excess**2) ** 0.5,
+            "policy/clip_low": totals["below"] / replayed,
+            "policy/clip_high": totals["above"] / replayed,
+            "policy/kl": totals["kl"] / replayed,
+        }
+
+    def _term(self, policy: Policy, each: Slice, transition: Transition) -> Term:
+        now = self._replay(policy, each.trajectory, transition)
+        device = now.step.log_prob.device
+        scored = each.scored.to(device)
+        clipped = policy_loss(
+            now.step.log_prob, transition.log_prob, each.signal.to(device), clip=self.settings.clip_range
+        )
+        kl = self._kl(policy, each.trajectory, transition, now)
+        penalty = 0.0 if kl is None else self.settings.kl_weight * kl
+        excess = torch.where(scored, clipped.ratio - 1, 0.0)  # the square of the ratio itself would drown in rounding
+        figures = {
+            "excess": excess.sum(),
+            "excess_square": excess.square().sum(),
+            "below": (clipped.below & scored).sum(),
+            "above": (clipped.above & scored).sum(),
+            "kl": math.nan if kl is None else torch.where(scored, kl.detach(), 0.0).sum(),
+            "replayed": each.count,
+        }
+        return Term(torch.where(scored, clipped.loss + penalty, 0.0), each.count, figures)
+
+    def _kl(self, policy: Policy, trajectory: Trajectory, transition: Transition, now: Replay) -> Tensor | None:
+        if self.settings.kl_weight == 0:
+            return None
+        with policy.reference():
+            reference = self._replay(policy, trajectory, transition)
+        return kl_penalty(
+            self.settings.kl, now.step, reference.step, now.velocity, reference.velocity,
+            kind=self.rollout.kind, sigma=transition.sigma, sigma_next=transition.sigma_next,
+        )  # fmt: skip
+
+    def _replay(self, policy: Policy, trajectory: Trajectory, transition: Transition) -> Replay:
+        """The current policy on a transition."""
+        velocity = policy.velocity(transition.x, transition.sigma, trajectory.condition)
+        x, velocity = transition.x.expand_as(transition.prev), velocity.expand_as(transition.prev)
+        step = take_step(
+            x, velocity, transition.sigma, transition.sigma_next,
+            kind=self.rollout.kind, noise_level=float(self.rollout.noise_level or 0.0), prev=transition.prev,
+        )  # fmt: skip
+        return Replay(velocity, step)

@@ -1,0 +1,124 @@
+"""The settings of every objective, one class each, found by `objective.name` without importing torch.
+
+An objective of a package or a plugin file brings its own: `trainer.objectives.register(name, config=..., card=...)`.
+What the settings do stands in trainer/objectives, in the file of that name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from flowbench.errors import ConfigError
+from flowbench.registry import Registry
+
+DEFAULT = "flow_grpo"
+NOISY_KINDS = ("flow", "cps", "dance")
+"""Rollouts some of whose steps draw noise; kind `ode` draws none."""
+
+
+class Frozen(BaseModel):
+    """A part of the configuration: no unknown key, no change, no infinity."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class ObjectiveCard:
+    """What a reader must know of an objective before choosing it."""
+
+    summary: str
+    source: str = ""
+    needs: str = ""
+    """what it asks of rollout and rewards"""
+
+
+class ObjectiveConfig(Frozen):
+    """What all objectives have: a name, and how rewards become the signal that is learned from."""
+
+    default_rollout: ClassVar[Mapping[str, Any]] = {"kind": "flow"}
+    """Settings of `rollout` that `--objective NAME` puts in the place of a recipe's own, where no recipe fits."""
+
+    name: str
+    advantage_scale: Literal["group", "batch", "none"] = "batch"
+    """Divide centred rewards by their group's standard deviation, by that of all rewards of the step, or not."""
+    advantage_clip: float = Field(5.0, gt=0)
+    """Advantages are clipped to 0 +- this."""
+
+    def rollout_kinds(self) -> tuple[str, ...]:
+        """The kinds of rollout that it can learn from under these settings."""
+        return NOISY_KINDS
+
+
+class FlowGRPOConfig(ObjectiveConfig):
+    """The clipped policy objective and its regularisation."""
+
+    name: Literal["flow_grpo"] = "flow_grpo"
+    clip_range: float = Field(1e-4, gt=0)
+    """The ratio is clipped to 1 +- this; tiny because log-probs are means over latent elements."""
+    kl: Literal["path", "path_no_dt", "velocity"] = "path"
+    """Distance to the reference policy."""
+    kl_weight: float = Field(0.0, ge=0)
+    """beta; 0: no KL term (and no reference forward pass)."""
+
+    def rollout_kinds(self) -> tuple[str, ...]:
+        return ("flow",) if self.kl == "path_no_dt" else NOISY_KINDS
+
+
+class NFTConfig(ObjectiveConfig):
+    """The forward-process loss on final latents, and the behaviour copy that samples them."""
+
+    default_rollout = {
+        "kind": "ode", "noise_level": None, "window": None, "window_range": None, "same_latent": False,
+    }  # fmt: skip
+
+    name: Literal["nft"] = "nft"
+    beta: float = Field(1.0, gt=0)
+    """How far the implicit positive and negative policies stand from the behaviour copy."""
+    loss_scale: float = Field(5.0, gt=0)
+    """The loss is multiplied by this; published: the largest advantage. It weighs the loss against the KL term."""
+    kl_weight: float = Field(1e-4, ge=0)
+    """Weight of mean((v - v_ref)^2); 0: no KL term (and no reference forward pass)."""
+    times: int = Field(4, ge=1)
+    """Noise levels per picture and training step, each with a noise of its own."""
+    behaviour_rate: float = Field(0.001, ge=0)
+    """The behaviour copy's decay after n training steps is min(this x n, behaviour_decay)."""
+    behaviour_decay: float = Field(0.5, ge=0, lt=1)
+    """The largest decay of the behaviour copy; 0: it is the live policy."""
+
+    def rollout_kinds(self) -> tuple[str, ...]:
+        return ("ode",)
+
+
+objective_configs = Registry("objective", "flowbench.objectives")
+"""Name -> settings class; of an entry point, the Objective class, whose `config` it is."""
+objective_configs.add(
+    "flow_grpo",
+    FlowGRPOConfig,
+    card=ObjectiveCard(
+        "The clipped policy gradient on the stochastic steps of the rollout.",
+        "arXiv 2505.05470",
+        "a rollout with noise (flow, cps, dance)",
+    ),
+)
+objective_configs.add(
+    "nft",
+    NFTConfig,
+    card=ObjectiveCard(
+        "DiffusionNFT: pictures above their group's mean draw the velocity to them, those below push it away.",
+        "arXiv 2509.16117",
+        "an ODE rollout; no log-prob, no recorded steps",
+    ),
+)
+
+
+def config_of(name: str) -> type[ObjectiveConfig]:
+    """The settings class of an objective. Raises UnknownName; ConfigError for a plugin that brings none."""
+    found = objective_configs.get(name)
+    kind = found if isinstance(found, type) and issubclass(found, ObjectiveConfig) else getattr(found, "config", None)
+    if not (isinstance(kind, type) and issubclass(kind, ObjectiveConfig)):
+        raise ConfigError(f"objective '{name}' brings no settings: its class needs `config`, an ObjectiveConfig.")
+    return kind

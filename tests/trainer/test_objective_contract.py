@@ -1,0 +1,164 @@
+"""What every objective keeps to: a row in OBJECTIVES signs it up."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import tiny_runs
+import torch
+
+from flowbench.config import RECIPES, load_config, recipe_names
+from flowbench.errors import PolicyMismatch
+from flowbench.objective_config import NOISY_KINDS, config_of, objective_configs
+from flowbench.trainer import check_policy, scoring, train
+from flowbench.trainer.objectives import OBJECTIVES, registry
+from flowbench.trainer.processes import Processes
+from flowbench.trainer.rollout import collect
+from flowbench.trainer.update import Sums, accumulate, update
+
+DOCS = Path(__file__).parents[2] / "docs"
+REWARDS = torch.tensor(
+    [[0.1, 0.9, 0.4, 0.2], [0.5, 0.5, 0.5, 0.5], [1.0, 0.0, 0.0, 0.0], [0.3, 0.6, 0.2, 0.8]], dtype=torch.float64
+)
+
+
+def config(name, pipeline, out="unused", **changes):
+    rollout = {f"rollout__{key}": value for key, value in config_of(name).default_rollout.items()}
+    return tiny_runs.config(pipeline, out, objective={"name": name}, **rollout, **changes)
+
+
+def learned(settings, rewards=REWARDS, members=range(4)):
+    """(gradient over the divisor, logged figures) of one share, from the rows of these members."""
+    policy, objective = tiny_runs.policy(settings, moved=0.02), tiny_runs.objective(settings)
+    rollout = collect(policy, objective, tiny_runs.groups(settings), lambda samples: None)
+    kept = [each for each in rollout.trajectories if each.first in members]
+    sums = Sums(["loss", "count", *objective.sums])
+    count = accumulate(policy, objective, scoring.to_bundles(objective, kept, rewards), sums)
+    gradients = {
+        name: parameter.grad.double() / count
+        for name, parameter in policy.model.adapter_parameters().items()
+        if parameter.grad is not None
+    }
+    totals = sums.totals(Processes("cpu"))
+    return gradients, {"policy/loss": totals["loss"] / count, **objective.logged(totals)}
+
+
+def assert_close(left, right, tolerance=1e-4):
+    largest = max(float(gradient.abs().max()) for gradient in left.values())
+    assert largest > 1e-6 and left.keys() == right.keys()
+    for name, gradient in left.items():
+        torch.testing.assert_close(right[name], gradient, rtol=0, atol=tolerance * largest)
+
+
+def test_the_table_is_complete():
+    assert len(OBJECTIVES) >= 2
+    assert set(OBJECTIVES) <= set(registry) and set(OBJECTIVES) <= set(objective_configs)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_card_settings_recipe_and_page(name):
+    kind, card = config_of(name), objective_configs.card(name)
+    assert kind.model_fields["name"].default == name
+    assert card.summary.endswith(".") and card.source and card.needs
+    assert all(field.annotation is not None for field in kind.model_fields.values())
+    recipes = [recipe for recipe in recipe_names() if load_config(recipe).objective.name == name]
+    assert any(recipe.startswith("shapes-") for recipe in recipes)
+    assert f"## {name}" in (DOCS / "objectives.md").read_text()
+    assert (RECIPES / f"{recipes[0]}.yaml").is_file()
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_its_default_rollout_is_of_a_kind_that_it_learns_from(name, pipeline):
+    settings = config(name, pipeline)
+    assert settings.rollout.kind in settings.objective.rollout_kinds()
+    group = tiny_runs.groups(settings)[0]
+    noisy = tiny_runs.objective(settings).noisy_steps(group)
+    assert bool(noisy) == (settings.rollout.kind in NOISY_KINDS)
+    assert list(noisy) == sorted(set(noisy)) and all(0 <= step < settings.rollout.steps - 1 for step in noisy)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_it_logs_what_it_declares(name, pipeline):
+    objective = tiny_runs.objective(config(name, pipeline))
+    _, figures = learned(config(name, pipeline))
+    assert [figure.name for figure in objective.figures] == list(figures)[1:]
+    assert all(figure.meaning for figure in objective.figures)
+    assert set(figures) - {figure.name for figure in objective.figures} == {"policy/loss"}
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_micro_batch_changes_nothing(name, pipeline):
+    whole, figures = learned(config(name, pipeline))
+    for size in (1, 2):
+        parts, others = learned(config(name, pipeline, rollout__micro_batch=size))
+        assert_close(whole, parts)
+        assert others == pytest.approx(figures, rel=1e-3, abs=1e-6, nan_ok=True)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_unscored_pictures_take_no_part(name, pipeline):
+    """As if the last member of every group had never been there."""
+    holes = REWARDS.clone()
+    holes[:, 3] = math.nan
+    settings = config(name, pipeline, rollout__micro_batch=1)
+    found, figures = learned(settings, holes)
+    without, others = learned(settings, holes, members=range(3))
+    assert_close(without, found, tolerance=1e-7)
+    assert others == pytest.approx(figures, nan_ok=True)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_nothing_scored_moves_nothing(name, pipeline):
+    settings = config(name, pipeline, optimizer__updates=1)
+    policy, objective = tiny_runs.policy(settings), tiny_runs.objective(settings)
+    rollout = collect(policy, objective, tiny_runs.groups(settings), lambda samples: None)
+    before = {key: value.clone() for key, value in policy.learner.state().items()}
+    bundles = scoring.to_bundles(objective, rollout.trajectories, torch.full_like(REWARDS, math.nan))
+    figures = update(policy, objective, bundles, 1e-2, Processes("cpu"))
+    assert math.isnan(figures["policy/loss"]) and math.isnan(figures["optimizer/grad_norm"])
+    assert all(torch.equal(value, before[key]) for key, value in policy.learner.state().items())
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+@pytest.mark.parametrize("layers", ["pipeline", "fused"])
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_check_before_the_first_update_passes_on_a_sound_policy(request, name, layers, guidance):
+    settings = config(name, request.getfixturevalue(layers), rollout__guidance=guidance)
+    objective, group = tiny_runs.objective(settings), tiny_runs.groups(settings)[0]
+    fresh = check_policy(tiny_runs.policy(settings), objective, group)
+    assert (fresh.error, fresh.reference_error) == (0.0, 0.0) and fresh.points >= 1
+    moved = check_policy(tiny_runs.policy(settings, moved=0.05), objective, group)
+    assert (moved.error, moved.reference_error) == (0.0, None)
+    assert moved.with_gradient == moved.parameters - 2
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_check_finds_a_network_that_computes_otherwise_under_gradient(name, pipeline):
+    settings = config(name, pipeline)
+    policy = tiny_runs.policy(settings, moved=0.05)
+    velocity = policy.model.velocity
+    policy.model.velocity = lambda *args, **more: velocity(*args, **more) * (1 + 1e-6 * torch.is_grad_enabled())
+    with pytest.raises(PolicyMismatch, match="rollout and replay differ"):
+        check_policy(policy, tiny_runs.objective(settings), tiny_runs.groups(settings)[0])
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_resumed_run_equals_the_uninterrupted_one(name, pipeline, tmp_path):
+    whole = train(config(name, pipeline, tmp_path / "whole", steps=3, save_every=1))
+    train(config(name, pipeline, tmp_path / "parts", steps=2, save_every=1))
+    parts = train(config(name, pipeline, tmp_path / "parts", steps=3, save_every=1), resume=True)
+    assert tiny_runs.log_without_timing(parts) == tiny_runs.log_without_timing(whole)
+    assert tiny_runs.adapter_bytes(parts) == tiny_runs.adapter_bytes(whole)
+    assert tiny_runs.trainer_state(parts) == tiny_runs.trainer_state(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_brightness_is_learned(name, pipeline, tmp_path):
+    """By more than it spreads within a group, .002; in the mean of five steps, for prompts differ."""
+    changes = {"optimizer__lr": 3e-3, "optimizer__updates": 1, "objective__advantage_scale": "group"}
+    run = train(config(name, pipeline, tmp_path / "run", steps=30, save_every=30, **changes))
+    rewards = [record["reward/mean"] for record in tiny_runs.log_without_timing(run)]
+    assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.002
