@@ -133,6 +133,21 @@ def test_a_count_shows_its_pictures(two):
     assert two.one("#find").get_attribute("value") == "found 0"
 
 
+def test_where_low_is_better_the_counted_pictures_are_the_shown_ones(page, tmp_path):
+    """Objects that nobody asked for: prompt 2 gets one (broken), prompts 3 and 5 lose theirs (mended)."""
+    had, has = (lambda number, _: number in (3, 5)), (lambda number, _: number == 2)
+    before = load_results(write_scored(tmp_path / "a", lambda *at: True, prompts=6, extras=had))
+    after = load_results(write_scored(tmp_path / "b", lambda *at: True, prompts=6, adapter="f00", extras=has))
+    page.open(write_comparison(after, before))
+    assert rows(page)[0] == "a photo of thing02"  # the worst regression
+    assert page.texts(".total .count") == ["4", "2", "6"]  # mended, broken, stayed right
+    page.one(".total .count.broken").click()
+    assert rows(page) == ["a photo of thing02"]
+    page.one(".total .count.mended").click()
+    assert rows(page) == ["a photo of thing03", "a photo of thing05"]
+    assert page.texts("#table tbody tr:first-child .mark") == ["✗", "✓"] * 2
+
+
 def test_a_pair_with_boxes_values_and_notes(two):
     two.one(".thumb").click()
     assert two.one("#v-prompt").text == "a photo of thing04"

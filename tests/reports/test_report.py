@@ -11,12 +11,13 @@ from xml.etree import ElementTree
 
 import pytest
 from evaluations import TAGS, write_evaluation
+from galleries import write_scored
 from PIL import Image
 
 from flowbench import store
 from flowbench.errors import MissingFile
 from flowbench.evals.results import load_results
-from flowbench.reports import training_report
+from flowbench.reports import training_report, write_comparison
 from flowbench.reports.training.before_after import MAX_SIDE, BeforeAfter, data_uri
 from flowbench.reports.training.curves import HEIGHT, MAX_BUCKETS, WIDTH, Curve, grouped, read_curves, short, to_svg
 
@@ -122,10 +123,10 @@ def test_before_is_the_better_base(run, tmp_path):
 
 def test_changes_by_hand(run):
     folder, base = run
-    both = BeforeAfter(load_results(base), load_results(folder / "eval/painting-1"))
-    changes = {change.tag: change for change in both.changes()}
-    assert list(changes) == list(TAGS)
-    single, counting = changes["single_object"], changes["counting"]
+    both = BeforeAfter(load_results(base), load_results(folder / "eval/painting-1"), "official")
+    moved = {move.tag: move for move in both.moves()}
+    assert list(moved) == [*TAGS, None]
+    single, counting = moved["single_object"], moved["counting"]
     assert (single.stayed_right, single.mended, single.broken, single.stayed_wrong) == (10, 10, 0, 0)
     assert (counting.stayed_right, counting.mended, counting.broken, counting.stayed_wrong) == (0, 2, 10, 8)
     assert [pair.prompt for pair in both.broken(2)] == ["<b>counting</b> 0"] * 2
@@ -135,11 +136,65 @@ def test_changes_by_hand(run):
     assert [(pair.before.mark, pair.after.mark) for pair in firsts[:2]] == [("✓", "✓"), ("✗", "✓")]
 
 
+@pytest.fixture
+def littered(tmp_path):
+    """Objects that nobody asked for, before and after: 2 and 0 on prompt 3, 0 and 1 on prompt 4, else 1 and 1."""
+    run = tmp_path / "run"
+    run.mkdir()
+    before = write_scored(tmp_path / "base", lambda *at: True, extras=lambda number, _: {3: 2, 4: 0}.get(number, 1))
+    after = write_scored(
+        run / "eval/things-1", lambda *at: True, adapter="f00", extras=lambda number, _: {3: 0}.get(number, 1)
+    )
+    return before, after
+
+
+def test_where_low_is_better_a_pair_whose_value_rose_is_broken(littered):
+    before, after = littered
+    both = BeforeAfter(load_results(before), load_results(after), "extras")
+    assert [(pair.before.mark, pair.after.mark) for pair in both.broken(9)] == [("0.00", "1.00")] * 2
+    assert {pair.prompt for pair in both.broken(9)} == {"a photo of thing04"}
+    assert {pair.prompt for pair in both.mended(9)} == {"a photo of thing03"}
+    assert both.moves() == []  # a number of objects is no verdict
+    page = training_report(after.parents[1], evaluations=[after], bases=[before]).read_text()
+    assert "the metric “extras” (lower is better)" in " ".join(page.split())
+    better, worse = page.partition("Some that became better")[2].split("Some that became worse")
+    assert "a photo of thing03" in better and "a photo of thing04" not in better
+    assert "a photo of thing04" in worse and "a photo of thing03" not in worse
+
+
+def test_where_low_is_better_none_is_right_and_report_and_gallery_agree(tmp_path):
+    """Nothing unasked before: prompt 0. After: the odd ones. Of 24 of counting 2 are broken, all of colors mended."""
+    run = tmp_path / "run"
+    run.mkdir()
+    before = write_scored(tmp_path / "base", lambda *at: True, extras=lambda number, _: int(number > 0))
+    after = write_scored(
+        run / "eval/things-1", lambda *at: True, adapter="f00", extras=lambda number, _: int(number % 2 == 0)
+    )
+    both = BeforeAfter(load_results(before), load_results(after), "extras")
+    counted = [(move.tag, move.mended, move.broken, move.stayed_right, move.stayed_wrong) for move in both.moves()]
+    assert counted == [("counting", 0, 2, 0, 22), ("colors", 24, 0, 0, 0), (None, 24, 2, 0, 22)]
+    (pair,) = both.broken(1)
+    assert (pair.before.mark, pair.before.kind, pair.after.mark, pair.after.kind) == ("✓", "right", "✗", "wrong")
+    report = _Page(training_report(run, evaluations=[run], bases=[before]).read_text())
+    assert "all 24 2 0 22 0" in " ".join(" ".join(report.words).split())
+    page = write_comparison(load_results(after), load_results(before)).read_text()
+    assert 'data-show="mended" aria-label="24 mended, all tags' in page
+    assert 'data-show="broken" aria-label="2 broken, all tags' in page
+
+
+def test_where_neither_end_is_better_nothing_is_mended(littered):
+    before, after = (load_results(folder) for folder in littered)
+    both = BeforeAfter(before, after, "vendi")  # it only describes
+    assert both.metric is not None and both.moves() == both.mended(9) == both.broken(9) == []
+    none = BeforeAfter(before, after, "fid")  # one number of all pictures: no picture has one
+    assert [pair.after.mark for pair in none.first_of_each_tag(1)] == ["–"] * 2 and none.moves() == []
+
+
 def test_unscored_pictures_are_neither_mended_nor_broken(tmp_path):
     before = load_results(write_evaluation(tmp_path / "a", lambda *at: None if at[1] == 0 else 0))
     after = load_results(write_evaluation(tmp_path / "b", lambda *at: None if at[1] == 1 else 1, adapter="x"))
-    both = BeforeAfter(before, after)
-    assert [change.mended for change in both.changes()] == [16] * 3
+    both = BeforeAfter(before, after, "official")
+    assert [(move.mended, move.unscored) for move in both.moves()] == [(16, 4)] * 3 + [(48, 12)]
     first, second = both.first_of_each_tag(2)[:2]
     assert (first.before.mark, first.after.mark, second.after.mark) == ("–", "✓", "–")
     assert first.before.note == "no answer"

@@ -78,7 +78,7 @@ def _page(sheet: Sheet, page: Path, folders: list[Path]) -> str:
         blocks=figures.tag_blocks(sheet),
         unseen=[tag for tag in sheet.tags if tag in results.summary.get("unseen", ())],
         scorers=_troubled(results),
-        moves=_moves(sheet),
+        moves=moves(sheet, sheet.headline),
         reasons=reasons(sheet)[:MOST_REASONS],
         cards=_cards(sheet),
         commands=commands(sheet.sides),
@@ -136,12 +136,6 @@ def _troubled(results: Results) -> list[tuple[str, str, dict[str, int]]]:
         if why or unscored:
             troubled.append((name, why, unscored))
     return troubled
-
-
-def _moves(sheet: Sheet) -> list[Any]:
-    if sheet.versus is None or not sheet.metrics or not sheet.metrics[0].is_verdict:
-        return []
-    return list(moves(sheet, sheet.metrics[0]))
 
 
 def _cards(sheet: Sheet) -> list[tuple[str, list[tuple[str, list[str], bool]]]]:

@@ -18,6 +18,7 @@ from flowbench.version import __version__
 
 PROMPTS_PER_TAG = 3
 CHANGED_PICTURES = 6
+BETTER = {"higher": "higher is better", "lower": "lower is better"}
 
 
 def training_report(
@@ -75,13 +76,14 @@ def _pictures(boards: Sequence[Leaderboard]) -> dict[str, Any] | None:
     for board in boards:
         trained = [row.results for row in board.rows if not row.is_base]
         if board.baseline is not None and trained:
-            both = BeforeAfter(board.baseline, trained[0])
+            both = BeforeAfter(board.baseline, trained[0], board.headline)
             return {
                 "suite": board.suite,
                 "headline": board.headline,
-                "before": both.before.label,
-                "after": both.after.label,
-                "changes": both.changes(),
+                "better": BETTER.get(board.columns[0].direction, "it only describes"),
+                "before": board.baseline.label,
+                "after": trained[0].label,
+                "moves": both.moves(),
                 "first": both.first_of_each_tag(PROMPTS_PER_TAG),
                 "mended": both.mended(CHANGED_PICTURES),
                 "broken": both.broken(CHANGED_PICTURES),
