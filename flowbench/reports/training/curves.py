@@ -145,23 +145,20 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _grid(low: float, high: float) -> Iterator[str]:
-    """Two to six lines with their numbers, at round values (1, 2 or 5 times a power of ten apart) in [low, high]."""
+    """Two to six lines at round values (1, 2 or 5 times a power of ten apart) in [low, high], each with its number: as
+    many decimals as tell neighbours apart, and "-2e-5" where that would not fit the narrow margin."""
     rough = (high - low) / 5  # the step is at most 2.5 times this, so that two always fit
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
     for count in range(math.ceil(low / step), math.floor(high / step) + 1):
         tick = count * step
+        number = f"{tick:.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
+        if step < 1e-4 or step >= 1e4:
+            mantissa, exponent = f"{tick:.1e}".split("e")
+            number = f"{mantissa.removesuffix('.0')}e{int(exponent)}" if tick else "0"
         y = HEIGHT - BOTTOM - (tick - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
         yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        yield _text(LEFT - 5, y + 3.5, "end", _tick_label(tick, step))
-
-
-def _tick_label(tick: float, step: float) -> str:
-    """As many decimals as tell neighbours apart."""
-    if step < 1e-4 or step >= 1e4:
-        mantissa, exponent = f"{tick:.1e}".split("e")
-        return "0" if tick == 0 else f"{mantissa.removesuffix('.0')}e{int(exponent)}"  # "-2e-5": the margin is narrow
-    return f"{tick:.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
+        yield _text(LEFT - 5, y + 3.5, "end", number)
 
 
 def _text(x: float, y: float, anchor: str, words: str) -> str:

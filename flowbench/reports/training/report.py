@@ -59,6 +59,8 @@ def training_report(
         raise MissingFile(f"{run_folder}: there is no such run folder. Check the path.")
     boards = find_leaderboards(evaluations, bases) if evaluations or bases else []
     pictures = _pictures(boards)
+    trained = [[row.results for row in board.rows if not (row.is_base or row.results.is_given)] for board in boards]
+    best = [results[0] for results in trained if results]
     curves = read_curves(store.read_jsonl(run.log))
     root = run.path.resolve()
     templates = environment().overlay()
@@ -69,7 +71,8 @@ def training_report(
         version=__version__,
         galleries=[(path.parent.name, quote(path.resolve().relative_to(root).as_posix())) for path in galleries],
         boards=[(board, leaderboard_table(board)) for board in boards],
-        missing=_missing(boards, run.path, commands) if pictures is None else None,
+        lacking="" if pictures else "base" if best else "run",
+        commands=commands_for_base(best, run.path) if best else commands,
         pictures=pictures,
         groups=grouped(curves),
         num_steps=max((curve.points[-1][0] for curve in curves), default=None),
@@ -100,11 +103,3 @@ def _pictures(boards: Sequence[Leaderboard]) -> dict[str, Any] | None:
                 "broken": both.broken(CHANGED_PICTURES),
             }
     return None
-
-
-def _missing(boards: Sequence[Leaderboard], run: Path, commands: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """What there is no evaluation of ("run" or "base"), so that nothing stands before and after, and the commands that
-    make it."""
-    trained = [[row.results for row in board.rows if not (row.is_base or row.results.is_given)] for board in boards]
-    bests = [results[0] for results in trained if results]
-    return ("base", commands_for_base(bests, run)) if bests else ("run", commands)
