@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +12,6 @@ from flowbench.errors import ConfigError, RunError
 from flowbench.registry import did_you_mean
 
 if TYPE_CHECKING:
-    from flowbench.reports.tables.evaluations import Table
     from flowbench.rewards.cache_file import CacheFile, Kept
 
 
@@ -30,19 +28,28 @@ def cache() -> None:
 @format_option
 def stats(style: str | None) -> None:
     """Show how many scores are kept, of which rewards, how large they are, how often they were found."""
+    from flowbench.assets.store import readable
+    from flowbench.reports.tables.evaluations import Table
     from flowbench.rewards.cache import file_path, is_on
     from flowbench.rewards.cache_file import CacheFile
 
     path = file_path()
     kept = _kept(CacheFile(path)) if path.exists() else []
-    data = {
-        "file": str(path),
-        "on": is_on(),
-        "size": _size(path),
-        "scores": sum(each.scores for each in kept),
-        "rewards": {each.reward: _entry(each) for each in kept},
-    }  # fmt: skip
-    show_tables([_table(path, kept, is_on())], data, style=style)
+    # bytes on the disk, with what SQLite keeps beside the file
+    size = sum(each.stat().st_size for each in path.parent.glob(f"{path.name}*") if each.is_file())
+    data: dict[str, Any] = {"file": str(path), "on": is_on(), "size": size, "scores": 0, "rewards": {}}
+    rows = []
+    for each in kept:
+        oldest, newest = _day(each.oldest), _day(each.newest)
+        numbers = {name: value for name, value in each._asdict().items() if name != "reward"}
+        data["rewards"][each.reward] = numbers | {"oldest": oldest, "newest": newest}
+        data["scores"] += each.scores
+        counts = str(each.scores), readable(each.size), str(each.hits), str(each.misses)
+        rows.append((each.reward, *counts, oldest, newest))
+    notes = [f"{path}: {readable(size) if path.exists() else 'not there yet'}."]
+    notes += ["Turned off by FLOWBENCH_SCORE_CACHE."] * (not is_on())
+    header = ("reward", "scores", "size", "found", "not found", "oldest", "newest")
+    show_tables([Table("score cache", header, tuple(rows), tuple(notes))], data, style=style)
 
 
 @cache.command()
@@ -50,13 +57,18 @@ def stats(style: str | None) -> None:
 @click.option("--older-than", type=click.IntRange(0), metavar="DAYS", help="Only scores made more than DAYS ago.")
 def clear(reward: str | None, older_than: int | None) -> None:
     """Drop scores: all of them, or those that the options name."""
+    from flowbench import rewards
     from flowbench.rewards.cache import file_path
     from flowbench.rewards.cache_file import CacheFile, CacheTrouble
 
     path = file_path()
     file = CacheFile(path)
-    if reward is not None:
-        _check_reward(reward, _kept(file) if path.exists() else [])
+    if reward is not None and reward not in rewards.registry:  # else it may be of a plugin that is not here
+        names = [each.reward for each in _kept(file)] if path.exists() else []
+        if reward not in names:
+            held = f"It holds scores of: {', '.join(names)}." if names else "It is empty."
+            guess = did_you_mean(reward, [*names, *rewards.registry])
+            raise ConfigError(f"the score cache holds no scores of reward '{reward}'.{guess} {held}")
     if not path.exists():
         click.echo(f"the score cache is empty ({path})")
         return
@@ -82,41 +94,5 @@ def _kept(file: CacheFile) -> list[Kept]:
         raise RunError(str(error)) from error
 
 
-def _check_reward(reward: str, kept: list[Kept]) -> None:
-    """Raise ConfigError for a name that is no reward's: a registered one, or one whose plugin is not here."""
-    from flowbench import rewards
-
-    names = [each.reward for each in kept]
-    if reward not in names and reward not in rewards.registry:
-        held = f"It holds scores of: {', '.join(names)}." if names else "It is empty."
-        guess = did_you_mean(reward, [*names, *rewards.registry])
-        raise ConfigError(f"the score cache holds no scores of reward '{reward}'.{guess} {held}")
-
-
-def _table(path: Path, kept: list[Kept], is_on: bool) -> Table:
-    from flowbench.assets.store import readable
-    from flowbench.reports.tables.evaluations import Table
-
-    rows = tuple(
-        (each.reward, str(each.scores), readable(each.size), str(each.hits), str(each.misses), _day(each.oldest),
-         _day(each.newest))
-        for each in kept
-    )  # fmt: skip
-    notes = [f"{path}: {readable(_size(path)) if path.exists() else 'not there yet'}."]
-    notes += ["Turned off by FLOWBENCH_SCORE_CACHE."] * (not is_on)
-    return Table("score cache", ("reward", "scores", "size", "found", "not found", "oldest", "newest"), rows,
-                 tuple(notes))  # fmt: skip
-
-
-def _entry(kept: Kept) -> dict[str, Any]:
-    days = {"oldest": _day(kept.oldest), "newest": _day(kept.newest)}
-    return {key: value for key, value in kept._asdict().items() if key != "reward"} | days
-
-
 def _day(days: int) -> str:
     return date.fromordinal(date(1970, 1, 1).toordinal() + days).isoformat()
-
-
-def _size(path: Path) -> int:
-    """Bytes on the disk, with what SQLite keeps beside the file."""
-    return sum(each.stat().st_size for each in path.parent.glob(f"{path.name}*") if each.is_file())

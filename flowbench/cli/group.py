@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -93,16 +93,20 @@ class CommandGroup(click.Group):
 
 
 def sentence_of(error: BaseException) -> str | None:
-    """What to tell the user; None for an error that nobody foresaw, which keeps its traceback."""
+    """What to say to the user; None for an error that nobody foresaw, which keeps its traceback."""
     if isinstance(error, FlowbenchError):
         return str(error)
     if "RANK" in os.environ and any(words in str(error) for words in _PEER_GONE):
         return "another process of this run has ended; its own message says why."
-    for cause in _chain(error):
-        number = _system_error(cause)
+    cause: BaseException | None = error
+    while cause is not None:
+        # a library written in Rust (safetensors) puts the number into words
+        in_words = (number for number in _ADVICE if f"(os error {number})" in str(cause))
+        number = cause.errno if isinstance(cause, OSError) else next(in_words, None)
         if number in _ADVICE:
             where = getattr(cause, "filename", None)
             return f"{os.strerror(number)}{f': {where}' if where else ''}. {_ADVICE[number]}."
+        cause = cause.__cause__ or cause.__context__
     return None
 
 
@@ -115,19 +119,6 @@ def _usage_sentence(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     where = f" See `{context.command_path} --help`." if context else ""
     return f"{message[:1].lower()}{message[1:]}{where}"
-
-
-def _system_error(error: BaseException) -> int | None:
-    """The errno of an OSError, or of one that a library written in Rust (safetensors) has put into words."""
-    if isinstance(error, OSError):
-        return error.errno
-    return next((number for number in _ADVICE if f"(os error {number})" in str(error)), None)
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _say(message: str) -> None:

@@ -12,6 +12,7 @@ import click
 from flowbench.cli.options import plugin_option
 from flowbench.cli.output import format_option, show_tables
 from flowbench.errors import ConfigError
+from flowbench.layout import RunFolder
 
 if TYPE_CHECKING:
     from flowbench.prompts.leakage import Overlap
@@ -47,35 +48,34 @@ def leakage(
     TRAINING is a prompt set (its split train, or NAME:SPLIT), a file (.txt, .csv, .jsonl) or the folder of a training
     run. EVALUATION is a suite (or its .yaml), a prompt set (its split test, or NAME:SPLIT) or a file.
     """
-    from flowbench.prompts.near_duplicates import find_matches
+    from flowbench import benchmarks, prompts
+    from flowbench.prompts.near_duplicates import KINDS, find_matches
+    from flowbench.reports.tables.evaluations import Table
 
-    ours, theirs = _trained(training), _evaluated(evaluation)
+    if RunFolder(Path(training)).is_training:
+        from flowbench.trainer.runs import stored_config
+
+        source = stored_config(training).prompts.name
+        ours = Side(f"{training} ({source})", prompts.load(source, "train"))
+    else:
+        ours = _side(training, "train")
+    if evaluation in benchmarks.registry or Path(evaluation).suffix.lower() in (".yaml", ".yml"):
+        found = benchmarks.find(evaluation)
+        theirs = Side(f"suite {evaluation}", prompts.load(found.prompt_set, found.split))
+    else:
+        theirs = _side(evaluation, "test")
     matches = find_matches(ours.prompts, theirs.prompts, least=least)
     slots = _slots(ours, theirs)
     tables = [_text_table(ours, theirs, matches, least, templated=bool(slots))]
     tables += [_slot_table(slots)] * bool(slots)
-    tables += [_pair_table(matches, examples)] * bool(matches and examples)
+    if matches and examples:
+        shown = [match for kind in KINDS for match in [each for each in matches if each.kind == kind][:examples]]
+        pairs = tuple(
+            (each.kind, f"{each.share:.2f}", _cut(each.evaluated.text), _cut(each.trained.text)) for each in shown
+        )
+        title = f"{len(shown)} of {len(matches)} pairs" if len(shown) < len(matches) else "all pairs"
+        tables.append(Table(title, ("kind", "similarity", "evaluation prompt", "training prompt"), pairs))
     show_tables(tables, _data(ours, theirs, matches, slots), style=style, out=out)
-
-
-def _trained(name: str) -> Side:
-    from flowbench import prompts
-
-    if (Path(name) / "config.yaml").is_file():
-        from flowbench.trainer.runs import stored_config
-
-        source = stored_config(name).prompts.name
-        return Side(f"{name} ({source})", prompts.load(source, "train"))
-    return _side(name, "train")
-
-
-def _evaluated(name: str) -> Side:
-    from flowbench import benchmarks, prompts
-
-    if name in benchmarks.registry or Path(name).suffix.lower() in (".yaml", ".yml"):
-        suite = benchmarks.find(name)
-        return Side(f"suite {name}", prompts.load(suite.prompt_set, suite.split))
-    return _side(name, "test")
 
 
 def _side(name: str, split: str) -> Side:
@@ -146,18 +146,6 @@ def _slot_table(slots: Sequence[Overlap]) -> Table:
         "content: the same picture is asked for, whichever object is named first.",
     )
     return Table("by slot of the template", ("tag", *names), rows, notes)
-
-
-def _pair_table(matches: Sequence[Match], examples: int) -> Table:
-    from flowbench.prompts.near_duplicates import KINDS
-    from flowbench.reports.tables.evaluations import Table
-
-    shown = [match for kind in KINDS for match in [each for each in matches if each.kind == kind][:examples]]
-    rows = tuple(
-        (match.kind, f"{match.share:.2f}", _cut(match.evaluated.text), _cut(match.trained.text)) for match in shown
-    )
-    title = f"{len(shown)} of {len(matches)} pairs" if len(shown) < len(matches) else "all pairs"
-    return Table(title, ("kind", "similarity", "evaluation prompt", "training prompt"), rows)
 
 
 def _cut(text: str, most: int = 70) -> str:

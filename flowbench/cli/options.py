@@ -10,37 +10,37 @@ import click
 DTYPES = ("float32", "bfloat16", "float16")
 
 
-def _load_plugins(context: click.Context, parameter: click.Parameter, paths: tuple[str, ...]) -> tuple[str, ...]:
-    from flowbench.registry import load_plugin_file
-
-    for path in paths:
-        load_plugin_file(path)
-    return paths
-
-
 def plugin_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--plugin FILE`: run before anything else is read, so that the names it registers are known."""
+
+    def load(context: click.Context, parameter: click.Parameter, paths: tuple[str, ...]) -> tuple[str, ...]:
+        from flowbench.registry import load_plugin_file
+
+        for path in paths:
+            load_plugin_file(path)
+        return paths
+
     return click.option(
         "--plugin",
         "plugins",
         multiple=True,
         metavar="FILE",
         is_eager=True,
-        callback=_load_plugins,
+        callback=load,
         help="Python file that registers rewards, suites or prompt sets. Can be repeated.",
     )(command)
 
 
-def _accept(context: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
-    from flowbench.rewards import accept_licence
-
-    for name in names:
-        accept_licence(name)
-    return names
-
-
 def licence_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--accept-licence NAME`: the user's own word, hence never a setting."""
+    """`--accept-licence NAME`: the user's own word, and so never a setting."""
+
+    def accept(context: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+        from flowbench.rewards import accept_licence
+
+        for name in names:
+            accept_licence(name)
+        return names
+
     return click.option(
         "--accept-licence",
         "accepted",
@@ -48,7 +48,7 @@ def licence_option(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="NAME",
         is_eager=True,
         expose_value=False,
-        callback=_accept,
+        callback=accept,
         help="Use this reward or metric although its licence is not a permissive one. Can be repeated.",
     )(command)
 

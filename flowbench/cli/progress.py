@@ -26,28 +26,23 @@ def evaluation_progress(
     if quiet:
         yield lambda stage, done, total: None
     elif console.is_terminal:
-        with _bars(suite, console) as show:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        bar = BarColumn(bar_width=20)
+        columns = (TextColumn("{task.description}"), bar, MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as bars:
+            tasks = {}
+
+            def show(stage: str, done: int, total: int) -> None:
+                if stage not in tasks:
+                    tasks[stage] = bars.add_task(f"{suite}: {_text(suite, stage)}", total=total)
+                bars.update(tasks[stage], completed=done)
+
             yield show
     else:
         lines = _Lines(suite, clock)
         yield lines.show
         lines.end()
-
-
-@contextmanager
-def _bars(suite: str, console: object) -> Iterator[Callable[[str, int, int], None]]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:  # type: ignore[arg-type]
-        tasks = {}
-
-        def show(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(f"{suite}: {_text(suite, stage)}", total=total)
-            bar.update(tasks[stage], completed=done)
-
-        yield show
 
 
 class _Lines:
@@ -67,7 +62,11 @@ class _Lines:
             self.end()
             return
         if now - self.said >= BETWEEN_LINES:
-            self._say(f" {done}/{total}{self._left(now, done, total)}")
+            left = ""  # at the pace since the last line (or the stage's first word): what was there costs no time
+            if self.since is not None and done > self.since[1]:
+                then, before = self.since
+                left = f", {_minutes((total - done) * (now - then) / (done - before))} left"
+            self._say(f" {done}/{total}{left}")
             self.said, self.since = now, (now, done)
         self.since = self.since or (now, done)
 
@@ -79,13 +78,6 @@ class _Lines:
         if self.stage:
             self.begun = self.said = now
         self.stage, self.since = "", None
-
-    def _left(self, now: float, done: int, total: int) -> str:
-        """At the pace since the last line (or the stage's first word): what was there before costs no time."""
-        if self.since is None or done <= self.since[1]:
-            return ""
-        then, before = self.since
-        return f", {_minutes((total - done) * (now - then) / (done - before))} left"
 
     def _say(self, words: str) -> None:
         click.echo(f"{self.suite}: {_text(self.suite, self.stage)}{words}", err=True)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from flowbench.layout import EvaluationFolder, RunFolder
 
 if TYPE_CHECKING:
     from flowbench.errors import CardMismatch
     from flowbench.evals import Results
 
 Places = tuple[str | None, str | None]
+"""Where the pictures of RUN and of the others lie, when that is not beside their records."""
 
 
 @click.command()
@@ -43,80 +46,60 @@ def report(
     before and after, curves, settings. Each of its evaluations gets gallery.html: every picture with its scores. With
     --against, an evaluation gets a page that puts its pictures beside the other's, the worst regressions first.
     """
-    places = _places(pictures, against)
-    if against is not None:
-        for page in _comparisons(run, against, suite, allow_mismatch, places):
-            click.echo(page)
-        return
-    is_training = (Path(run) / "config.yaml").is_file()
-    evaluations = _evaluations(run, suite)
-    if is_training or not evaluations:
-        from flowbench.trainer.runs import stored_config
-
-        _refuse_unfinished(run)
-        stored_config(run)  # refuses a folder that is no run before anything is written into it
-    galleries = [_gallery(each, places[0]) for each in evaluations]
-    if not is_training:
-        for gallery in galleries:
-            click.echo(gallery)
-        return
-    from flowbench.reports import training_report
-
-    own = [run] if evaluations else []
-    click.echo(training_report(run, evaluations=own, bases=bases, galleries=galleries))
-
-
-def _places(pictures: Sequence[str], against: str | None) -> Places:
-    """Where the pictures of RUN and of the others lie. Raises ConfigError for more folders than sides."""
-    from flowbench.errors import ConfigError
-
-    sides = 1 if against is None else 2
-    if len(pictures) > sides:
-        raise ConfigError(
-            f"--pictures is given {len(pictures)} times; there {'is one side' if sides == 1 else 'are two'}."
-        )
-    first, second = (*pictures, None, None)[:2]
-    return first, second
-
-
-def _evaluations(run: str, suite: str | None) -> list[Results]:
-    """The finished evaluations in the folder; [] when there are none and no suite is named."""
-    from flowbench.errors import MissingFile
+    from flowbench.errors import ConfigError, MissingFile
     from flowbench.evals import find_results
+    from flowbench.reports import training_report, write_gallery
 
+    if len(pictures) > 1 + (against is not None):
+        sides = "there is one side" if against is None else "there are two"
+        raise ConfigError(f"--pictures is given {len(pictures)} times; {sides}.")
+    first, second = (*pictures, None, None)[:2]
+    if against is not None:
+        _compare(run, against, suite, allow_mismatch, (first, second))
+        return
     try:
-        return find_results(run, suite)
+        evaluations = find_results(run, suite)
     except MissingFile:
         if suite is not None:
             raise
-        return []
+        evaluations = []
+    folder, config = RunFolder(Path(run)), None
+    if folder.is_training or not evaluations:
+        from flowbench.trainer.runs import stored_config
+
+        _refuse_unfinished(folder)
+        config = stored_config(run)  # refuses a folder that is no run before anything is written into it
+    galleries = [write_gallery(each, pictures=first) for each in evaluations]
+    if config is None:
+        for gallery in galleries:
+            click.echo(gallery)
+        return
+    from flowbench.cli.train import next_commands
+
+    own, commands = [each.folder for each in evaluations], next_commands(folder.path, config)
+    click.echo(training_report(run, evaluations=own, bases=bases, galleries=galleries, commands=commands))
 
 
-def _refuse_unfinished(run: str) -> None:
+def _refuse_unfinished(folder: RunFolder) -> None:
     """Raise a sentence of what is here for a folder that is no training run and holds no finished evaluation."""
     from flowbench.errors import MissingFile, RunError
 
-    folder = Path(run)
-    if (folder / "config.yaml").is_file():
+    if folder.is_training:
         return
-    if folder.is_dir() and not any(folder.iterdir()):
-        raise MissingFile(f"{run} is an empty folder: it holds no training run and no evaluation. Name another.")
-    begun = [path.parent for path in (folder / "card.json", *sorted(folder.glob("eval/*/card.json"))) if path.is_file()]
+    if folder.path.is_dir() and not any(folder.path.iterdir()):
+        raise MissingFile(
+            f"{folder.path} is an empty folder: it holds no training run and no evaluation. Name another."
+        )
+    begun = [each for each in (EvaluationFolder(folder.path), *folder.evaluations()) if each.card.is_file()]
     if begun:
         raise RunError(
-            f"{begun[0]}: this evaluation is not finished (there is no summary.json). Run the same `flowbench eval` "
-            "again: it goes on from there."
+            f"{begun[0].path}: this evaluation is not finished (there is no {begun[0].summary.name}). Run the same "
+            "`flowbench eval` again: it goes on from there."
         )
 
 
-def _gallery(evaluation: Results, pictures: str | None) -> Path:
-    from flowbench.reports import write_gallery
-
-    return write_gallery(evaluation, pictures=pictures)
-
-
-def _comparisons(run: str, against: str, suite: str | None, allow_mismatch: bool, places: Places) -> Iterator[Path]:
-    """A page for each evaluation of RUN beside each of the others that it can be compared with.
+def _compare(run: str, against: str, suite: str | None, allow_mismatch: bool, places: Places) -> None:
+    """Write a page for each evaluation of RUN beside each of the others that it can be compared with.
 
     Raises ConfigError when the two sides share no suite, and CardMismatch, with the first reason, when no two
     evaluations can be compared. One that finds no partner while others do is named on stderr.
@@ -129,7 +112,8 @@ def _comparisons(run: str, against: str, suite: str | None, allow_mismatch: bool
     refused: list[CardMismatch] = []
     for candidate in ours:
         written, mismatches = _beside_each(candidate, theirs, allow_mismatch, places)
-        yield from written
+        for page in written:
+            click.echo(page)
         pages += written
         refused += [] if written else mismatches[:1]
     if not pages and not refused:

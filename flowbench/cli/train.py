@@ -127,8 +127,11 @@ def _run(config: TrainConfig, resume: bool, processes: int) -> None:
                 click.echo("interrupted", err=True)
         os._exit(INTERRUPTED)  # an ordinary exit would wait for the thread of a reward that hangs
     if is_main():
-        training_report(folder)
-        click.echo(_farewell(folder, config))
+        commands = next_commands(folder, config)
+        report = training_report(folder, commands=commands)
+        click.echo("\n".join([f"run: {folder}", f"report: {report}", *["next:"] * bool(commands)]))
+        for command in commands:
+            click.echo(f"  {command}")
 
 
 def _resuming(folder: str) -> str:
@@ -142,19 +145,17 @@ def _resuming(folder: str) -> str:
     return f"{'torchrun ... -m flowbench' if own_torchrun else 'flowbench'} {shlex.join(words)}"
 
 
-def _farewell(run: Path, config: TrainConfig) -> str:
-    """The run folder, and the commands that measure it against its base model."""
+def next_commands(run: Path, config: TrainConfig) -> list[str]:
+    """The commands that measure a run against its base model; [] when no suite is made of its prompts."""
     from flowbench.cli.dev_evaluation import suite_of
 
-    lines = [f"run: {run}", f"report: {run / 'report.html'}"]
     suite = suite_of(config.prompts.name, "test")
-    if suite is not None:
-        name, base = shlex.quote(str(run)), shlex.quote(f"{run}-base")
-        lines += [
-            "next:",
-            f"  flowbench eval --ckpt {name} --suite {suite.name}",
-            f"  flowbench eval --ckpt {shlex.quote(config.model.name)} --suite {suite.name} --out {base}",
-            f"  flowbench leaderboard {base} {name} --suite {suite.name}",
-            f"  flowbench report {name} --base {base}",
-        ]
-    return "\n".join(lines)
+    if suite is None:
+        return []
+    name, base = shlex.quote(str(run)), shlex.quote(f"{run}-base")
+    return [
+        f"flowbench eval --ckpt {name} --suite {suite.name}",
+        f"flowbench eval --ckpt {shlex.quote(config.model.name)} --suite {suite.name} --out {base}",
+        f"flowbench leaderboard {base} {name} --suite {suite.name}",
+        f"flowbench report {name} --base {base}",
+    ]

@@ -21,19 +21,16 @@ def view(run: str, port: int | None, no_browser: bool) -> None:
     """
     from flowbench.reports import serve
 
-    def told(address: str) -> None:
+    # otherwise a browser would take over the terminal, or open on another machine
+    has_screen = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    opens = not no_browser and has_screen and not os.environ.get("SSH_CONNECTION")
+
+    def progress(address: str) -> None:
         click.echo(address)
         click.echo("Ctrl-C ends it.", err=True)
-        if not no_browser and _has_screen():
+        if opens:
             import webbrowser
 
             webbrowser.open(address)
 
-    serve(run, port=port, told=told)
-
-
-def _has_screen() -> bool:
-    """Whether a browser would open a window here, and not take over the terminal or open on another machine."""
-    if os.environ.get("SSH_CONNECTION"):
-        return False
-    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    serve(run, port=port, progress=progress)

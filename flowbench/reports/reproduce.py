@@ -22,14 +22,25 @@ def commands(sides: Sequence[Results]) -> list[str]:
     return lines
 
 
-def _evaluate(results: Results) -> str:
-    """`--limit` stands there always: with the number of all prompts it changes nothing."""
+def commands_for_base(trained: Sequence[Results], run: Path) -> list[str]:
+    """The lines that evaluate, under the settings of these evaluations, the model without the adapter that `run` has
+    trained, and write the run's report with both."""
+    base = Path(f"{run}-base")
+    return [
+        *dict.fromkeys(_evaluate(each, base) for each in trained),
+        _line("report", [_shown(run), "--base", _shown(base)]),
+    ]
+
+
+def _evaluate(results: Results, base: Path | None = None) -> str:
+    """`--limit` stands there always: with the number of all prompts it changes nothing. With `base`: the same of the
+    model without its adapter, into that folder."""
     agreed, declared, noted = (results.card.get(part, {}) for part in ("must_agree", "declared", "noted"))
     run = _run(results)
     if results.is_given and "scorer" in agreed:  # flowbench score; older evaluations have one scorer too
         return _score(str(agreed.get("suite")), run)
     # of given pictures the card knows the contents, not their folder
-    subject = ["--images", "PICTURES"] if results.is_given else ["--ckpt", _subject(results, run)]
+    subject = ["--images", "PICTURES"] if results.is_given else ["--ckpt", _subject(results, run, base)]
     options = {
         "--guidance": declared.get("guidance"),
         "--steps": declared.get("steps"),
@@ -39,7 +50,7 @@ def _evaluate(results: Results) -> str:
         "--metric": ",".join(_scorers(results)) or None,
         "--batch-size": noted.get("batch_size"),
         "--dtype": str(noted["dtype"]).removeprefix("torch.") if noted.get("dtype") and not results.is_given else None,
-        "--out": _shown(run),
+        "--out": _shown(base or run),
     }
     words: list[object] = [*subject, "--suite", agreed.get("suite")]
     for name, value in options.items():
@@ -54,8 +65,8 @@ def _score(scorer: str, run: Path) -> str:
     return _line("score", ["PICTURES", f"--{kind}", scorer, *reference, "--out", _shown(run)])
 
 
-def _subject(results: Results, run: Path) -> object:
-    trained = results.card["subject"].get("adapter", "none") != "none"
+def _subject(results: Results, run: Path, base: Path | None) -> object:
+    trained = results.card["subject"].get("adapter", "none") != "none" and base is None
     source = results.card["subject"].get("source") or results.card["subject"].get("model")
     return _shown(run) if trained and (run / "checkpoints").is_dir() else source
 

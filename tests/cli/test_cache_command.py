@@ -76,7 +76,7 @@ def test_clear_drops_what_is_named(flowbench: Command, filled: Path) -> None:
     assert CacheFile(filled).kept() == []
 
 
-def test_a_damaged_file_is_told_and_cleared(flowbench: Command, path: Path) -> None:
+def test_a_damaged_file_is_reported_and_cleared(flowbench: Command, path: Path) -> None:
     path.write_bytes(b"no database " * 1000)
     said = flowbench("cache", "stats")
     assert said.exit_code == 2

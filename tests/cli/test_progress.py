@@ -19,7 +19,7 @@ class Clock:
 
 
 def batches(clock: Clock, seconds: float, total: int) -> Iterator[int]:
-    """Ten pictures at a time, each batch in so many seconds."""
+    """Ten pictures at a time, each batch in that many seconds."""
     for done in range(10, total + 1, 10):
         clock.now += seconds
         yield done

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import html
+import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +27,32 @@ def test_report_of_a_run_writes_a_gallery_of_each_evaluation(world: Any, flowben
     page = (world.run / "report.html").read_text()
     assert f'href="eval/{gallery.parent.name}/gallery.html"' in page
     assert "a photo of" in gallery.read_text()
+
+
+def _commands(page: Path) -> list[str]:
+    return re.findall(r"^flowbench .*", html.unescape(page.read_text()).replace("<pre>", "\n"), flags=re.MULTILINE)
+
+
+def test_a_run_without_evaluations_says_what_train_said(world: Any, flowbench: Command, tmp_path: Path) -> None:
+    run = shutil.copytree(world.run, tmp_path / "first", ignore=shutil.ignore_patterns("eval"))
+    assert flowbench("report", run).exit_code == 0
+    commands = [line.replace(str(run), str(world.run)) for line in _commands(run / "report.html")]
+    assert commands == [line.strip() for line in world.said.partition("next:\n")[2].splitlines()]
+    assert [line.split()[1] for line in commands] == ["eval", "eval", "leaderboard", "report"]
+
+
+def test_the_commands_of_a_run_without_a_base_make_its_before(world: Any, flowbench: Command, tmp_path: Path) -> None:
+    run = shutil.copytree(world.run, tmp_path / "first")
+    assert flowbench("report", run).exit_code == 0
+    commands = _commands(run / "report.html")
+    assert [line.split()[1] for line in commands] == ["eval", "report"]
+    assert "<h3>First prompts of each tag</h3>" not in (run / "report.html").read_text()
+    for line in commands:
+        result = flowbench(*shlex.split(line)[1:])
+        assert result.exit_code == 0, result.output
+    page = (run / "report.html").read_text()
+    assert "<h3>First prompts of each tag</h3>" in page and _commands(run / "report.html") == []
+    assert flowbench("compare", run, tmp_path / "first-base").exit_code == 0  # under the same settings
 
 
 def test_report_of_evaluations_without_a_training(world: Any, flowbench: Command) -> None:

@@ -23,8 +23,13 @@ def prompt_of(number):
     return {0: EVIL, 1: EVIL_END}.get(number, f"a photo of thing{number:02d}")
 
 
-def write_scored(folder: Path, right, *, label="model", prompts=24, images=2, adapter="none", guidance=1.0) -> Path:
-    """`right(number, index)` -> True, False or None (unscored). Three scorers: verdict, pickscore, vendi of prompts."""
+def write_scored(
+    folder: Path, right, *, label="model", prompts=24, images=2, adapter="none", guidance=1.0, extras=None
+) -> Path:
+    """`right(number, index)` -> True, False or None (unscored). Three scorers: verdict, pickscore, vendi of prompts.
+
+    `extras(number, index)`, where it is given, is the headline in place of the verdict: it is better when low.
+    """
     records = []
     (folder / "images").mkdir(parents=True)
     for number in range(prompts):
@@ -33,6 +38,8 @@ def write_scored(folder: Path, right, *, label="model", prompts=24, images=2, ad
             name = f"images/p {number}#{index}.png"  # a name that an address has to encode
             _draw(number, verdict).save(folder / name)
             records.append(_record(number, index, verdict, name))
+            if extras is not None:
+                records[-1]["parts"]["extras"] = float(extras(number, index))
     store.write_text(folder / "records.jsonl", "".join(store.to_json(record) + "\n" for record in records))
     card = {
         "subject": {"model": "painter", "source": "painter", "adapter": adapter},
@@ -84,6 +91,9 @@ def _summary(records, card, label):
         "pickscore": ("pickscore", "logits", "higher", "picture"),
         "vendi": ("vendi", "pictures", "none", "prompt"),
     }
+    is_low = "extras" in records[0]["parts"]
+    if is_low:
+        facts["extras"] = ("geneval", "objects", "lower", "picture")
     metrics = {}
     for name, (scorer, unit, direction, level) in facts.items():
         rows = [record for record in records if level == "picture" or record["index"] == 0]
@@ -104,7 +114,7 @@ def _summary(records, card, label):
         "suite": "things",
         "label": label,
         "model": "painter",
-        "headline": "official",
+        "headline": "extras" if is_low else "official",
         "also_show": ["pickscore"],
         "unseen": ["colors"],
         "prompts": len({record["prompt_id"] for record in records}),

@@ -99,7 +99,7 @@ def test_data_of_one_evaluation_by_hand(pair):
     (side,) = fifth["sides"]
     assert side["v"] == [1.0, 21.2, 0.5]  # vendi, of the prompt: 2 / 4, though it stands with picture 0
     assert side["b"] == [["<i>dog</i>", 90, 90, 150, 150, 0.5], ["cat", 16, 16, 80, 80, 0.9]]  # a broken one left out
-    assert side["d"] == [["recognized", "text 2"]]  # once, though it is told twice
+    assert side["d"] == [["recognized", "text 2"]]  # once, though it stands there twice
     assert side["n"] == [["pickscore", "cut to 77 tokens"]]
     assert (side["w"], side["h"]) == (SIDE, SIDE)
     assert data["pictures"][46]["sides"][0]["v"][0] is None

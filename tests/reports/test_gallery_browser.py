@@ -10,7 +10,7 @@ from galleries import EVIL, EVIL_END, EVIL_NOTE, SIDE, write_scored
 
 from flowbench import store
 from flowbench.evals.results import load_results
-from flowbench.reports import write_comparison, write_gallery
+from flowbench.reports import training_report, write_comparison, write_gallery
 from flowbench.reports.pages.server import make_server
 
 PROMPTS = 60
@@ -133,6 +133,21 @@ def test_a_count_shows_its_pictures(two):
     assert two.one("#find").get_attribute("value") == "found 0"
 
 
+def test_where_low_is_better_the_counted_pictures_are_the_shown_ones(page, tmp_path):
+    """Objects that nobody asked for: prompt 2 gets one (broken), prompts 3 and 5 lose theirs (mended)."""
+    had, has = (lambda number, _: number in (3, 5)), (lambda number, _: number == 2)
+    before = load_results(write_scored(tmp_path / "a", lambda *at: True, prompts=6, extras=had))
+    after = load_results(write_scored(tmp_path / "b", lambda *at: True, prompts=6, adapter="f00", extras=has))
+    page.open(write_comparison(after, before))
+    assert rows(page)[0] == "a photo of thing02"  # the worst regression
+    assert page.texts(".total .count") == ["4", "2", "6"]  # mended, broken, stayed right
+    page.one(".total .count.broken").click()
+    assert rows(page) == ["a photo of thing02"]
+    page.one(".total .count.mended").click()
+    assert rows(page) == ["a photo of thing03", "a photo of thing05"]
+    assert page.texts("#table tbody tr:first-child .mark") == ["✗", "✓"] * 2
+
+
 def test_a_pair_with_boxes_values_and_notes(two):
     two.one(".thumb").click()
     assert two.one("#v-prompt").text == "a photo of thing04"
@@ -206,6 +221,24 @@ def test_a_phone_needs_no_sideways_scrolling(page, pages, which):
     assert page.run("const v = document.getElementById('viewer'); return v.scrollWidth - v.clientWidth") == 0
     assert page.one("#v-close").rect["width"] >= 38
     page.one("#v-close").click()
+
+
+def test_a_training_report_fits_a_phone_and_shows_both_lines(page, pages):
+    run, base = pages[1].parents[2], pages[0].parent
+    for step in range(40):
+        store.append_jsonl(run / "log.jsonl", {"step": step, "reward/a_name_that_is_long_for_a_phone": step % 3})
+    page.open(training_report(run, evaluations=[run], bases=[base]))
+    colors = []
+    for dark in (False, True):
+        page.resize(390, 844, dark=dark)
+        assert page.run("return document.documentElement.scrollWidth") == 390
+        style = "(name) => { const s = getComputedStyle(document.querySelector('polyline.' + name));"
+        style += " return [s.stroke, parseFloat(s.opacity), parseFloat(s.strokeWidth)]; }"
+        raw, line = page.run(f"return ['raw', 'line'].map({style})")
+        assert raw[0] == line[0] and raw[1] < line[1] and raw[2] < line[2]  # paler and thinner
+        colors.append(line[0])
+    assert colors[0] != colors[1]
+    assert page.texts("table .total td") == ["all", "57", "3", "57", "2", "1"]
 
 
 @pytest.mark.parametrize("which", [0, 1])

@@ -189,7 +189,7 @@ def test_ctrl_c_ends_it(tmp_path, monkeypatch):
 
     monkeypatch.setattr("flowbench.reports.pages.server.ThreadingHTTPServer.serve_forever", interrupted)
     said: list[str] = []
-    serve(tmp_path, port=None, told=said.append)
+    serve(tmp_path, port=None, progress=said.append)
     assert said[0].startswith("http://127.0.0.1:") and said[0].endswith("/")
 
 

@@ -51,8 +51,17 @@ def lines(entries: Sequence[Mapping[str, Any]], axis: Axis) -> Markup:
     height = HEIGHT * len(entries)
     shapes = [_vertical("grid", x, 0, height) for x in (0, 25, 50, 75, 100)] if axis.bars else []
     for place, each in enumerate(entries):
-        kind = "now" if place == len(entries) - 1 else "was"
-        shapes += _line(each, axis, kind, place * HEIGHT)
+        kind, top = ("now" if place == len(entries) - 1 else "was"), place * HEIGHT
+        if each.get("mean") is None:
+            continue
+        middle = axis.place(float(each["mean"]))
+        if axis.bars:
+            shapes.append(f'<rect class="{kind}" x="0" y="{top + 2}" width="{middle}" height="{HEIGHT - 4}"/>')
+        if each.get("low") is not None:
+            low, high = axis.place(float(each["low"])), axis.place(float(each["high"]))
+            shapes.append(_whisker(low, high, top + HEIGHT / 2, f"{kind} on-bar" if axis.bars else kind))
+        if not axis.bars:
+            shapes.append(_vertical(f"dot {kind}", middle, top + 2, HEIGHT - 4))
     spoken = ", ".join(said(each) for each in entries)
     return _svg(shapes, height, spoken)
 
@@ -102,20 +111,6 @@ def said(entry: Mapping[str, Any]) -> str:
     if entry.get("low") is None:
         return number(entry["mean"])
     return f"{number(entry['mean'])}, 95 % interval {number(entry['low'])} to {number(entry['high'])}"
-
-
-def _line(entry: Mapping[str, Any], axis: Axis, kind: str, top: float) -> list[str]:
-    if entry.get("mean") is None:
-        return []
-    middle, shapes = axis.place(float(entry["mean"])), []
-    if axis.bars:
-        shapes.append(f'<rect class="{kind}" x="0" y="{top + 2}" width="{middle}" height="{HEIGHT - 4}"/>')
-    if entry.get("low") is not None:
-        low, high = axis.place(float(entry["low"])), axis.place(float(entry["high"]))
-        shapes.append(_whisker(low, high, top + HEIGHT / 2, f"{kind}{' on-bar' if axis.bars else ''}"))
-    if not axis.bars:
-        shapes.append(_vertical(f"dot {kind}", middle, top + 2, HEIGHT - 4))
-    return shapes
 
 
 def _counts(values: Sequence[float], axis: Axis) -> list[int]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 from flowbench import store
 from flowbench.evals.results import Results, load_results
-from flowbench.evals.versus import Versus, compare_evaluations
+from flowbench.evals.versus import compare_evaluations
+from flowbench.layout import EvaluationFolder
 from flowbench.reports.gallery import figures
 from flowbench.reports.gallery.payload import payload
 from flowbench.reports.gallery.sheet import Sheet, moves, paired_sheet, reasons, sheet_of
@@ -21,11 +21,11 @@ from flowbench.reports.tables.cells import DASH, bounded, number, p_value, signe
 from flowbench.reports.tables.footnotes import kind_of_mean
 from flowbench.version import __version__
 
-PAGE = "gallery.html"
 STYLES = ("gallery/gallery.css",)
 SCRIPTS = ("gallery/gallery_data.js", "gallery/gallery_list.js", "gallery/gallery_viewer.js")
 MOST_REASONS = 40
 PARTS = ("subject", "must_agree", "declared", "noted")
+"""Of a settings card, in the order in which they are shown."""
 
 
 def write_gallery(evaluation: str | Path | Results, *, pictures: str | Path | None = None) -> Path:
@@ -35,7 +35,7 @@ def write_gallery(evaluation: str | Path | Results, *, pictures: str | Path | No
     pictures where they are). A picture that is not there is a blank on the page. Raises what `load_results` raises.
     """
     results = evaluation if isinstance(evaluation, Results) else load_results(evaluation)
-    page = results.folder / PAGE
+    page = EvaluationFolder(results.folder).gallery
     return store.write_text(page, _page(sheet_of(results), page, [Path(pictures or results.folder)]))
 
 
@@ -63,6 +63,8 @@ def write_comparison(
 def _page(sheet: Sheet, page: Path, folders: list[Path]) -> str:
     data, thumbnails = payload(sheet, page, folders)
     results = sheet.last
+    prompts = {row[-1]["prompt_id"] for row in sheet.rows}
+    pictures = "pictures" if len(sheet.sides) == 1 else "pairs of pictures"
     return render(
         "gallery/gallery.html.j2",
         styles=STYLES,
@@ -72,13 +74,13 @@ def _page(sheet: Sheet, page: Path, folders: list[Path]) -> str:
         sheet=sheet,
         summary=results.summary,
         tiles=_tiles(sheet),
-        counts=_counts(sheet),
+        counts=f"{len(prompts):,} prompts, {len(sheet.rows):,} {pictures}",
         mean=kind_of_mean(results) if sheet.tags else "",
         rows=figures.metric_rows(sheet),
         blocks=figures.tag_blocks(sheet),
         unseen=[tag for tag in sheet.tags if tag in results.summary.get("unseen", ())],
         scorers=_troubled(results),
-        moves=_moves(sheet),
+        moves=moves(sheet, sheet.headline),
         reasons=reasons(sheet)[:MOST_REASONS],
         cards=_cards(sheet),
         commands=commands(sheet.sides),
@@ -92,22 +94,17 @@ def _tiles(sheet: Sheet) -> list[tuple[str, str, str]]:
     """(what, number, beside it): the first metric of each side, and what a comparison says of it."""
     if not sheet.facts:
         return []
-    name = sheet.facts[0].metric
-    found = [(label, side.interval(name)) for label, side in zip(sheet.labels, sheet.sides, strict=True)]
-    tiles = [
-        (label if sheet.versus else name, number(each.get("mean")), _bounds(bounded(each))) for label, each in found
-    ]
-    return tiles + (_verdict(sheet.versus) if sheet.versus else [])
-
-
-def _verdict(versus: Versus) -> list[tuple[str, str, str]]:
-    paired = versus.lines[0].paired
-    if paired is None or math.isnan(paired.difference):
-        return []
-    sure = [_bounds(signed(paired)), f"p {p_value(paired.p)}"]
-    tiles = [(f"difference, {versus.headline}", f"{paired.difference:+.3f}", ", ".join(filter(None, sure)))]
-    if versus.wins is not None and not math.isnan(versus.wins.rate):
-        wins = versus.wins
+    name, tiles = sheet.facts[0].metric, []
+    for label, side in zip(sheet.labels, sheet.sides, strict=True):
+        entry = side.interval(name)
+        tiles.append((label if sheet.versus else name, number(entry.get("mean")), _bounds(bounded(entry))))
+    paired = sheet.versus.lines[0].paired if sheet.versus else None
+    if sheet.versus is None or paired is None or math.isnan(paired.difference):
+        return tiles
+    sure = ", ".join(filter(None, [_bounds(signed(paired)), f"p {p_value(paired.p)}"]))
+    tiles.append((f"difference, {sheet.versus.headline}", f"{paired.difference:+.3f}", sure))
+    wins = sheet.versus.wins
+    if wins is not None and not math.isnan(wins.rate):
         counts = f"{wins.wins:,} won, {wins.losses:,} lost, {wins.ties:,} ties"
         tiles.append(("win rate, ties count half", number(wins.rate), counts))
     return tiles
@@ -118,19 +115,13 @@ def _bounds(text: str) -> str:
     return text.partition(" ")[2]
 
 
-def _counts(sheet: Sheet) -> str:
-    prompts = len({row[-1]["prompt_id"] for row in sheet.rows})
-    pictures = f"{len(sheet.rows):,} {'pairs of pictures' if len(sheet.sides) > 1 else 'pictures'}"
-    return f"{prompts:,} prompts, {pictures}"
-
-
 def _troubled(results: Results) -> list[tuple[str, str, dict[str, int]]]:
-    """(scorer, why it did not run, its reasons for leaving pictures unscored) of those that have something to tell."""
-    told = results.summary.get("scorers") or {
+    """(scorer, why it did not run, its reasons for leaving pictures unscored) of those that have any."""
+    scorers = results.summary.get("scorers") or {
         results.summary["suite"]: {"status": "scored", "unscored_reasons": results.summary["unscored_reasons"]}
     }
     troubled = []
-    for name, scorer in told.items():
+    for name, scorer in scorers.items():
         why = str(scorer.get("reason") or "no reason given") if scorer.get("status") == "not run" else ""
         unscored = dict(scorer.get("unscored_reasons") or {})
         if why or unscored:
@@ -138,24 +129,15 @@ def _troubled(results: Results) -> list[tuple[str, str, dict[str, int]]]:
     return troubled
 
 
-def _moves(sheet: Sheet) -> list[Any]:
-    if sheet.versus is None or not sheet.metrics or not sheet.metrics[0].is_verdict:
-        return []
-    return list(moves(sheet, sheet.metrics[0]))
-
-
 def _cards(sheet: Sheet) -> list[tuple[str, list[tuple[str, list[str], bool]]]]:
-    """(part, (field, its value on each side, whether they differ)); what holds a dictionary is written as JSON."""
+    """(part, (field, its value on each side, whether they differ)); what is no text is written as JSON."""
     parts = []
     for part in sorted(sheet.last.card, key=lambda name: PARTS.index(name) if name in PARTS else len(PARTS)):
         sides = [side.card.get(part, {}) for side in sheet.sides]
-        names = dict.fromkeys(name for side in sides for name in side)
-        fields = [(name, [_written(side.get(name)) for side in sides]) for name in names]
-        parts.append((part, [(name, values, len(set(values)) > 1) for name, values in fields]))
+        fields = []
+        for name in dict.fromkeys(name for side in sides for name in side):
+            held = [side.get(name) for side in sides]
+            texts = [each if isinstance(each, str) else DASH if each is None else store.to_json(each) for each in held]
+            fields.append((name, [text or "(empty)" for text in texts], len(set(texts)) > 1))
+        parts.append((part, fields))
     return parts
-
-
-def _written(value: Any) -> str:
-    if value is None or value == "":
-        return DASH if value is None else "(empty)"
-    return value if isinstance(value, str) else store.to_json(value)

@@ -232,16 +232,16 @@ function change(changes) {
 // The address says what is shown, so that it can be sent to a colleague.
 function remember() {
   const metric = DATA.metrics[state.metric] ? DATA.metrics[state.metric].name : "";
-  const told = { find: state.find, metric: state.metric ? metric : "", show: state.show, tag: state.tag,
+  const shown = { find: state.find, metric: state.metric ? metric : "", show: state.show, tag: state.tag,
     sort: state.sort === SORTS[0][0] ? "" : state.sort, view: state.view === "table" ? "" : state.view, open: state.open };
-  const words = new URLSearchParams(Object.entries(told).filter(([, value]) => value !== "")).toString();
+  const words = new URLSearchParams(Object.entries(shown).filter(([, value]) => value !== "")).toString();
   try { history.replaceState(null, "", words ? `#${words}` : location.pathname + location.search); } catch { /* some browsers keep file:// as it is */ }
 }
 
 function recall() {
-  const told = new URLSearchParams(location.hash.slice(1));
-  const metric = DATA.metrics.findIndex((each) => each.name === told.get("metric"));
-  const text = (name) => told.get(name) || "";
+  const address = new URLSearchParams(location.hash.slice(1));
+  const metric = DATA.metrics.findIndex((each) => each.name === address.get("metric"));
+  const text = (name) => address.get(name) || "";
   return { find: text("find"), metric: Math.max(0, metric), show: text("show"), tag: text("tag"), sort: text("sort"), view: text("view") === "sheet" ? "sheet" : "table", open: text("open") };
 }
 

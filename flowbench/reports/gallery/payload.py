@@ -19,7 +19,7 @@ from urllib.parse import quote
 from flowbench import store
 from flowbench.evals.score import Record
 from flowbench.reports.gallery.sheet import Sheet
-from flowbench.reports.gallery.thumbnails import Thumbnail, thumbnails
+from flowbench.reports.gallery.thumbnails import thumbnails
 
 DIGITS = 6
 """Of a value on the page; records.jsonl holds them all."""
@@ -43,9 +43,18 @@ def payload(sheet: Sheet, page: Path, folders: Sequence[Path]) -> tuple[dict[str
         sides = []
         for side, each in enumerate(row):
             place = number * len(row) + side
-            values = [_rounded(metric.values[side][number]) for metric in sheet.metrics]
-            file = _address(paths[place], page) if place in places else None
-            sides.append(_side(each, values, made[place]) | {"f": file, "t": places.get(place, -1)})
+            values = [metric.values[side][number] for metric in sheet.metrics]
+            thumbnail = made[place]
+            sides.append(
+                {
+                    "f": _address(paths[place], page) if thumbnail else None,
+                    "t": places.get(place, -1),
+                    "w": thumbnail.width if thumbnail else 0,
+                    "h": thumbnail.height if thumbnail else 0,
+                    "v": [None if value is None else float(f"{value:.{DIGITS}g}") for value in values],
+                    **_said(each),
+                }
+            )
         pictures.append(
             {"p": prompts[record["prompt_id"]]["place"], "i": record["index"], "s": record["seed"], "sides": sides}
         )
@@ -67,18 +76,6 @@ def payload(sheet: Sheet, page: Path, folders: Sequence[Path]) -> tuple[dict[str
     return described, [made[place].source for place in kept]  # type: ignore[union-attr]
 
 
-def _side(record: Record, values: list[float | None], thumbnail: Thumbnail | None) -> dict[str, Any]:
-    details = list(_details(record))
-    return {
-        "w": thumbnail.width if thumbnail else 0,
-        "h": thumbnail.height if thumbnail else 0,
-        "v": values,
-        "n": _notes(record),
-        "b": [box for _, found in details for box in _boxes(found)],
-        "d": [fact for scorer, found in details for fact in _facts(scorer, found)],
-    }
-
-
 def _path(folder: Path, record: Record) -> Path | None:
     """Where the record's picture lies; None without one, or when its name would lead out of the folder."""
     name = PurePosixPath(record["image"] or "")
@@ -97,11 +94,22 @@ def _address(path: Path | None, page: Path) -> str | None:
         return None
 
 
-def _notes(record: Record) -> list[list[str]]:
-    """The first scorer's note, then those of the others by name."""
-    first = [["", str(record["note"])]] if record["note"] else []
-    others = [[str(name), str(note)] for name, note in (record.get("notes") or {}).items() if note]
-    return first + [pair for pair in others if pair[1] != record["note"]]
+def _said(record: Record) -> dict[str, list[Any]]:
+    """n, b and d of a side: the first scorer's note, then those of the others by name; the boxes that were found; what
+    else the scorers have to say (the text that was read), as words."""
+    notes = [["", str(record["note"])]] if record["note"] else []
+    for scorer, note in (record.get("notes") or {}).items():
+        if note and note != record["note"]:
+            notes.append([str(scorer), str(note)])
+    boxes: list[list[Any]] = []
+    facts = []
+    for scorer, details in _details(record):
+        boxes += _boxes(details.get("objects"))
+        for name, value in details.items():
+            if name != "objects" and value not in (None, "", [], {}):
+                text = value if isinstance(value, str) else store.to_json(value)
+                facts.append([f"{scorer}: {name}" if scorer else str(name), text])
+    return {"n": notes, "b": boxes, "d": facts}
 
 
 def _details(record: Record) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -118,24 +126,9 @@ def _details(record: Record) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 yield str(name), each
 
 
-def _boxes(details: Mapping[str, Any]) -> Iterator[list[Any]]:
-    """GenEval's {"objects": {class: [[x0, y0, x1, y1, score], ...]}}; what has another shape is no box."""
-    objects = details.get("objects")
+def _boxes(objects: Any) -> Iterator[list[Any]]:
+    """GenEval's {class: [[x0, y0, x1, y1, score], ...]}; what has another shape is no box."""
     for name, boxes in objects.items() if isinstance(objects, Mapping) else ():
         for box in boxes if isinstance(boxes, list) else ():
             if isinstance(box, list) and len(box) >= 4 and all(isinstance(x, (int, float)) for x in box):
                 yield [str(name), *(round(float(x), 3) for x in (*box, math.nan)[:5])]
-
-
-def _facts(scorer: str, details: Mapping[str, Any]) -> Iterator[list[str]]:
-    """What else a scorer tells (the text that it read), as words."""
-    for name, value in details.items():
-        if name != "objects" and value not in (None, "", [], {}):
-            yield [
-                f"{scorer}: {name}" if scorer else str(name),
-                value if isinstance(value, str) else store.to_json(value),
-            ]
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.{DIGITS}g}")

@@ -43,6 +43,14 @@ class Metric:
         """Whether all its values lie in [0, 1], so that a bar from 0 to 1 shows it."""
         return all(0 <= value <= 1 for side in self.values for value in side if value is not None)
 
+    def gain(self, place: int) -> float | None:
+        """By how much a picture (by its row's place) is better on the last side than on the first: below 0 it is worse,
+        whichever end of the metric is the better one. None where a side is unscored, or where neither end is better."""
+        was, now = self.values[0][place], self.values[-1][place]
+        if was is None or now is None or self.facts.direction == "none":
+            return None
+        return was - now if self.facts.direction == "lower" else now - was
+
 
 @dataclass(frozen=True)
 class Sheet:
@@ -72,34 +80,41 @@ class Sheet:
         """Of all metrics, the headline first: of two sides, those that were compared."""
         if self.versus is not None:
             return tuple(dict.fromkeys(line.facts for line in self.versus.lines))
-        held = [name for name in self.last.metrics if name in self.last.summary["metrics"]]
+        held = [name for name in self.last.metrics if all(name in side.summary["metrics"] for side in self.sides)]
         return tuple(facts_of(self.last, name) for name in held)
 
     @cached_property
     def metrics(self) -> tuple[Metric, ...]:
         """Those with a value for each picture or prompt."""
-        return tuple(self._metric(facts) for facts in self.facts if facts.level != "set")
+        found = []
+        for facts in self.facts:
+            if facts.level != "set":
+                sides = tuple(_values([row[side] for row in self.rows], facts) for side in range(len(self.sides)))
+                found.append(Metric(facts, sides))
+        return tuple(found)
 
-    def _metric(self, facts: Facts) -> Metric:
-        values = tuple(tuple(_value(row[side], facts.metric) for row in self.rows) for side in range(len(self.sides)))
-        return Metric(facts, tuple(self._spread(side) for side in values) if facts.level == "prompt" else values)
-
-    def _spread(self, values: Values) -> Values:
-        """A prompt's one value, which stands in its first record, for all of its pictures."""
-        first = {row[0]["prompt_id"]: value for row, value in zip(self.rows, values, strict=True) if value is not None}
-        return tuple(first.get(row[0]["prompt_id"]) for row in self.rows)
+    @property
+    def headline(self) -> Metric | None:
+        """The metric that the page is about; None when no metric has values of single pictures."""
+        return self.metrics[0] if self.metrics else None
 
 
 @dataclass(frozen=True)
 class Moves:
-    """How many pictures of a tag (None: of all) went which way between two sides; verdicts of one metric."""
+    """How many pictures went which way between two sides, by the verdicts of one metric."""
 
     tag: str | None
+    """Whose pictures are counted; None: all."""
     mended: int
+    """Wrong on the first side, right on the last."""
     broken: int
+    """Right on the first side, wrong on the last."""
     stayed_right: int
+    """Right on both."""
     stayed_wrong: int
+    """Wrong on both."""
     unscored: int
+    """Without a verdict on one of the sides, or on both."""
 
 
 def sheet_of(results: Results) -> Sheet:
@@ -108,22 +123,35 @@ def sheet_of(results: Results) -> Sheet:
 
 
 def paired_sheet(versus: Versus) -> Sheet:
-    """Two evaluations, in the candidate's order; they hold the same pictures, or there would be no comparison."""
-    before = {_key(record): record for record in versus.baseline.records}
-    rows = tuple((before[_key(record)], record) for record in versus.candidate.records)
-    return Sheet((versus.baseline, versus.candidate), rows, versus)
+    """Two evaluations and their comparison, in the candidate's order."""
+    return side_by_side(versus.baseline, versus.candidate, versus)
 
 
-def moves(sheet: Sheet, metric: Metric) -> list[Moves]:
-    """Per tag and, if there are several, for all at the end; of a pair's verdicts."""
-    before, after = metric.values
-    ways: Counter[tuple[str | None, str]] = Counter()
-    for row, was, now in zip(sheet.rows, before, after, strict=True):
-        way = "unscored" if was is None or now is None else f"{was == metric.right:d}{now == metric.right:d}"
+def side_by_side(before: Results, after: Results, versus: Versus | None = None) -> Sheet:
+    """Two evaluations in the order of the second: the pictures (prompt and index) that both hold."""
+    held = {(record["prompt_id"], record["index"]): record for record in before.records}
+    keys = [(record["prompt_id"], record["index"]) for record in after.records]
+    rows = ((held[key], record) for key, record in zip(keys, after.records, strict=True) if key in held)
+    return Sheet((before, after), tuple(rows), versus)
+
+
+def moves(sheet: Sheet, metric: Metric | None) -> list[Moves]:
+    """Per tag and, at the end, of all; [] where there is one side only, or a metric that gives no verdicts."""
+    if metric is None or not metric.is_verdict or len(sheet.sides) < 2:
+        return []
+    counts: Counter[tuple[str | None, str]] = Counter()
+    for place, row in enumerate(sheet.rows):
+        gain, now = metric.gain(place), metric.values[-1][place]
+        if gain is None:
+            way = "unscored"
+        elif gain != 0:
+            way = "mended" if gain > 0 else "broken"
+        else:
+            way = "stayed_right" if now == metric.right else "stayed_wrong"
         for tag in {row[-1]["tag"] if sheet.tags else None, None}:
-            ways[tag, way] += 1
-    order = ("01", "10", "11", "00", "unscored")
-    return [Moves(tag, *(ways[tag, way] for way in order)) for tag in (*sheet.tags, None)]
+            counts[tag, way] += 1
+    ways = ("mended", "broken", "stayed_right", "stayed_wrong", "unscored")
+    return [Moves(tag, **{way: counts[tag, way] for way in ways}) for tag in (*sheet.tags, None)]
 
 
 def reasons(sheet: Sheet) -> list[tuple[str, list[int]]]:
@@ -132,37 +160,34 @@ def reasons(sheet: Sheet) -> list[tuple[str, list[int]]]:
     A note of several reasons ("a; b") counts for each. Those that the last side has more of than the first come
     first; of one side, the most frequent. The words stand in the records; nothing is read into them.
     """
-    metric = sheet.metrics[0] if sheet.metrics else None
+    metric = sheet.headline
     counts: list[Counter[str]] = []
     for side in range(len(sheet.sides)):
-        values = metric.values[side] if metric else (None,) * len(sheet.rows)
-        noted = [
-            row[side]["note"] for row, value in zip(sheet.rows, values, strict=True) if not _is_right(metric, value)
-        ]
-        counts.append(Counter(part for note in noted for part in dict.fromkeys(_parts(note))))
+        counts.append(Counter())
+        for place, row in enumerate(sheet.rows):
+            if not (metric and metric.is_verdict and metric.values[side][place] == metric.right):
+                parts = [part.strip() for part in (row[side]["note"] or "").split("; ")]
+                counts[side].update(part for part in dict.fromkeys(parts) if part)
     found = dict.fromkeys(part for count in reversed(counts) for part in count)
     several = [(part, [count[part] for count in counts]) for part in found]
     rise = len(counts) > 1
     return sorted(several, key=lambda each: (-(each[1][-1] - each[1][0] * rise), -sum(each[1]), each[0]))
 
 
-def _is_right(metric: Metric | None, value: float | None) -> bool:
-    return metric is not None and metric.is_verdict and value == metric.right
-
-
-def _parts(note: str) -> list[str]:
-    return [part.strip() for part in (note or "").split("; ") if part.strip()]
-
-
-def _value(record: Record, metric: str) -> float | None:
-    value = record["value"] if metric == "value" else record.get("parts", {}).get(metric)
-    return None if value is None or not math.isfinite(value) else float(value)
-
-
-def _key(record: Record) -> tuple[str, int]:
-    return record["prompt_id"], record["index"]
-
-
 def in_order(values: Sequence[float | None]) -> list[float]:
     """The scored ones, sorted."""
     return sorted(value for value in values if value is not None)
+
+
+def _values(records: Sequence[Record], facts: Facts) -> Values:
+    """The metric on each record. A prompt's one value, which stands in its first record, is each of its pictures'."""
+    values: list[float | None] = []
+    of_prompts: dict[str, float] = {}
+    for record in records:
+        value = record["value"] if facts.metric == "value" else record.get("parts", {}).get(facts.metric)
+        values.append(None if value is None or not math.isfinite(value) else float(value))
+        if values[-1] is not None:
+            of_prompts.setdefault(record["prompt_id"], values[-1])
+    if facts.level == "prompt":
+        return tuple(of_prompts.get(record["prompt_id"]) for record in records)
+    return tuple(values)

@@ -3,44 +3,56 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from flowbench import store
 from flowbench.errors import FlowbenchError
+from flowbench.layout import EvaluationFolder, RunFolder
 from flowbench.reports.pages.page import render
 from flowbench.reports.tables.cells import bounded
 from flowbench.version import __version__
 
-DEPTH = 4  # folders below the one that is served: runs/<run>/eval/<evaluation>
+DEPTH = 4
+"""Folders below the one that is served: runs/<run>/eval/<evaluation>."""
+_RUN, _EVALUATION = RunFolder(Path()), EvaluationFolder(Path())
+SKIPPED = {
+    path.name for path in (_RUN.checkpoints, _RUN.samples, _RUN.tensorboard, _EVALUATION.images, _EVALUATION.scores)
+}
+"""Folders without pages."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A training run or an evaluation. `pages`: (what it is, its address); from `suite` on, of an evaluation only."""
+    """A training run or an evaluation."""
 
     name: str
+    """Of the run's folder; the evaluation's label."""
     place: str
-    pages: list[tuple[str, str]] = field(default_factory=list)
+    """The folder, relative to the one that is served."""
+    pages: list[tuple[str, str]]
+    """(what it is, its address)"""
     suite: str = ""
+    """Of an evaluation, as the two below."""
     metric: str = ""
+    """The headline's name."""
     value: str = ""
+    """The headline's mean and interval."""
 
 
 def index_page(root: Path) -> str:
-    """The index of what lies below `root` now."""
+    """The index of what lies below `root` now; pictures, hidden folders and links are not looked into."""
     reports, evaluations = [], []
-    for folder in _folders(root):
-        if (folder / "report.html").is_file():
-            reports.append(
-                Entry(
-                    _name(folder), _place(root, folder), [("training report", _address(root, folder / "report.html"))]
-                )
-            )
-        if (folder / "summary.json").is_file():
-            evaluations.append(_evaluation(root, folder))
+    for place, names, _ in os.walk(root):
+        folder = Path(place)
+        is_deep = len(folder.relative_to(root).parts) >= DEPTH
+        names[:] = [] if is_deep else sorted(name for name in names if name[0] != "." and name not in SKIPPED)
+        report = RunFolder(folder).report
+        if report.is_file():
+            reports.append(Entry(_name(folder), _place(root, folder), [("training report", _address(root, report))]))
+        if EvaluationFolder(folder).summary.is_file():
+            evaluations.append(_evaluation(root, EvaluationFolder(folder)))
     unwritten = any(not entry.pages for entry in evaluations)
     return render(
         "pages/index.html.j2",
@@ -53,29 +65,17 @@ def index_page(root: Path) -> str:
     )
 
 
-def _evaluation(root: Path, folder: Path) -> Entry:
-    pages = [("gallery", folder / "gallery.html")] if (folder / "gallery.html").is_file() else []
-    pages += [(page.stem.replace("-", " "), page) for page in sorted(folder.glob("against-*.html"))]
-    links = [(what, _address(root, page)) for what, page in pages]
+def _evaluation(root: Path, folder: EvaluationFolder) -> Entry:
+    pages = [("gallery", folder.gallery)] if folder.gallery.is_file() else []
+    pages += [(page.stem.replace("-", " "), page) for page in sorted(folder.path.glob("against-*.html"))]
+    links, place = [(what, _address(root, page)) for what, page in pages], _place(root, folder.path)
     try:
-        summary = store.read_json(folder / "summary.json")
+        summary = store.read_json(folder.summary)
         metric = str(summary["headline"])
         value = bounded(summary["metrics"].get(metric, {}).get("overall", {}))
-        return Entry(str(summary["label"]), _place(root, folder), links, str(summary["suite"]), metric, value)
+        return Entry(str(summary["label"]), place, links, str(summary["suite"]), metric, value)
     except (FlowbenchError, KeyError, TypeError, AttributeError):  # another's file of that name: shown, not understood
-        return Entry(_name(folder), _place(root, folder), links)
-
-
-def _folders(root: Path) -> Iterator[Path]:
-    """`root` and what lies below it, in order; pictures, hidden folders and links are not looked into."""
-    for place, names, _ in os.walk(root):
-        folder = Path(place)
-        yield folder
-        deep = len(folder.relative_to(root).parts) >= DEPTH
-        names[:] = [] if deep else sorted(name for name in names if name[0] != "." and name not in _SKIPPED)
-
-
-_SKIPPED = {"images", "scores", "checkpoints", "samples", "tensorboard"}
+        return Entry(_name(folder.path), place, links)
 
 
 def _name(folder: Path) -> str:

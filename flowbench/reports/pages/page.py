@@ -45,8 +45,13 @@ def render(template: str, *, styles: Sequence[str], scripts: Sequence[str] = (),
     from markupsafe import Markup
 
     style, script = _joined(styles), _joined(scripts)
+    # pictures from the page itself or from beside it (on disk or served); our own style and script; nothing else
+    policy = (
+        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data: 'self' file:; "
+        f"style-src {_hash(style)}; script-src {_hash(script)}"
+    )
     page = environment().get_template(template)
-    return page.render(style=Markup(style), script=Markup(script), policy=_policy(style, script), **context)
+    return page.render(style=Markup(style), script=Markup(script), policy=policy, **context)
 
 
 def script_json(value: Any) -> Markup:
@@ -64,14 +69,6 @@ def script_json(value: Any) -> Markup:
 
 def _joined(names: Sequence[str]) -> str:
     return "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in names)
-
-
-def _policy(style: str, script: str) -> str:
-    """Pictures from the page itself or from beside it (on disk or served); our own style and script; nothing else."""
-    return (
-        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data: 'self' file:; "
-        f"style-src {_hash(style)}; script-src {_hash(script)}"
-    )
 
 
 def _hash(text: str) -> str:

@@ -44,14 +44,14 @@ _HEADERS = {
 }
 
 
-def serve(folder: str | Path, *, port: int | None = None, told: Callable[[str], None]) -> None:
-    """Serve the folder until it is interrupted (KeyboardInterrupt ends it quietly). `told` gets the address.
+def serve(folder: str | Path, *, port: int | None = None, progress: Callable[[str], None]) -> None:
+    """Serve the folder until it is interrupted (KeyboardInterrupt ends it quietly). `progress` gets the address.
 
     `port` None: DEFAULT_PORT or, when that is taken, any that is free. Raises MissingFile for a folder that is not
     there and ConfigError for a port that cannot be had.
     """
     with make_server(folder, port) as server:
-        told(f"http://{LOOPBACK}:{server.server_address[1]}/")
+        progress(f"http://{LOOPBACK}:{server.server_address[1]}/")
         try:
             server.serve_forever()
         except KeyboardInterrupt:

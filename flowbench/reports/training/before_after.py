@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import base64
 import io
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from typing import Literal
 
 from flowbench.errors import MissingFile
 from flowbench.evals.results import Results
-from flowbench.evals.score import Record, metric_values
+from flowbench.reports.gallery.sheet import Moves, moves, side_by_side
 
 MAX_SIDE = 256
 """Larger pictures are reduced, so that the page stays light."""
@@ -20,22 +20,12 @@ MAX_SIDE = 256
 
 @dataclass(frozen=True)
 class Side:
-    """One picture: `source` is a data URI, `value` the headline metric (None: unscored), `note` the reward's reason."""
+    """One picture: `source` is a data URI, `mark` the metric in a character or a number, `note` the reward's reason."""
 
     source: str
-    value: float | None
+    mark: str
+    kind: Literal["right", "wrong", "neutral"]
     note: str
-
-    @property
-    def mark(self) -> str:
-        """A tick for 1, a cross for 0, else the number; a dash when unscored."""
-        if self.value is None:
-            return "–"
-        return {1.0: "✓", 0.0: "✗"}.get(self.value, f"{self.value:.2f}")
-
-    @property
-    def kind(self) -> str:
-        return {"✓": "right", "✗": "wrong"}.get(self.mark, "neutral")
 
 
 @dataclass(frozen=True)
@@ -43,85 +33,75 @@ class Pair:
     """One prompt and seed, before and after."""
 
     prompt: str
+    """Its text."""
     tag: str
+    """"all" where the prompts have none."""
     seed: int | None
+    """From which both pictures were made."""
     before: Side
+    """The base model's picture."""
     after: Side
-
-
-@dataclass(frozen=True)
-class Change:
-    """How many pictures of a tag went which way ("right" is a headline metric of 1)."""
-
-    tag: str
-    stayed_right: int
-    mended: int
-    broken: int
-    stayed_wrong: int
-
-
-@dataclass(frozen=True)
-class _Match:
-    """Two records of one prompt and seed with their headline values."""
-
-    before: Record
-    after: Record
-    was: float
-    now: float
-
-    @property
-    def tag(self) -> str:
-        return str(self.before["tag"] or "all")
+    """The trained model's picture."""
 
 
 class BeforeAfter:
-    """Two evaluations of one suite, matched picture by picture."""
+    """Two evaluations of one suite, matched picture by picture and judged by one metric."""
 
-    def __init__(self, before: Results, after: Results):
-        self.before, self.after = before, after
-        later = {
-            (record["prompt_id"], record["index"]): (record, value)
-            for record, value in zip(after.records, metric_values(after.records, after.headline), strict=True)
-        }
-        self._matches = [
-            _Match(record, later[key][0], value, later[key][1])
-            for record, value in zip(before.records, metric_values(before.records, before.headline), strict=True)
-            if (key := (record["prompt_id"], record["index"])) in later
-        ]
+    def __init__(self, before: Results, after: Results, metric: str):
+        self.sheet = side_by_side(before, after)
+        self.metric = next((each for each in self.sheet.metrics if each.name == metric), None)
 
-    def changes(self) -> list[Change]:
-        """Counts per tag; [] when the headline metric is not a verdict (0 or 1). Unscored pictures are left out."""
-        scored = [match for match in self._matches if match.was == match.was and match.now == match.now]
-        if not all(value in (0.0, 1.0) for match in scored for value in (match.was, match.now)):
-            return []
-        counts = Counter((match.tag, (match.was, match.now)) for match in scored)
-        tags = dict.fromkeys(match.tag for match in scored)
-        return [Change(tag, *(counts[tag, way] for way in ((1, 1), (0, 1), (1, 0), (0, 0)))) for tag in tags]
+    def moves(self) -> list[Moves]:
+        """Counts per tag and of all; [] when the metric gives no verdicts (0 or 1)."""
+        return moves(self.sheet, self.metric)
 
     def first_of_each_tag(self, count: int) -> list[Pair]:
         """The first picture of the first `count` prompts of each tag: chosen by place, not by outcome."""
-        firsts = [match for match in self._matches if match.before["index"] == 0]
-        return self._pairs(match for group in _by_tag(firsts) for match in group[:count])
+        firsts = [place for place, row in enumerate(self.sheet.rows) if row[-1]["index"] == 0]
+        return self._pairs(place for group in self._by_tag(firsts) for place in group[:count])
 
     def mended(self, count: int) -> list[Pair]:
         """`count` pictures that became better, taken in turns from the tags."""
-        return self._pairs(_in_turns([match for match in self._matches if match.now > match.was], count))
+        return self._in_turns([place for place, gain in enumerate(self._gains()) if gain > 0], count)
 
     def broken(self, count: int) -> list[Pair]:
         """`count` pictures that became worse, taken in turns from the tags."""
-        return self._pairs(_in_turns([match for match in self._matches if match.now < match.was], count))
+        return self._in_turns([place for place, gain in enumerate(self._gains()) if gain < 0], count)
 
-    def _pairs(self, matches: Iterable[_Match]) -> list[Pair]:
-        return [
-            Pair(
-                prompt=match.before["prompt"],
-                tag=match.tag,
-                seed=match.before["seed"],
-                before=_side(self.before, match.before, match.was),
-                after=_side(self.after, match.after, match.now),
-            )
-            for match in matches
-        ]
+    def _gains(self) -> list[float]:
+        """Of each picture; 0 where nobody can say."""
+        metric = self.metric
+        return [(metric.gain(place) if metric else None) or 0.0 for place in range(len(self.sheet.rows))]
+
+    def _by_tag(self, places: Sequence[int]) -> list[list[int]]:
+        groups: dict[str | None, list[int]] = {}
+        for place in places:
+            groups.setdefault(self.sheet.rows[place][-1]["tag"], []).append(place)
+        return list(groups.values())
+
+    def _in_turns(self, places: Sequence[int], count: int) -> list[Pair]:
+        turns = zip_longest(*self._by_tag(places))
+        return self._pairs([place for turn in turns for place in turn if place is not None][:count])
+
+    def _pairs(self, places: Iterable[int]) -> list[Pair]:
+        pairs = []
+        for place in places:
+            record = self.sheet.rows[place][-1]
+            before, after = self._side(place, 0), self._side(place, 1)
+            pairs.append(Pair(record["prompt"], str(record["tag"] or "all"), record["seed"], before, after))
+        return pairs
+
+    def _side(self, place: int, side: int) -> Side:
+        """A verdict's mark is a tick or a cross, another value's the number; a dash says that it is unscored."""
+        record, metric = self.sheet.rows[place][side], self.metric
+        value = metric.values[side][place] if metric else None
+        source = data_uri(self.sheet.sides[side].folder / record["image"])
+        if metric is None or value is None:
+            return Side(source, "–", "neutral", record["note"])
+        if not metric.is_verdict:
+            return Side(source, f"{value:.2f}", "neutral", record["note"])
+        is_right = value == metric.right
+        return Side(source, "✓" if is_right else "✗", "right" if is_right else "wrong", record["note"])
 
 
 def data_uri(path: Path) -> str:
@@ -139,19 +119,3 @@ def data_uri(path: Path) -> str:
             reduced.save(buffer, format="PNG")
             data = buffer.getvalue()
     return "data:image/png;base64," + base64.b64encode(data).decode("ascii")
-
-
-def _side(results: Results, record: Record, value: float) -> Side:
-    return Side(data_uri(results.folder / record["image"]), value if value == value else None, record["note"])
-
-
-def _by_tag(matches: Sequence[_Match]) -> list[list[_Match]]:
-    groups: dict[str, list[_Match]] = {}
-    for match in matches:
-        groups.setdefault(match.tag, []).append(match)
-    return list(groups.values())
-
-
-def _in_turns(matches: Sequence[_Match], count: int) -> list[_Match]:
-    turns = zip_longest(*_by_tag(matches))
-    return [match for turn in turns for match in turn if match is not None][:count]
