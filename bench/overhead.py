@@ -118,8 +118,8 @@ def prepare(model_name: str, config: TrainConfig, device: str) -> Subject:
     sampler = GroupSampler(training, config.rollout, config.prompts.tag_weights, config.seed)
     for group in learner.optimizer.param_groups:
         group["lr"] = 1e-6
-    policy, objective = Policy(model, learner, config.rollout.guidance), objectives.build(config.objective, config.rollout)
-    return Subject(config, policy, objective, sampler.at(0), Processes(str(model.device)))
+    objective = objectives.build(config.objective, config.rollout)
+    return Subject(config, Policy(model, learner, config.rollout.guidance), objective, sampler.at(0), Processes(str(model.device)))
 
 
 def measure(subject: Subject, rounds: int) -> dict[str, tuple[list[float], list[float]]]:
