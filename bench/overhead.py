@@ -119,7 +119,8 @@ def prepare(model_name: str, config: TrainConfig, device: str) -> Subject:
     for group in learner.optimizer.param_groups:
         group["lr"] = 1e-6
     objective = objectives.build(config.objective, config.rollout)
-    return Subject(config, Policy(model, learner, config.rollout.guidance), objective, sampler.at(0), Processes(str(model.device)))
+    policy = Policy(model, learner, config.rollout.guidance)
+    return Subject(config, policy, objective, sampler.at(0), Processes(str(model.device)))
 
 
 def measure(subject: Subject, rounds: int) -> dict[str, tuple[list[float], list[float]]]:
