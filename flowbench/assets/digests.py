@@ -39,7 +39,10 @@ def check_file(folder: Path, name: str, published: str = "", size: int | None = 
     digest = file_digest(path)
     known = list(_known(folder, name, published))
     for source, expected in known:
-        own = _git_digest(path) if _GIT_SHA1.fullmatch(expected) else digest
+        own = digest
+        if _GIT_SHA1.fullmatch(expected):  # as git computes it
+            data = path.read_bytes()
+            own = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
         if not own.startswith(expected):
             return Check(name, "damaged", f"its hash is {own}, {source} is {expected}")
     if size is not None and path.stat().st_size != size:
@@ -86,9 +89,3 @@ def _known(folder: Path, name: str, published: str) -> Iterator[tuple[str, str]]
 def hub_name(path: Path) -> str:
     """The name of the blob that a file in the hub's cache stands for; "" for a plain file."""
     return Path(os.readlink(path)).name if path.is_symlink() else ""
-
-
-def _git_digest(path: Path) -> str:
-    """SHA-1 of a file as git computes it, which is how the hub names files that are not large."""
-    data = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()

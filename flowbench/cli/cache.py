@@ -94,7 +94,7 @@ def _check_reward(reward: str, kept: list[Kept]) -> None:
 
 
 def _table(path: Path, kept: list[Kept], is_on: bool) -> Table:
-    from flowbench.assets.store import readable
+    from flowbench.assets.asset import readable
     from flowbench.reports.tables.evaluations import Table
 
     rows = tuple(
