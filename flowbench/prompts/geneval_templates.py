@@ -5,7 +5,7 @@ Source: the prompt generator of djghosh13/geneval (MIT), by its description; its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,10 +103,14 @@ def draw(pool: Pool, num: int, seed: Sequence[int], taken: set[Any], *, once: bo
     """`num` prompts of a pool in an order that is a function of `seed`, none of whose content is in `taken`.
 
     `once`: each content once, and added to `taken`; fewer where the pool has no more. Otherwise every wording counts,
-    and a pool that runs out is gone through again: no prompt comes more than one time oftener than another.
+    and a pool that runs out is gone through again: no prompt comes more than one time more often than another.
     """
+    import numpy
+
+    # numpy promises the raw stream of a bit generator for good, but not that of its shuffles: the order is made of it
+    raw = numpy.random.PCG64(list(seed)).random_raw(pool.size)
     found: list[Metadata] = []
-    for metadata in map(pool.make, _shuffled(pool.size, seed)):
+    for metadata in map(pool.make, map(int, numpy.argsort(raw, kind="stable"))):
         if len(found) == num:
             break
         what = content(metadata)
@@ -117,15 +121,6 @@ def draw(pool: Pool, num: int, seed: Sequence[int], taken: set[Any], *, once: bo
     if once or not found:
         return [prompt(metadata) for metadata in found]
     return [prompt(found[index % len(found)], index // len(found) + 1) for index in range(num)]
-
-
-def _shuffled(size: int, seed: Sequence[int]) -> Iterator[int]:
-    """0 ... size - 1 in a random order. numpy promises the raw stream of a bit generator for good, but not that of
-    its shuffles: the order is made from raw numbers."""
-    import numpy
-
-    raw = numpy.random.PCG64(list(seed)).random_raw(size)
-    return map(int, numpy.argsort(raw, kind="stable"))
 
 
 def _pair(items: Sequence[str], index: int) -> tuple[str, str]:
