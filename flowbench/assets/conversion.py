@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from flowbench.assets.asset import Asset
-from flowbench.assets.digests import RECORD, describe, record
+from flowbench.assets.digests import RECORD, entry, record
 from flowbench.assets.download import alone
 from flowbench.assets.manifest import find
 from flowbench.assets.places import beside, cache_folder
@@ -59,7 +59,7 @@ def rewrite(asset: Asset, source: Path, target: Path, *, force: bool = False) ->
         if missing:
             raise AssetError(f"the conversion of {source} wrote no {', '.join(missing)}. Please report it.")
         facts = {"made_from": source.name, "made_from_sha256": digest, "made_by": asset.converter}
-        record(new, {file: describe(new / file, **facts) for file in asset.converted})
+        record(new, {file: entry(new / file, **facts) for file in asset.converted})
         if target.exists():
             target.rename(old)
         new.rename(target)

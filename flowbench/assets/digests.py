@@ -63,7 +63,7 @@ def record(folder: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
     write_json(folder / RECORD, {**recorded(folder), **entries})
 
 
-def describe(path: Path, **facts: str) -> dict[str, Any]:
+def entry(path: Path, **facts: str) -> dict[str, Any]:
     """A file's entry in the record: `facts`, its size in bytes and its SHA-256."""
     return {**facts, "size": path.stat().st_size, "sha256": file_digest(path)}
 
@@ -78,9 +78,9 @@ def _known(folder: Path, name: str, published: str) -> Iterator[tuple[str, str]]
     """(who says so, the hash in hex) of everything that is known about a file."""
     if published:
         yield "published", published
-    entry = recorded(folder).get(name)
-    if entry:
-        yield "recorded", entry["sha256"]
+    known = recorded(folder).get(name)
+    if known:
+        yield "recorded", known["sha256"]
     named = hub_name(folder / name)
     if _SHA256.fullmatch(named) or _GIT_SHA1.fullmatch(named):
         yield "named by the hub", named

@@ -18,9 +18,6 @@ from functools import cache
 
 from flowbench.errors import ConfigError
 from flowbench.prompts.geneval_templates import (
-    COLORS,
-    NUMBERS,
-    RELATIONS,
     Metadata,
     color_attr,
     colors,
@@ -35,7 +32,7 @@ from flowbench.prompts.geneval_templates import (
 from flowbench.prompts.leakage import content
 from flowbench.prompts.prompt_set import PromptSet
 from flowbench.types import Prompt
-from flowbench.vocabularies import COCO80
+from flowbench.vocabularies import COCO80, COLORS, NUMBERS, RELATIONS
 
 SHA256 = "5c48e0813e812e3c373fa5c8ed07a8f0a483be30272b4427b0559c8048e67c13"
 """Of the official `evaluation_metadata.jsonl`."""

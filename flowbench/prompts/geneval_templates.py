@@ -11,10 +11,8 @@ from typing import Any
 
 from flowbench.prompts.leakage import content
 from flowbench.types import Prompt
+from flowbench.vocabularies import COLORS, NUMBERS, RELATIONS, plural, with_article
 
-COLORS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")
-RELATIONS = ("left of", "right of", "above", "below")
-NUMBERS = {2: "two", 3: "three", 4: "four"}
 COLOURLESS = "person"
 """The one class that is never asked for in a colour."""
 
@@ -22,21 +20,20 @@ Metadata = dict[str, Any]
 
 
 def single_object(one: str) -> Metadata:
-    return _metadata("single_object", _with_article(one), [_clause(one)])
+    return _metadata("single_object", with_article(one), [_clause(one)])
 
 
 def two_object(one: str, other: str) -> Metadata:
-    return _metadata("two_object", f"{_with_article(one)} and {_with_article(other)}", [_clause(one), _clause(other)])
+    return _metadata("two_object", f"{with_article(one)} and {with_article(other)}", [_clause(one), _clause(other)])
 
 
 def counting(one: str, count: int) -> Metadata:
-    plural = one + ("es" if one.endswith("s") else "s")
-    entry = _metadata("counting", f"{NUMBERS[count]} {plural}", [_clause(one, count)])
+    entry = _metadata("counting", f"{NUMBERS[count]} {plural(one)}", [_clause(one, count)])
     return {"tag": entry["tag"], "include": entry["include"], "exclude": [_clause(one, count + 1)], **entry}
 
 
 def colors(one: str, color: str) -> Metadata:
-    return _metadata("colors", _with_article(f"{color} {one}"), [{**_clause(one), "color": color}])
+    return _metadata("colors", with_article(f"{color} {one}"), [{**_clause(one), "color": color}])
 
 
 def position(one: str, other: str, relation: str) -> Metadata:
@@ -44,11 +41,11 @@ def position(one: str, other: str, relation: str) -> Metadata:
         _clause(other),
         {**_clause(one), "position": [relation, 0]},
     ]  # the one that it is placed against is first
-    return _metadata("position", f"{_with_article(one)} {relation} {_with_article(other)}", include)
+    return _metadata("position", f"{with_article(one)} {relation} {with_article(other)}", include)
 
 
 def color_attr(one: str, other: str, color: str, other_color: str) -> Metadata:
-    text = f"{_with_article(f'{color} {one}')} and {_with_article(f'{other_color} {other}')}"
+    text = f"{with_article(f'{color} {one}')} and {with_article(f'{other_color} {other}')}"
     return _metadata("color_attr", text, [{**_clause(one), "color": color}, {**_clause(other), "color": other_color}])
 
 
@@ -135,8 +132,3 @@ def _clause(name: str, count: int = 1) -> Metadata:
 
 def _metadata(tag: str, words: str, include: list[Metadata]) -> Metadata:
     return {"tag": tag, "include": include, "prompt": f"a photo of {words}"}
-
-
-def _with_article(words: str) -> str:
-    """'orange cat' -> 'an orange cat', by GenEval's rule: 'an' exactly when the first letter is a vowel."""
-    return ("an " if words[0] in "aeiou" else "a ") + words

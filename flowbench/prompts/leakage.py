@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowbench.types import Prompt
+from flowbench.vocabularies import MIRRORED
 
 Content = tuple[tuple[tuple[str, str, int], ...], tuple[tuple[str, str, str], ...]]
 """(class, colour or "", count) of each object, sorted; (left of or above, the one, the other) of each relation."""
@@ -63,9 +64,6 @@ def slots(prompt: Prompt) -> dict[str, list[Any]]:
     }
 
 
-_MIRRORED = {"right of": "left of", "below": "above"}
-
-
 def content(metadata: Mapping[str, Any]) -> Content:
     """What GenEval metadata asks a picture to show, whichever object is named first; two wordings of one are equal."""
     clauses = metadata.get("include", [])
@@ -75,5 +73,5 @@ def content(metadata: Mapping[str, Any]) -> Content:
         if "position" in clause:
             relation, other = clause["position"]
             one, another = clause["class"], clauses[other]["class"]
-            relations.append((_MIRRORED[relation], another, one) if relation in _MIRRORED else (relation, one, another))
+            relations.append((MIRRORED[relation], another, one) if relation in MIRRORED else (relation, one, another))
     return tuple(objects), tuple(relations)

@@ -15,6 +15,7 @@ from typing import Any
 
 from flowbench.errors import ConfigError
 from flowbench.types import Prompt
+from flowbench.vocabularies import MIRRORED, NUMBERS, RELATIONS, plural, with_article
 
 KINDS = ("circle", "square", "triangle", "star", "cross", "heart", "diamond", "ring")
 COLORS: dict[str, tuple[int, int, int]] = {
@@ -29,9 +30,6 @@ COLORS: dict[str, tuple[int, int, int]] = {
     "black": (15, 15, 15),
     "white": (250, 250, 250),
 }
-RELATIONS = ("left of", "right of", "above", "below")
-MIRRORED = {"right of": "left of", "below": "above"}
-NUMBERS = {2: "two", 3: "three", 4: "four"}
 TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 SPLITS = ("train", "dev", "test")
 SHARED_TAGS = ("single_object", "two_object")
@@ -39,16 +37,6 @@ SHARED_TAGS = ("single_object", "two_object")
 
 HELD_OUT = {"counting": (40, 24), "colors": (30, 15), "position": (40, 24), "color_attr": (40, 40)}
 """Prompts of each tag that go to (test, dev); the rest is for training."""
-
-
-def plural(kind: str) -> str:
-    """'cross' -> 'crosses', by GenEval's rule: '+es' when the name ends in s, else '+s'."""
-    return kind + ("es" if kind.endswith("s") else "s")
-
-
-def with_article(words: str) -> str:
-    """'orange ring' -> 'an orange ring', by GenEval's rule: 'an' exactly when the first letter is a vowel."""
-    return ("an " if words[0] in "aeiou" else "a ") + words
 
 
 @cache

@@ -18,6 +18,7 @@ from flowbench.rewards.geneval.flowgrpo import partial_score
 from flowbench.rewards.geneval.rule import ColorOf, Verdict, asked_once, judge
 from flowbench.rewards.networks import in_batches
 from flowbench.types import Detection, RewardFunction, Sample, Score
+from flowbench.vocabularies import COLORS
 
 
 class Setup(NamedTuple):
@@ -165,7 +166,7 @@ def _reward(value_of: ValueOf, setup: Setup, extra_price: float = 0.0) -> Reward
     name = detectors.choose(setup.detector, setup.vocabulary)
     detect = detectors.build(name, dtype=setup.dtype, device=setup.device, batch_size=setup.batch_size)
     labels = detectors.labels(name)
-    named = None if detectors.names_colors(name) else frozenset(colors.COLORS)
+    named = None if detectors.names_colors(name) else frozenset(COLORS)
     name_color = (
         _color_given if detectors.names_colors(name) else colors.when_asked(dtype=setup.dtype, device=setup.device)
     )
@@ -223,7 +224,7 @@ def _spec(sample: Sample, detector: str, labels: frozenset[str] | None, named: f
     if named is not None and wanted - named:
         raise RewardError(
             f"prompt '{sample.prompt.id}' asks for the colour '{sorted(map(str, wanted - named))[0]}', which GenEval "
-            f"has no name for. Its colours: {', '.join(colors.COLORS)}."
+            f"has no name for. Its colours: {', '.join(COLORS)}."
         )
     unknown = {clause.get("class") for clause in every} - labels if labels is not None else set()
     if unknown:

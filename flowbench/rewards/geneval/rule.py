@@ -15,10 +15,10 @@ from typing import Any
 
 from flowbench.errors import RewardError
 from flowbench.types import Detection
+from flowbench.vocabularies import RELATIONS
 
 CONFIDENCE, COUNTING_CONFIDENCE, MAX_PER_CLASS = 0.3, 0.9, 16
 """What counts in GenEval: scores above the first (for the tag "counting" the second), at most that many of a class."""
-RELATIONS = ("left of", "right of", "above", "below")
 
 Box = tuple[float, float, float, float]
 ColorOf = Callable[[Detection], str]
