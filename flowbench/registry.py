@@ -38,7 +38,7 @@ class Registry:
     def add(self, name: str, target: Any, *, card: Any = None) -> None:
         """Register `target` under `name`. Raises NameTaken when another object holds the name already."""
         held = self._targets.get(name)
-        if held is not None and not _same_origin(held, target):
+        if held is not None and held is not target and _origin(held) != _origin(target):
             raise NameTaken(
                 f"{self.kind} '{name}' is registered twice: by {_origin(held)} and by {_origin(target)}. Rename one."
             )
@@ -140,7 +140,3 @@ def _origin(target: Any) -> str:
     if isinstance(target, str):
         return target
     return f"{getattr(target, '__module__', '?')}:{getattr(target, '__qualname__', repr(target))}"
-
-
-def _same_origin(held: Any, target: Any) -> bool:
-    return held is target or _origin(held) == _origin(target)

@@ -76,7 +76,11 @@ def append_jsonl(path: str | Path, *records: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = "".join(f"{to_json(record)}\n" for record in records)
     with open(path, "ab+") as file:
-        _cut_torn_line(file)
+        if file.seek(0, os.SEEK_END) > 0:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.seek(0)
+                file.truncate(file.read().rfind(b"\n") + 1)
         file.write(lines.encode("utf-8"))
         file.flush()
         os.fsync(file.fileno())
@@ -104,8 +108,11 @@ def digest(value: Any) -> str:
 
 def file_digest(path: str | Path) -> str:
     """SHA-256 (hex) of a file."""
+    total = hashlib.sha256()
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(file)
+        for block in iter(lambda: file.read(1 << 20), b""):
+            total.update(block)
+    return total.hexdigest()
 
 
 @contextmanager
@@ -170,17 +177,6 @@ def _lock(file: Any, shared: bool) -> None:
         fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
-def _cut_torn_line(file: Any) -> None:
-    end = file.seek(0, os.SEEK_END)
-    if end == 0:
-        return
-    file.seek(end - 1)
-    if file.read(1) == b"\n":
-        return
-    file.seek(0)
-    file.truncate(file.read().rfind(b"\n") + 1)
-
-
 def _finite(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
@@ -189,10 +185,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
     return value
-
-
-def _sha256(file: Any) -> str:
-    total = hashlib.sha256()
-    for block in iter(lambda: file.read(1 << 20), b""):
-        total.update(block)
-    return total.hexdigest()

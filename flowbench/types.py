@@ -59,13 +59,18 @@ class Score:
 
 @dataclass(frozen=True)
 class Detection:
-    """One object found on a picture: `box` is (x0, y0, x1, y1) in pixels, `score` the confidence in [0, 1]."""
+    """One object found on a picture."""
 
     label: str
+    """Its class, in the words of the detector's vocabulary."""
     score: float
+    """The confidence, in [0, 1]."""
     box: tuple[float, float, float, float]
+    """(x0, y0, x1, y1) in pixels."""
     mask: numpy.ndarray | None = None
+    """(H, W) bool: its pixels."""
     color: str | None = None
+    """Its colour, where the detector names colours."""
 
 
 RewardFunction = Callable[[Sequence[Sample]], list[Score]]

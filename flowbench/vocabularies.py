@@ -1,4 +1,4 @@
-"""The class names that prompts and detectors share.
+"""The words that prompts and those who judge pictures share: classes, colours, places and numbers, as GenEval has them.
 
 Prompts ask for a class by these names, and a detector's class number is the index here; neither package may import the
 other.
@@ -22,3 +22,19 @@ COCO80: tuple[str, ...] = (
 Source: `evaluation/object_names.txt` of djghosh13/geneval. Three names differ from COCO's own (mouse, remote,
 keyboard).
 """
+
+COLORS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")
+RELATIONS = ("left of", "right of", "above", "below")
+MIRRORED = {"right of": "left of", "below": "above"}
+"""A relation -> the one that says the same with both objects exchanged."""
+NUMBERS = {2: "two", 3: "three", 4: "four"}
+
+
+def plural(name: str) -> str:
+    """'cross' -> 'crosses', by GenEval's rule: '+es' when the name ends in s, else '+s'."""
+    return name + ("es" if name.endswith("s") else "s")
+
+
+def with_article(words: str) -> str:
+    """'orange ring' -> 'an orange ring', by GenEval's rule: 'an' exactly when the first letter is a vowel."""
+    return ("an " if words[0] in "aeiou" else "a ") + words

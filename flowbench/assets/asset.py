@@ -20,26 +20,30 @@ class AssetFile:
 
 @dataclass(frozen=True)
 class Asset:
-    """A set of files from one home, which is a hub repository (`repo`, at `revision`) or an address (`url`).
-
-    `repo_type` is the hub's word for what the repository holds: "model" or "dataset".
-
-    `about` says what it is; `size` is the rounded total in bytes, shown before it is fetched. Where our own code must
-    first convert the one fetched file, `converter` names the function ("module:function", (source, folder) -> None)
-    and `converted` the files that it writes: those are what is loaded.
-    """
+    """A set of files from one home, which is a hub repository (`repo`) or an address (`url`)."""
 
     name: str
+    """By which it is asked for; its folder bears it too."""
     about: str
+    """What it is, in a line."""
     files: tuple[AssetFile, ...]
+    """What its home offers of it."""
     licence: str
+    """That of the files, as shown before they are fetched."""
     repo: str = ""
+    """The hub repository: "owner/name"."""
     revision: str = "main"
+    """The repository's commit, branch or tag."""
     url: str = ""
+    """The address of the files' folder, where there is no repository."""
     size: int = 0
+    """The rounded total in bytes, shown before it is fetched; 0 where it is not known."""
     converter: str = ""
+    """Our function that must first convert the one fetched file: "module:function", (source, folder) -> None."""
     converted: tuple[str, ...] = ()
+    """The files that the converter writes: those are what is loaded."""
     repo_type: str = "model"
+    """The hub's word for what the repository holds: "model" or "dataset"."""
 
     @property
     def home(self) -> str:
@@ -60,3 +64,17 @@ class Asset:
     def needed(self) -> tuple[str, ...]:
         """The files that are loaded: the converted ones, where there is a converter."""
         return self.converted or self.published
+
+    @property
+    def said_size(self) -> str:
+        """Its size in a sentence: "3.9 GB", "size unknown"."""
+        return readable(self.size) if self.size else "size unknown"
+
+
+def readable(size: int) -> str:
+    """Bytes as a reader likes them: "3.9 GB", "276 MB", "232 kB"; "unknown" for 0."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size >= unit:
+            number = size / unit
+            return f"{number:.1f} {name}" if unit == 1e9 else f"{number:.0f} {name}"
+    return f"{size} bytes" if size else "unknown"

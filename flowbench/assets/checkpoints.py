@@ -8,8 +8,7 @@ here: `stubs` names such classes, and inert stand-ins are built in their stead.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,12 @@ def read_checkpoint(path: str | Path, *, stubs: Sequence[str] = ()) -> dict[str,
     if not path.is_file():
         raise MissingFile(f"{path}: there is no such file.")
     try:
-        held = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path, stubs)
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            held = load_file(path)
+        else:
+            held = _pickled(path, stubs)
     except PermissionError:  # has its own advice
         raise
     except Exception as error:  # a damaged file makes the readers raise anything
@@ -55,30 +59,16 @@ def read_checkpoint(path: str | Path, *, stubs: Sequence[str] = ()) -> dict[str,
     return held
 
 
-def _safetensors(path: Path) -> dict[str, Any]:
-    from safetensors.torch import load_file
-
-    return load_file(path)
-
-
 def _pickled(path: Path, stubs: Sequence[str]) -> Any:
     import torch
+    from torch import serialization
 
     with open(path, "rb") as file:
         zipped = file.read(4) == _ZIP  # files from before torch 1.6 are not, and cannot be mapped
-    with _allowed([_stub(name) for name in stubs]):
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-
-
-@contextmanager
-def _allowed(classes: list[type]) -> Iterator[None]:
-    """Let the restricted unpickler know these classes for a while. (torch has `safe_globals` for it from 2.5 on.)"""
-    from torch import serialization
-
-    before = serialization.get_safe_globals()
-    serialization.add_safe_globals([*classes])
+    before = serialization.get_safe_globals()  # torch has `safe_globals` for what follows from 2.5 on
+    serialization.add_safe_globals([_stub(name) for name in stubs])
     try:
-        yield
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     finally:
         serialization.clear_safe_globals()
         serialization.add_safe_globals(before)

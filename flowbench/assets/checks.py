@@ -25,9 +25,15 @@ def verify(name: str) -> list[Check]:
         return [Check(file, "missing", "not on this machine") for file in asset.needed]
     if not asset.converter:
         return _as_published(asset, folder)
+    checks, records = [], recorded(folder)
+    for file in asset.converted:
+        check = check_file(folder, file)
+        origin = records.get(file, {}).get("made_from_sha256", "")
+        if origin and not origin.startswith(asset.files[0].sha256):
+            check = check._replace(detail=f"{check.detail}; made from another file than the published one")
+        checks.append(check)
     source = sources(asset)  # not needed any more, so it may be gone
-    converted = [_as_converted(asset, folder, file) for file in asset.converted]
-    return converted + (_as_published(asset, source) if source else [])
+    return checks + (_as_published(asset, source) if source else [])
 
 
 def identity(name: str) -> str:
@@ -48,11 +54,3 @@ def identities(names: Iterable[str]) -> list[str]:
 
 def _as_published(asset: Asset, folder: Path) -> list[Check]:
     return [check_file(folder, file.path, file.sha256, file.size) for file in asset.files]
-
-
-def _as_converted(asset: Asset, folder: Path, file: str) -> Check:
-    check = check_file(folder, file)
-    origin = recorded(folder).get(file, {}).get("made_from_sha256", "")
-    if origin and not origin.startswith(asset.files[0].sha256):
-        return check._replace(detail=f"{check.detail}; made from another file than the published one")
-    return check

@@ -5,17 +5,15 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
-from flowbench.assets.digests import RECORD, describe, record
+from flowbench.assets.asset import Asset
+from flowbench.assets.digests import RECORD, entry, record
 from flowbench.assets.download import alone
-from flowbench.assets.manifest import Asset, find
+from flowbench.assets.manifest import find
 from flowbench.assets.places import beside, cache_folder
 from flowbench.errors import AssetError, MissingFile
 from flowbench.store import file_digest
-
-Converter = Callable[[Path, Path], None]
 
 
 def convert(name: str, source: Path, out: Path | None = None, *, force: bool = False) -> Path:
@@ -41,56 +39,31 @@ def rewrite(asset: Asset, source: Path, target: Path, *, force: bool = False) ->
     The files are written into a folder beside `target` that takes its place at the end, so that a kill leaves nothing
     half. Source and outputs are recorded with their SHA-256.
     """
-    digest = _checked(asset, source, force)
-    _refuse_foreign(target)
-    for left_behind in target.parent.glob(f".{target.name}.*.tmp"):  # by a process that was killed
-        shutil.rmtree(left_behind, ignore_errors=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        temporary.mkdir(parents=True)
-        _converter(asset)(source, temporary)
-        _note(asset, temporary, source, digest)
-        _exchange(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return target
-
-
-def _checked(asset: Asset, source: Path, force: bool) -> str:
-    """The source's SHA-256."""
-    digest, file = file_digest(source), asset.files[0]
-    if not digest.startswith(file.sha256) and not force:
+    digest, published = file_digest(source), asset.files[0]
+    if not digest.startswith(published.sha256) and not force:
         raise AssetError(
-            f"{source} is not {file.path}: its SHA-256 is {digest}, the published one begins with {file.sha256}. Fetch "
-            f"that one, or convert yours all the same: `flowbench assets convert {asset.name} FILE --force`."
+            f"{source} is not {published.path}: its SHA-256 is {digest}, the published one begins with "
+            f"{published.sha256}. Fetch that one, or convert yours all the same: `flowbench assets convert "
+            f"{asset.name} FILE --force`."
         )
-    return digest
-
-
-def _refuse_foreign(target: Path) -> None:
-    """Only an earlier conversion, or an empty folder, may be replaced."""
     if target.exists() and not (target / RECORD).is_file() and (target.is_file() or any(target.iterdir())):
         raise AssetError(f"{target} holds something other than a conversion. Give another --out.")
-
-
-def _converter(asset: Asset) -> Converter:
-    module, _, function = asset.converter.partition(":")
-    found: Converter = getattr(importlib.import_module(module), function)
-    return found
-
-
-def _note(asset: Asset, folder: Path, source: Path, digest: str) -> None:
-    missing = [file for file in asset.converted if not (folder / file).is_file()]
-    if missing:
-        raise AssetError(f"the conversion of {source} wrote no {', '.join(missing)}. Please report it.")
-    facts = {"made_from": source.name, "made_from_sha256": digest, "made_by": asset.converter}
-    record(folder, {file: describe(folder / file, **facts) for file in asset.converted})
-
-
-def _exchange(new: Path, target: Path) -> None:
-    """Put a folder in another's place."""
-    old = target.with_name(f".{target.name}.{os.getpid()}.old.tmp")
-    if target.exists():
-        target.rename(old)
-    new.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
+    for left_behind in target.parent.glob(f".{target.name}.*.tmp"):  # by a process that was killed
+        shutil.rmtree(left_behind, ignore_errors=True)
+    new, old = (target.with_name(f".{target.name}.{os.getpid()}{kind}.tmp") for kind in ("", ".old"))
+    try:
+        new.mkdir(parents=True)
+        module, _, function = asset.converter.partition(":")
+        getattr(importlib.import_module(module), function)(source, new)
+        missing = [file for file in asset.converted if not (new / file).is_file()]
+        if missing:
+            raise AssetError(f"the conversion of {source} wrote no {', '.join(missing)}. Please report it.")
+        facts = {"made_from": source.name, "made_from_sha256": digest, "made_by": asset.converter}
+        record(new, {file: entry(new / file, **facts) for file in asset.converted})
+        if target.exists():
+            target.rename(old)
+        new.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return target

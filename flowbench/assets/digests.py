@@ -39,7 +39,10 @@ def check_file(folder: Path, name: str, published: str = "", size: int | None = 
     digest = file_digest(path)
     known = list(_known(folder, name, published))
     for source, expected in known:
-        own = _git_digest(path) if _GIT_SHA1.fullmatch(expected) else digest
+        own = digest
+        if _GIT_SHA1.fullmatch(expected):  # as git computes it
+            data = path.read_bytes()
+            own = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
         if not own.startswith(expected):
             return Check(name, "damaged", f"its hash is {own}, {source} is {expected}")
     if size is not None and path.stat().st_size != size:
@@ -60,7 +63,7 @@ def record(folder: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
     write_json(folder / RECORD, {**recorded(folder), **entries})
 
 
-def describe(path: Path, **facts: str) -> dict[str, Any]:
+def entry(path: Path, **facts: str) -> dict[str, Any]:
     """A file's entry in the record: `facts`, its size in bytes and its SHA-256."""
     return {**facts, "size": path.stat().st_size, "sha256": file_digest(path)}
 
@@ -75,9 +78,9 @@ def _known(folder: Path, name: str, published: str) -> Iterator[tuple[str, str]]
     """(who says so, the hash in hex) of everything that is known about a file."""
     if published:
         yield "published", published
-    entry = recorded(folder).get(name)
-    if entry:
-        yield "recorded", entry["sha256"]
+    known = recorded(folder).get(name)
+    if known:
+        yield "recorded", known["sha256"]
     named = hub_name(folder / name)
     if _SHA256.fullmatch(named) or _GIT_SHA1.fullmatch(named):
         yield "named by the hub", named
@@ -86,9 +89,3 @@ def _known(folder: Path, name: str, published: str) -> Iterator[tuple[str, str]]
 def hub_name(path: Path) -> str:
     """The name of the blob that a file in the hub's cache stands for; "" for a plain file."""
     return Path(os.readlink(path)).name if path.is_symlink() else ""
-
-
-def _git_digest(path: Path) -> str:
-    """SHA-1 of a file as git computes it, which is how the hub names files that are not large."""
-    data = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()

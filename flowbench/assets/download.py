@@ -15,9 +15,10 @@ from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
+from flowbench.assets.asset import Asset, AssetFile
 from flowbench.assets.digests import record
-from flowbench.assets.manifest import AssetFile
 from flowbench.assets.places import CACHE
+from flowbench.assets.refusal import not_fetched
 from flowbench.errors import AssetError, RunError
 from flowbench.store import locked
 from flowbench.version import __version__
@@ -26,26 +27,33 @@ TIMEOUT = 20.0
 """Seconds without a byte after which a connection is given up."""
 _BLOCK = 1 << 20
 _BETWEEN_TRIES = 0.2
+_THROWN_AWAY = "it was thrown away. Try again, or report it."
 
 Say = Callable[[str], None]
 
 
-def download(url: str, folder: Path, file: AssetFile) -> None:
-    """Fetch one file into a folder and record its hash there. Raises AssetError; a file that fails leaves nothing.
+def download(asset: Asset, file: AssetFile, folder: Path) -> None:
+    """Fetch one file of an asset into a folder and record its hash there. Raises AssetError; a file that fails leaves
+    nothing.
 
-    The caller holds the folder (`alone`). `url` is the address of the file's folder. Size and SHA-256 are compared with
-    the manifest before the file gets its name.
+    The caller holds the folder (`alone`). Size and SHA-256 are compared with the manifest before the file gets its
+    name.
     """
-    address = f"{url}/{quote(file.path)}"
+    address = f"{asset.url}/{quote(file.path)}"
     target = folder / file.path
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        with _opened(address) as response, open(temporary, "wb") as out:
-            size, digest = _copy(response, out, address, file.size)
+        with _opened(address, asset) as response, open(temporary, "wb") as out:
+            size, digest = _copy(response, out, address, asset, file)
             out.flush()
             os.fsync(out.fileno())
-        _compare(address, file, size, digest)
+        if file.size is not None and size != file.size:
+            raise AssetError(f"{address} gave {size} bytes, {file.size} are published; {_THROWN_AWAY}")
+        if not digest.startswith(file.sha256):
+            raise AssetError(
+                f"{address} gave a file with the SHA-256 {digest}, published is {file.sha256}; {_THROWN_AWAY}"
+            )
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -82,69 +90,43 @@ def alone(folder: Path, say: Say) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(address: str) -> Iterator[Any]:
+def _opened(address: str, asset: Asset) -> Iterator[Any]:
     request = Request(address, headers={"User-Agent": f"flowbench/{__version__}", "Accept-Encoding": "identity"})
     try:
         response = urlopen(request, timeout=TIMEOUT)
     except HTTPError as error:
         error.close()
-        raise AssetError(f"{address} answers {error.code} {error.reason}. Try again later.") from error
+        raise not_fetched(asset, f"{address} answers {error.code} {error.reason}", "try again later") from error
     except (OSError, http.client.HTTPException) as error:
-        raise AssetError(_unreachable(address, error)) from error
+        raise _unreachable(asset, error) from error
     with response:
         yield response
 
 
-def _copy(response: Any, out: Any, address: str, expected: int | None) -> tuple[int, str]:
-    """Write the answer's body to `out`; its length and SHA-256."""
+def _copy(response: Any, out: Any, address: str, asset: Asset, file: AssetFile) -> tuple[int, str]:
+    """Write the answer's body to `out`, and on a terminal say how far it is; its length and SHA-256."""
     stated = response.headers.get("Content-Length")
-    total = expected or int(stated or 0)
+    total = file.size or int(stated or 0)
     done, digest = 0, hashlib.sha256()
-    for block in _blocks(response, address):
-        out.write(block)
-        digest.update(block)
-        done += len(block)
-        _show(done, total)
-    if stated and done != int(stated):
-        raise AssetError(f"{address} broke off after {done} of {stated} bytes. Try again.")
-    return done, digest.hexdigest()
-
-
-def _blocks(response: Any, address: str) -> Iterator[bytes]:
-    """The body in pieces; an error of the network, not of the disk, becomes an AssetError."""
     while True:
         try:
             block = response.read(_BLOCK)
-        except (OSError, http.client.HTTPException) as error:
-            raise AssetError(_unreachable(address, error)) from error
+        except (OSError, http.client.HTTPException) as error:  # of the network; one of the disk has its own advice
+            raise _unreachable(asset, error) from error
         if not block:
-            return
-        yield block
+            break
+        out.write(block)
+        digest.update(block)
+        done += len(block)
+        if total and sys.stderr.isatty():
+            ending = "\n" if done == total else ""
+            sys.stderr.write(f"\r  {done / 1e6:.0f} of {total / 1e6:.0f} MB{ending}")
+            sys.stderr.flush()
+    if stated and done != int(stated):
+        raise not_fetched(asset, f"{address} broke off after {done} of {stated} bytes", "try again")
+    return done, digest.hexdigest()
 
 
-def _show(done: int, total: int) -> None:
-    """How far it is, on a terminal."""
-    if total and sys.stderr.isatty():
-        ending = "\n" if done == total else ""
-        sys.stderr.write(f"\r  {done / 1e6:.0f} of {total / 1e6:.0f} MB{ending}")
-        sys.stderr.flush()
-
-
-def _compare(address: str, file: AssetFile, size: int, digest: str) -> None:
-    if file.size is not None and size != file.size:
-        raise AssetError(
-            f"{address} gave {size} bytes, {file.size} are published; they were thrown away. Try again, or report it."
-        )
-    if not digest.startswith(file.sha256):
-        raise AssetError(
-            f"{address} gave a file with the SHA-256 {digest}, published is {file.sha256}; it was thrown away. "
-            "Try again, or report it."
-        )
-
-
-def _unreachable(address: str, error: Exception) -> str:
+def _unreachable(asset: Asset, error: Exception) -> AssetError:
     reason = str(getattr(error, "reason", "") or error).rstrip(".") or type(error).__name__
-    return (
-        f"{address} cannot be reached ({reason}). Check the network and try again; or fetch it elsewhere and give its "
-        "folder as a mirror (FLOWBENCH_ASSETS, docs/weights.md)."
-    )
+    return not_fetched(asset, f"{asset.url} cannot be reached ({reason})", "check the network")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from flowbench.assets.asset import Asset
 from flowbench.assets.digests import check_file
-from flowbench.assets.manifest import Asset
-from flowbench.assets.places import MIRROR, home
+from flowbench.assets.places import home
+from flowbench.assets.refusal import not_fetched
 from flowbench.errors import AssetError
 
 TIMEOUT = 10.0
@@ -26,8 +26,11 @@ def fetch(asset: Asset, *, again: bool = False) -> Path:
     from huggingface_hub import HfApi, snapshot_download
 
     try:
-        info = HfApi().repo_info(asset.repo, repo_type=asset.repo_type, revision=asset.revision, timeout=TIMEOUT)
-        _refuse_incomplete(asset, info)
+        info: Any = HfApi().repo_info(asset.repo, repo_type=asset.repo_type, revision=asset.revision, timeout=TIMEOUT)
+        offered = {sibling.rfilename for sibling in info.siblings or ()}
+        missing = ", ".join(file for file in asset.published if file not in offered)
+        if missing:
+            raise not_fetched(asset, f"{home(asset)} has no {missing} at revision {asset.revision}", "report it")
         snapshot = snapshot_download(
             asset.repo,
             repo_type=asset.repo_type,
@@ -40,30 +43,16 @@ def fetch(asset: Asset, *, again: bool = False) -> Path:
     except Exception as error:  # the hub client raises its own, its HTTP library's and the system's errors
         if isinstance(error, OSError) and error.errno:  # a full disk and the like, with its own advice
             raise
-        raise AssetError(f"'{asset.name}' cannot be fetched from {home(asset)}: {_reason(error)}") from error
-    _refuse_damaged(asset, Path(snapshot))
-    return Path(snapshot)
-
-
-def _refuse_incomplete(asset: Asset, info: Any) -> None:
-    offered = {sibling.rfilename for sibling in info.siblings or ()}
-    missing = [file for file in asset.published if file not in offered]
-    if missing:
-        raise AssetError(
-            f"'{asset.name}': {home(asset)} has no {', '.join(missing)} at revision {asset.revision}. Please report "
-            f"it; files that you have go into a folder '{asset.name}' of a mirror ({MIRROR})."
-        )
-
-
-def _refuse_damaged(asset: Asset, folder: Path) -> None:
+        raise not_fetched(asset, *_reason(error, asset)) from error
     for file in asset.files:
-        check = check_file(folder, file.path, file.sha256, file.size)
+        check = check_file(Path(snapshot), file.path, file.sha256, file.size)
         if check.state in ("damaged", "missing"):
-            _delete(folder / file.path)
+            _delete(Path(snapshot) / file.path)
             raise AssetError(
                 f"'{asset.name}': {file.path} from {home(asset)} is {check.state} ({check.detail}) and was deleted. "
                 "Try again, or report it."
             )
+    return Path(snapshot)
 
 
 def _delete(path: Path) -> None:
@@ -75,24 +64,24 @@ def _delete(path: Path) -> None:
         each.unlink(missing_ok=True)
 
 
-def _reason(error: Exception) -> str:
-    """What the client met, told by the cause that it has wrapped, and what to do."""
+def _reason(error: BaseException, asset: Asset) -> tuple[str, str]:
+    """What the client met, by the cause that it has wrapped, and what to do: parts of one sentence."""
     from huggingface_hub import errors
 
-    chain = list(_causes(error))
-    if any(isinstance(each, errors.GatedRepoError) for each in chain):
-        return "it is gated. Accept its licence on that page, then run `hf auth login`."
-    if any(isinstance(each, errors.RepositoryNotFoundError) for each in chain):
-        return "there is no such repository (or it is private). Check HF_ENDPOINT, or run `hf auth login`."
-    if any(isinstance(each, errors.RevisionNotFoundError) for each in chain):
-        return "it has lost the revision that is wanted. Please report it."
-    last = chain[-1]
-    said = str(last).strip().split("\n")[0].rstrip(".")
-    return f"{type(last).__name__}: {said}. Check the network and try again, or name a mirror folder ({MIRROR})."
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, and what it was raised from; the HTTP library's own nesting is left out."""
-    while error is not None:
-        yield error
-        error = error.__cause__ if type(error).__module__.startswith(("huggingface_hub", "builtins")) else None
+    chain = [error]  # down to the HTTP library's own error; what that one wraps is left out
+    while type(chain[-1]).__module__.startswith(("huggingface_hub", "builtins")) and chain[-1].__cause__ is not None:
+        chain.append(chain[-1].__cause__)
+    where = home(asset)
+    known = {  # a gated repository is one that is not found, too
+        errors.GatedRepoError: (f"{where} is gated", "accept its licence there, then run `hf auth login`"),
+        errors.RepositoryNotFoundError: (
+            f"there is no such repository as {where} (or it is private)",
+            "check HF_ENDPOINT, or run `hf auth login`",
+        ),
+        errors.RevisionNotFoundError: (f"{where} has lost the revision {asset.revision}", "report it"),
+    }
+    for kind, words in known.items():
+        if any(isinstance(each, kind) for each in chain):
+            return words
+    said = str(chain[-1]).strip().split("\n")[0].rstrip(".")
+    return f"fetching it from {where} failed ({type(chain[-1]).__name__}: {said})", "check the network"

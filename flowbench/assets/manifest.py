@@ -8,8 +8,6 @@ when the file arrives, beside the hash by which the hub names each of its own fi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from flowbench.assets.asset import Asset, AssetFile
 from flowbench.assets.prompt_files import PROMPT_FILES
 from flowbench.errors import UnknownName
@@ -99,10 +97,7 @@ def find(name: str) -> Asset:
     """The asset of that name. Raises UnknownName."""
     if name not in ASSETS:
         raise UnknownName(
-            f"unknown asset '{name}'.{did_you_mean(name, ASSETS)} `flowbench assets list` shows them: {_listed()}."
+            f"unknown asset '{name}'.{did_you_mean(name, ASSETS)} `flowbench assets list` shows them: "
+            f"{', '.join(ASSETS)}."
         )
     return ASSETS[name]
-
-
-def _listed(names: Iterable[str] = ASSETS) -> str:
-    return ", ".join(names)

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from flowbench.assets.manifest import Asset, find
+from flowbench.assets.asset import Asset
+from flowbench.assets.manifest import find
 from flowbench.errors import AssetError
 from flowbench.store import slug
 
@@ -43,18 +44,29 @@ def sources(asset: Asset) -> Path | None:
     found = _complete((mirror(asset),), asset.published)
     if found or not asset.repo:
         return found or _complete((source_place(asset),), asset.published)
-    return _in_hub_cache(asset)
+    from huggingface_hub import try_to_load_from_cache
+
+    first = asset.published[0]
+    cached = try_to_load_from_cache(asset.repo, first, revision=asset.revision, repo_type=asset.repo_type)
+    if not isinstance(cached, str):
+        return None
+    snapshot = Path(cached).parents[len(PurePosixPath(first).parts) - 1]
+    return _complete((snapshot,), asset.published)
 
 
 def source_place(asset: Asset) -> Path:
-    """Where the files from the asset's home go."""
-    if asset.repo:
-        return _hub_folder(asset)
-    return beside(asset) if asset.converter else cache_folder(asset)
+    """Where the files from the asset's home go; of a hub's branch that is not here, the repository's folder."""
+    if not asset.repo:
+        return beside(asset) if asset.converter else cache_folder(asset)
+    from huggingface_hub import constants
+
+    repository = Path(constants.HF_HUB_CACHE) / f"{asset.repo_type}s--{asset.repo.replace('/', '--')}"
+    return repository / "snapshots" / asset.revision if _COMMIT.fullmatch(asset.revision) else repository
 
 
 def beside(asset: Asset) -> Path:
-    """The folder beside the asset's own: what is converted lies there, for the other is replaced as a whole."""
+    """The folder beside the asset's own: what is converted lies there, because the other is replaced as a
+    whole."""
     place = cache_folder(asset)
     return place.with_name(f"{place.name}.source")
 
@@ -90,22 +102,3 @@ def _complete(folders: Iterable[Path | None], files: Iterable[str]) -> Path | No
     """The first of the folders that holds all the files."""
     files = tuple(files)
     return next((each for each in folders if each and all((each / file).is_file() for file in files)), None)
-
-
-def _in_hub_cache(asset: Asset) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-
-    first = asset.published[0]
-    found = try_to_load_from_cache(asset.repo, first, revision=asset.revision, repo_type=asset.repo_type)
-    if not isinstance(found, str):
-        return None
-    snapshot = Path(found).parents[len(PurePosixPath(first).parts) - 1]
-    return _complete((snapshot,), asset.published)
-
-
-def _hub_folder(asset: Asset) -> Path:
-    """The snapshot's folder in the hub's cache; of a branch that is not here, the repository's."""
-    from huggingface_hub import constants
-
-    repository = Path(constants.HF_HUB_CACHE) / f"{asset.repo_type}s--{asset.repo.replace('/', '--')}"
-    return repository / "snapshots" / asset.revision if _COMMIT.fullmatch(asset.revision) else repository

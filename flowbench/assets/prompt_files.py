@@ -15,12 +15,8 @@ T2I_COMPBENCH = "4aa404212eb5d06e5adbcd9cee696c750d0d25a5"
 T2I_CATEGORIES = ("color", "shape", "texture", "spatial", "3d_spatial", "numeracy", "non_spatial", "complex")
 HPDV2_STYLES = ("anime", "concept-art", "paintings", "photo")
 _RAW = "https://raw.githubusercontent.com"
-_T2I_SHA256 = {"color": (11_871, "1634259756dbc77d13093d907d414480080ec9790a8c97ad09efaea7b2534f2d")}
-
-
-def _t2i_file(category: str) -> AssetFile:
-    return AssetFile(f"{category}_val.txt", *_T2I_SHA256.get(category, (None, "")))
-
+_T2I_KNOWN = {"color": (11_871, "1634259756dbc77d13093d907d414480080ec9790a8c97ad09efaea7b2534f2d")}
+"""Category -> size and SHA-256."""
 
 PROMPT_FILES = (
     Asset("prompts-drawbench", "DrawBench, 200 prompts",
@@ -45,7 +41,7 @@ PROMPT_FILES = (
           (AssetFile("dpg_bench.csv"),), "Apache-2.0",
           url=f"{_RAW}/TencentQQGYLab/ELLA/025f650e9b36b9603d606042635d98da09e870de/dpg_bench"),
     Asset("prompts-t2i-compbench", "T2I-CompBench++, the 8 x 300 validation prompts",
-          tuple(map(_t2i_file, T2I_CATEGORIES)), "MIT",
+          tuple(AssetFile(f"{each}_val.txt", *_T2I_KNOWN.get(each, ())) for each in T2I_CATEGORIES), "MIT",
           url=f"{_RAW}/Karine-Huang/T2I-CompBench/{T2I_COMPBENCH}/examples/dataset"),
     Asset("prompts-genai-bench", "GenAI-Bench, 1600 prompts with their skills",
           (AssetFile("genai_image.json"), AssetFile("genai_skills.json")), "Apache-2.0", repo="BaiqiL/GenAI-Bench-1600",

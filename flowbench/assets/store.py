@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 from flowbench.assets import conversion, download, hub
-from flowbench.assets.manifest import Asset, find
+from flowbench.assets.asset import Asset
+from flowbench.assets.manifest import find
 from flowbench.assets.places import (
-    MIRROR,
     beside,
     cache_folder,
     held,
@@ -18,6 +18,7 @@ from flowbench.assets.places import (
     source_place,
     sources,
 )
+from flowbench.assets.refusal import not_fetched
 from flowbench.errors import AssetError
 
 Say = download.Say
@@ -48,25 +49,12 @@ def pull(name: str, say: Say | None = None, *, again: bool = False) -> Path:
     fetched = _fetched(asset, say, again)
     if not asset.converter:
         return fetched
-    return _converted(asset, fetched / asset.published[0], say, again)
-
-
-def readable(size: int) -> str:
-    """Bytes as a reader likes them: "3.9 GB", "276 MB", "232 kB"; "unknown" for 0."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if size >= unit:
-            number = size / unit
-            return f"{number:.1f} {name}" if unit == 1e9 else f"{number:.0f} {name}"
-    return f"{size} bytes" if size else "unknown"
-
-
-def not_here(name: str) -> AssetError:
-    """What to tell who asked for an asset that is not on this machine, without a fetch."""
-    asset = find(name)
-    return AssetError(
-        f"'{name}' is not here ({', '.join(asset.needed)}). `flowbench assets pull {name}` fetches it: "
-        f"{readable(asset.size)}, {asset.licence}."
-    )
+    with download.alone(beside(asset), say):
+        converted = held(name)  # by another process, while this one waited for it
+        if converted and not again:
+            return converted
+        say(f"converting {name}")
+        return conversion.rewrite(asset, fetched / asset.published[0], cache_folder(asset))
 
 
 def announce(line: str) -> None:
@@ -81,39 +69,16 @@ def _fetched(asset: Asset, say: Say, again: bool) -> Path:
         return here
     forbidden = offline()
     if forbidden:
-        raise AssetError(
-            f"'{asset.name}' is not here ({', '.join(asset.published)} from {home(asset)}), and {forbidden} forbids to "
-            f"fetch it. Unset it, or run `flowbench assets pull {asset.name}` on a machine with a network and copy "
-            f"that folder to '{asset.name}' in a mirror ({MIRROR})."
-        )
+        raise not_fetched(asset, f"{forbidden} forbids to fetch it from {home(asset)}", "unset it")
+    announcement = f"fetching {asset.name} ({asset.said_size}, {asset.licence}) from {home(asset)}"
     if asset.repo:
-        say(_announcement(asset))
+        say(announcement)
         return hub.fetch(asset, again=again)
-    return _downloaded(asset, say, again)
-
-
-def _downloaded(asset: Asset, say: Say, again: bool) -> Path:
-    """The files of a plain address, in our own cache; whoever waited for another process finds them there."""
     place = source_place(asset)
-    with download.alone(place, say):
+    with download.alone(place, say):  # whoever waited for another process finds the files there
         wanted = [file for file in asset.files if again or not (place / file.path).is_file()]
         if wanted:
-            say(_announcement(asset))
+            say(announcement)
         for file in wanted:
-            download.download(asset.url, place, file)
+            download.download(asset, file, place)
     return place
-
-
-def _converted(asset: Asset, source: Path, say: Say, again: bool) -> Path:
-    """The converted files; whoever waited for another process finds them there."""
-    with download.alone(beside(asset), say):
-        here = held(asset.name)
-        if here and not again:
-            return here
-        say(f"converting {asset.name}")
-        return conversion.rewrite(asset, source, cache_folder(asset))
-
-
-def _announcement(asset: Asset) -> str:
-    size = readable(asset.size) if asset.size else "size unknown"
-    return f"fetching {asset.name} ({size}, {asset.licence}) from {home(asset)}"

@@ -26,8 +26,8 @@ def assets() -> None:
 def list_assets(style: str) -> None:
     """List all assets, and whether they are here."""
     from flowbench.assets import ASSETS
+    from flowbench.assets.asset import readable
     from flowbench.assets.places import held, home
-    from flowbench.assets.store import readable
     from flowbench.store import to_json
 
     here = {name: held(name) is not None for name in ASSETS}
@@ -98,7 +98,7 @@ def verify(names: tuple[str, ...]) -> None:
 def path(name: str) -> None:
     """Print the folder of an asset that is here."""
     from flowbench.assets import held
-    from flowbench.assets.store import not_here
+    from flowbench.assets.refusal import not_here
 
     folder = held(name)
     if folder is None:

@@ -28,8 +28,8 @@ def cache() -> None:
 @format_option
 def stats(style: str | None) -> None:
     """Show how many scores are kept, of which rewards, how large they are, how often they were found."""
-    from flowbench.assets.store import readable
-    from flowbench.reports.tables.evaluations import Table
+    from flowbench.assets.asset import readable
+    from flowbench.reports.tables.table import Table
     from flowbench.rewards.cache import file_path, is_on
     from flowbench.rewards.cache_file import CacheFile
 

@@ -53,7 +53,10 @@ class Metric:
                 for index, (sample, score) in enumerate(zip(samples, scores, strict=True))
             ]
         if self.level == "prompt":
-            return [Measured(self._one(group), prompt_id) for prompt_id, group in _by_prompt(samples).items()]
+            groups: dict[str, list[Sample]] = {}
+            for sample in samples:
+                groups.setdefault(sample.prompt.id, []).append(sample)
+            return [Measured(self._one(group), prompt_id) for prompt_id, group in groups.items()]
         if reference is None:
             raise ConfigError(
                 f"metric '{self.name}' compares with reference pictures, and there are none. Give a folder of them: "
@@ -126,10 +129,3 @@ def build(name: str, *, options: Mapping[str, Any] | None = None, on_error: OnEr
             "A metric is a factory that returns the function which measures samples."
         )
     return Metric(name, function, card=card, level=getattr(factory, "level", "picture"), on_error=on_error)
-
-
-def _by_prompt(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
-    groups: dict[str, list[Sample]] = {}
-    for sample in samples:
-        groups.setdefault(sample.prompt.id, []).append(sample)
-    return groups

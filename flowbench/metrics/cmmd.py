@@ -51,7 +51,8 @@ def cmmd(
     """CMMD with its published settings; unscored with fewer than `minimum` pictures on a side."""
     at_least("cmmd", "minimum", minimum, 1)
     clip = openclip.load(ASSET, ARCHITECTURE, placement=place(device, dtype))
-    clip = replace(clip, preprocess=_of_central_square(clip.preprocess))
+    published = clip.preprocess
+    clip = replace(clip, preprocess=lambda image: published(central_square(image)))
 
     def metric(samples: Sequence[Sample], reference: Sequence[Image.Image]) -> Score:
         lacking = too_few_in_set("cmmd", samples, reference, minimum, "minimum")
@@ -87,7 +88,3 @@ def central_square(image: Image.Image) -> Image.Image:
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     return image.crop((left, top, left + side, top + side))
-
-
-def _of_central_square(preprocess: Callable[[Image.Image], torch.Tensor]) -> Callable[[Image.Image], torch.Tensor]:
-    return lambda image: preprocess(central_square(image))

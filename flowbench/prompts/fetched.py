@@ -46,53 +46,48 @@ def load(name: str, asset: Asset, read: Read, part: Part) -> list[Prompt]:
     Raises AssetError when a file is not to be had or not what it was, ConfigError when it holds something else.
     """
     files = (part.file,) if part.file else asset.published
-    rows = _rows(name, read, _contents(asset.name, files))
+    contents = _contents(asset.name, files)
+    try:
+        rows = [{**row, "prompt": row["prompt"].strip()} for row in read(contents)]
+    except (KeyError, ValueError, TypeError, AttributeError, csv.Error) as error:
+        raise ConfigError(
+            f"prompt set '{name}': {', '.join(files)} is not in the published format ({type(error).__name__}: "
+            f"{error}). Instead, {_OWN_FILE}."
+        ) from error
+    rows = [row for row in rows if row["prompt"]]
     if part.count is not None and len(rows) != part.count:
         raise ConfigError(
             f"prompt set '{name}' has {len(rows)} prompts in {', '.join(files)}, published are {part.count}. "
             f"`flowbench assets pull --again {asset.name}` fetches them anew; or {_OWN_FILE}."
         )
-    return [_prompt(number, row) for number, row in enumerate(rows)]
-
-
-def _rows(name: str, read: Read, contents: dict[str, str]) -> list[Row]:
-    try:
-        rows = [{**row, "prompt": row["prompt"].strip()} for row in read(contents)]
-    except (KeyError, ValueError, TypeError, AttributeError, csv.Error) as error:
-        raise ConfigError(
-            f"prompt set '{name}': {', '.join(contents)} is not in the published format ({type(error).__name__}: "
-            f"{error}). Instead, {_OWN_FILE}."
-        ) from error
-    return [row for row in rows if row["prompt"]]
+    prompts = []
+    for number, row in enumerate(rows):
+        metadata = {key: value for key, value in row.items() if key != "id"}
+        prompts.append(Prompt(row.get("id", f"{number:05d}"), row["prompt"], row.get("tag"), metadata))
+    return prompts
 
 
 def _contents(asset: str, files: tuple[str, ...]) -> dict[str, str]:
+    """File -> its text, once every hash that is known of it holds."""
     from flowbench import assets
 
     try:
         folder = assets.folder(asset)
         wrong = [check for check in assets.verify(asset) if check.state not in ("ok", "unpublished")]
     except AssetError as error:
-        raise AssetError(f"{error} Or {_OWN_FILE}.") from error
+        raise AssetError(f"{str(error).rstrip('.')}; or {_OWN_FILE}.") from error
     if wrong:
         raise AssetError(
             f"{folder}/{wrong[0].file} is {wrong[0].state}: {wrong[0].detail}. `flowbench assets pull --again {asset}` "
             f"fetches it anew; or {_OWN_FILE}."
         )
-    return {file: _decoded(folder / file) for file in files}
-
-
-def _decoded(path: Any) -> str:
-    try:
-        text: str = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text ({error}). Instead, {_OWN_FILE}.") from error
-    return text
-
-
-def _prompt(number: int, row: Row) -> Prompt:
-    metadata = {key: value for key, value in row.items() if key != "id"}
-    return Prompt(row.get("id", f"{number:05d}"), row["prompt"], row.get("tag"), metadata)
+    contents = {}
+    for file in files:
+        try:
+            contents[file] = (folder / file).read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{folder / file}: not UTF-8 text ({error}). Instead, {_OWN_FILE}.") from error
+    return contents
 
 
 def _prompt_set(name: str, read: Read, about: str, **parts: Part) -> PromptSet:
@@ -122,43 +117,39 @@ def _lines(contents: Mapping[str, str]) -> Iterator[Row]:
         yield {"prompt": line}
 
 
-def _table(text: str) -> csv.DictReader[str]:
-    return csv.DictReader(io.StringIO(text, newline=""))
+def _table(contents: Mapping[str, str], *, tabs: bool = False) -> csv.DictReader[str]:
+    """The rows of the only file; between tabs, quotation marks are characters like any other."""
+    if tabs:
+        return csv.DictReader(io.StringIO(_only(contents)), delimiter="\t", quoting=csv.QUOTE_NONE)
+    return csv.DictReader(io.StringIO(_only(contents), newline=""))
 
 
-def _drawbench(contents: Mapping[str, str]) -> Iterator[Row]:
-    for row in _table(_only(contents)):
-        yield {"prompt": row["Prompts"], "tag": row["Category"].strip()}
+def _columns(*, tabs: bool = False, **columns: str) -> Read:
+    """A table, of whose columns some are taken: `prompt="Text"` takes "Text" as the prompt."""
+
+    def read(contents: Mapping[str, str]) -> Iterator[Row]:
+        for row in _table(contents, tabs=tabs):
+            yield {key: row[column].strip() for key, column in columns.items()}
+
+    return read
 
 
-def _partiprompts(contents: Mapping[str, str]) -> Iterator[Row]:
-    table = csv.DictReader(io.StringIO(_only(contents)), delimiter="\t", quoting=csv.QUOTE_NONE)
-    for row in table:  # quotation marks are characters like any other
-        yield {"prompt": row["Prompt"], "tag": row["Category"].strip(), "challenge": row["Challenge"].strip()}
-
-
-def _hpdv2(contents: Mapping[str, str]) -> Iterator[Row]:
-    """A JSON list of texts for each style; ids as the benchmark numbers its pictures."""
+def _file_by_tag(contents: Mapping[str, str]) -> Iterator[Row]:
+    """Each file holds the texts of one tag, a JSON list or one a line; ids as HPD's benchmark numbers its pictures."""
     for path, text in contents.items():
-        style = PurePosixPath(path).stem
-        for number, each in enumerate(json.loads(text)):
-            yield {"id": f"{style}-{number:05d}", "prompt": each, "tag": style}
+        tag = PurePosixPath(path).stem.removesuffix("_val")
+        texts = json.loads(text) if path.endswith(".json") else filter(str.strip, text.split("\n"))
+        for number, each in enumerate(texts):
+            yield {"id": f"{tag}-{number:05d}", "prompt": each, "tag": tag}
 
 
 def _dpg(contents: Mapping[str, str]) -> Iterator[Row]:
     """One line a question; the lines of a prompt share its `item_id` and its text."""
     seen: dict[str, Row] = {}
-    for row in _table(_only(contents)):
+    for row in _table(contents):
         first = seen.setdefault(row["item_id"], {"id": row["item_id"], "prompt": row["text"], "questions": []})
         first["questions"].append(row["question_natural_language"])
     yield from seen.values()
-
-
-def _t2i_compbench(contents: Mapping[str, str]) -> Iterator[Row]:
-    for path, text in contents.items():
-        category = PurePosixPath(path).stem.removesuffix("_val")
-        for number, line in enumerate(filter(str.strip, text.split("\n"))):
-            yield {"id": f"{category}-{number:05d}", "prompt": line, "tag": category}
 
 
 def _genai_bench(contents: Mapping[str, str]) -> Iterator[Row]:
@@ -179,7 +170,7 @@ def _geneval2(contents: Mapping[str, str]) -> Iterator[Row]:
 
 
 def _unigenbench(contents: Mapping[str, str]) -> Iterator[Row]:
-    for row in _table(_only(contents)):
+    for row in _table(contents):
         column = next((name for name in row if name and name.startswith("sub_dims")), "")
         about = json.loads(row[column])
         metadata = {"test_points": about["Testpoints"], "descriptions": about["Testpoint Description"]}
@@ -187,12 +178,18 @@ def _unigenbench(contents: Mapping[str, str]) -> Iterator[Row]:
 
 
 DRAWBENCH = _prompt_set(
-    "drawbench", _drawbench, "DrawBench, by Google for Imagen; tags: its 11 categories", test=Part(200)
+    "drawbench",
+    _columns(prompt="Prompts", tag="Category"),
+    "DrawBench, by Google for Imagen; tags: its 11 categories",
+    test=Part(200),
 )
 PARTIPROMPTS = _prompt_set(
-    "partiprompts", _partiprompts, "PartiPrompts (P2), by Google; tags: its 12 categories", test=Part(1632)
+    "partiprompts",
+    _columns(tabs=True, prompt="Prompt", tag="Category", challenge="Challenge"),
+    "PartiPrompts (P2), by Google; tags: its 12 categories",
+    test=Part(1632),
 )
-HPDV2 = _prompt_set("hpdv2", _hpdv2, "the benchmark of HPS v2; tags: its four styles", test=Part(3200))
+HPDV2 = _prompt_set("hpdv2", _file_by_tag, "the benchmark of HPS v2; tags: its four styles", test=Part(3200))
 PICKSCORE = _prompt_set(
     "pickscore",
     _lines,
@@ -210,7 +207,7 @@ OCR_FLOWGRPO = _prompt_set(
 DPG = _prompt_set("dpg", _dpg, "DPG-Bench, long prompts; prompts only", test=Part(1065))
 T2I_COMPBENCH = _prompt_set(
     "t2i_compbench",
-    _t2i_compbench,
+    _file_by_tag,
     "T2I-CompBench++, validation; tags: its 8 categories; prompts only",
     test=Part(2400),
 )

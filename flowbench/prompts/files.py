@@ -56,20 +56,31 @@ def read(path: Path) -> list[Prompt]:
 
 
 def _lines(text: str, path: Path) -> Iterator[dict[str, Any]]:
-    for line in text.split("\n"):
-        if line.strip():
+    """One prompt a line: its text, or an object of JSON."""
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip() and path.suffix.lower() == ".jsonl":
+            yield _object(line, f"prompt file {path}, line {number}")
+        elif line.strip():
             yield {"prompt": line.strip()}
 
 
-def _comma_separated(text: str, path: Path) -> Iterator[dict[str, Any]]:
-    yield from _rows(csv.DictReader(io.StringIO(text, newline="")), path)
+def _object(line: str, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise ConfigError(f"{where}: not valid JSON ({error}). Mend it.") from error
+    words = (value.get("prompt") or value.get("text")) if isinstance(value, dict) else None
+    if not isinstance(words, str) or not words.strip():
+        raise ConfigError(f"{where}: no text under 'prompt' or 'text'. Add one.")
+    rest = value if value.get("prompt") else {key: each for key, each in value.items() if key != "text"}
+    return {**rest, "prompt": words.strip()}  # `text` beside a prompt is what the ocr reward looks for
 
 
-def _tab_separated(text: str, path: Path) -> Iterator[dict[str, Any]]:
-    yield from _rows(csv.DictReader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE), path)
-
-
-def _rows(reader: csv.DictReader[str], path: Path) -> Iterator[dict[str, Any]]:
+def _rows(text: str, path: Path) -> Iterator[dict[str, Any]]:
+    if path.suffix.lower() == ".tsv":
+        reader = csv.DictReader(io.StringIO(text), delimiter="\t", quoting=csv.QUOTE_NONE)
+    else:
+        reader = csv.DictReader(io.StringIO(text, newline=""))
     columns = reader.fieldnames or []
     if columns and "prompt" not in columns:
         raise ConfigError(f"prompt file {path}: no column 'prompt' (there are: {', '.join(columns)}). Rename one.")
@@ -79,43 +90,25 @@ def _rows(reader: csv.DictReader[str], path: Path) -> Iterator[dict[str, Any]]:
             yield {key: value.strip() for key, value in row.items() if isinstance(value, str) and value.strip()}
 
 
-def _objects(text: str, path: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except ValueError as error:
-            raise ConfigError(f"prompt file {path}, line {number}: not valid JSON ({error}). Mend it.") from error
-        words = (value.get("prompt") or value.get("text")) if isinstance(value, dict) else None
-        if not isinstance(words, str) or not words.strip():
-            raise ConfigError(f"prompt file {path}, line {number}: no text under 'prompt' or 'text'. Add one.")
-        rest = value if value.get("prompt") else {key: each for key, each in value.items() if key != "text"}
-        yield {**rest, "prompt": words.strip()}  # `text` beside a prompt is what the ocr reward looks for
-
-
 _READERS: dict[str, Callable[[str, Path], Iterator[dict[str, Any]]]] = {
     ".txt": _lines,
-    ".csv": _comma_separated,
-    ".tsv": _tab_separated,
-    ".jsonl": _objects,
+    ".csv": _rows,
+    ".tsv": _rows,
+    ".jsonl": _lines,
 }
 
 
 def _with_ids(rows: Iterator[dict[str, Any]]) -> list[Prompt]:
-    """Prompts with ids; a text that stands twice gets '-2', '-3' ... behind its id."""
+    """Prompts with ids: their own, or a hash of the text; one that stands twice gets '-2', '-3' ... behind it."""
     prompts = []
     times: Counter[str] = Counter()
     for row in rows:
-        given = row.get("id")
-        identifier = str(given) if given is not None else _identifier(row["prompt"], times)
+        identifier = row.get("id")
+        if identifier is None:
+            identifier = hashlib.sha256(row["prompt"].encode("utf-8")).hexdigest()[:12]
+            times[identifier] += 1
+            identifier += f"-{times[identifier]}" if times[identifier] > 1 else ""
         tag = row.get("tag")
         metadata = {key: value for key, value in row.items() if key != "id"}
-        prompts.append(Prompt(identifier, row["prompt"], None if tag is None else str(tag), metadata))
+        prompts.append(Prompt(str(identifier), row["prompt"], None if tag is None else str(tag), metadata))
     return prompts
-
-
-def _identifier(text: str, times: Counter[str]) -> str:
-    base = hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
-    times[base] += 1
-    return base if times[base] == 1 else f"{base}-{times[base]}"

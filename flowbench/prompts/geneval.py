@@ -13,15 +13,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
-from typing import Any
 
 from flowbench.errors import ConfigError
 from flowbench.prompts.geneval_templates import (
-    COLORS,
-    NUMBERS,
-    RELATIONS,
     Metadata,
     color_attr,
     colors,
@@ -36,7 +32,7 @@ from flowbench.prompts.geneval_templates import (
 from flowbench.prompts.leakage import content
 from flowbench.prompts.prompt_set import PromptSet
 from flowbench.types import Prompt
-from flowbench.vocabularies import COCO80
+from flowbench.vocabularies import COCO80, COLORS, NUMBERS, RELATIONS
 
 SHA256 = "5c48e0813e812e3c373fa5c8ed07a8f0a483be30272b4427b0559c8048e67c13"
 """Of the official `evaluation_metadata.jsonl`."""
@@ -61,7 +57,9 @@ def metadata_lines() -> Iterator[str]:
 
 def load(split: str) -> list[Prompt]:
     """The prompts of "train", "dev" or "test", grouped by tag. Raises ConfigError for another split."""
-    return official() if known_split("geneval", split) == "test" else list(_ours()[split])
+    if known_split("geneval", split) == "test":
+        return official()
+    return list(own_splits(COCO80, _LINES_PER_WEIGHT, 0)[split])
 
 
 def official() -> list[Prompt]:
@@ -76,25 +74,20 @@ def known_split(name: str, split: str) -> str:
     return split
 
 
-def own_splits(
-    classes: Sequence[str], lines_per_weight: int, purpose: int, taken: set[Any]
-) -> dict[str, tuple[Prompt, ...]]:
-    """ "dev" and "train" of these classes, neither with a content that is in `taken` (dev's is added to it).
+@cache
+def own_splits(classes: tuple[str, ...], lines_per_weight: int, purpose: int) -> dict[str, tuple[Prompt, ...]]:
+    """ "dev" and "train" of these classes; neither shares a content with the official 553, nor the one with the other.
 
     Train has `lines_per_weight` times the published weight of each tag; `purpose` keeps the draws of two sets apart.
     """
     pool = pools(classes)
+    taken = {content(each.metadata) for each in official()}
     dev, train = [], []
     for number, tag in enumerate(PUBLISHED_WEIGHTS):
         dev += draw(pool[tag], _DEV_PER_TAG, (_OURS, purpose, number, 0), taken, once=True)
     for number, (tag, weight) in enumerate(PUBLISHED_WEIGHTS.items()):
         train += draw(pool[tag], weight * lines_per_weight, (_OURS, purpose, number, 1), taken, once=False)
     return {"dev": tuple(dev), "train": tuple(train)}
-
-
-@cache
-def _ours() -> dict[str, tuple[Prompt, ...]]:
-    return own_splits(COCO80, _LINES_PER_WEIGHT, 0, {content(each.metadata) for each in official()})
 
 
 @cache

@@ -5,16 +5,14 @@ Source: the prompt generator of djghosh13/geneval (MIT), by its description; its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from flowbench.prompts.leakage import content
 from flowbench.types import Prompt
+from flowbench.vocabularies import COLORS, NUMBERS, RELATIONS, plural, with_article
 
-COLORS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")
-RELATIONS = ("left of", "right of", "above", "below")
-NUMBERS = {2: "two", 3: "three", 4: "four"}
 COLOURLESS = "person"
 """The one class that is never asked for in a colour."""
 
@@ -22,21 +20,20 @@ Metadata = dict[str, Any]
 
 
 def single_object(one: str) -> Metadata:
-    return _metadata("single_object", _with_article(one), [_clause(one)])
+    return _metadata("single_object", with_article(one), [_clause(one)])
 
 
 def two_object(one: str, other: str) -> Metadata:
-    return _metadata("two_object", f"{_with_article(one)} and {_with_article(other)}", [_clause(one), _clause(other)])
+    return _metadata("two_object", f"{with_article(one)} and {with_article(other)}", [_clause(one), _clause(other)])
 
 
 def counting(one: str, count: int) -> Metadata:
-    plural = one + ("es" if one.endswith("s") else "s")
-    entry = _metadata("counting", f"{NUMBERS[count]} {plural}", [_clause(one, count)])
+    entry = _metadata("counting", f"{NUMBERS[count]} {plural(one)}", [_clause(one, count)])
     return {"tag": entry["tag"], "include": entry["include"], "exclude": [_clause(one, count + 1)], **entry}
 
 
 def colors(one: str, color: str) -> Metadata:
-    return _metadata("colors", _with_article(f"{color} {one}"), [{**_clause(one), "color": color}])
+    return _metadata("colors", with_article(f"{color} {one}"), [{**_clause(one), "color": color}])
 
 
 def position(one: str, other: str, relation: str) -> Metadata:
@@ -44,11 +41,11 @@ def position(one: str, other: str, relation: str) -> Metadata:
         _clause(other),
         {**_clause(one), "position": [relation, 0]},
     ]  # the one that it is placed against is first
-    return _metadata("position", f"{_with_article(one)} {relation} {_with_article(other)}", include)
+    return _metadata("position", f"{with_article(one)} {relation} {with_article(other)}", include)
 
 
 def color_attr(one: str, other: str, color: str, other_color: str) -> Metadata:
-    text = f"{_with_article(f'{color} {one}')} and {_with_article(f'{other_color} {other}')}"
+    text = f"{with_article(f'{color} {one}')} and {with_article(f'{other_color} {other}')}"
     return _metadata("color_attr", text, [{**_clause(one), "color": color}, {**_clause(other), "color": other_color}])
 
 
@@ -103,10 +100,14 @@ def draw(pool: Pool, num: int, seed: Sequence[int], taken: set[Any], *, once: bo
     """`num` prompts of a pool in an order that is a function of `seed`, none of whose content is in `taken`.
 
     `once`: each content once, and added to `taken`; fewer where the pool has no more. Otherwise every wording counts,
-    and a pool that runs out is gone through again: no prompt comes more than one time oftener than another.
+    and a pool that runs out is gone through again: no prompt comes more than one time more often than another.
     """
+    import numpy
+
+    # numpy promises the raw stream of a bit generator for good, but not that of its shuffles: the order is made of it
+    raw = numpy.random.PCG64(list(seed)).random_raw(pool.size)
     found: list[Metadata] = []
-    for metadata in map(pool.make, _shuffled(pool.size, seed)):
+    for metadata in map(pool.make, map(int, numpy.argsort(raw, kind="stable"))):
         if len(found) == num:
             break
         what = content(metadata)
@@ -117,15 +118,6 @@ def draw(pool: Pool, num: int, seed: Sequence[int], taken: set[Any], *, once: bo
     if once or not found:
         return [prompt(metadata) for metadata in found]
     return [prompt(found[index % len(found)], index // len(found) + 1) for index in range(num)]
-
-
-def _shuffled(size: int, seed: Sequence[int]) -> Iterator[int]:
-    """0 ... size - 1 in a random order. numpy promises the raw stream of a bit generator for good, but not that of
-    its shuffles: the order is made from raw numbers."""
-    import numpy
-
-    raw = numpy.random.PCG64(list(seed)).random_raw(size)
-    return map(int, numpy.argsort(raw, kind="stable"))
 
 
 def _pair(items: Sequence[str], index: int) -> tuple[str, str]:
@@ -140,8 +132,3 @@ def _clause(name: str, count: int = 1) -> Metadata:
 
 def _metadata(tag: str, words: str, include: list[Metadata]) -> Metadata:
     return {"tag": tag, "include": include, "prompt": f"a photo of {words}"}
-
-
-def _with_article(words: str) -> str:
-    """'orange cat' -> 'an orange cat', by GenEval's rule: 'an' exactly when the first letter is a vowel."""
-    return ("an " if words[0] in "aeiou" else "a ") + words

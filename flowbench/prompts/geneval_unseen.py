@@ -10,11 +10,9 @@ theirs compares with ours.
 
 from __future__ import annotations
 
-from functools import cache
-
-from flowbench.prompts.geneval import known_split, official, own_splits
+from flowbench.prompts.geneval import known_split, own_splits
 from flowbench.prompts.geneval_templates import draw, pools
-from flowbench.prompts.leakage import Content, content
+from flowbench.prompts.leakage import Content
 from flowbench.prompts.prompt_set import PromptSet
 from flowbench.types import Prompt
 from flowbench.vocabularies import COCO80
@@ -32,22 +30,14 @@ _SEED = 2025
 
 def load(split: str) -> list[Prompt]:
     """The prompts of "train", "dev" or "test", grouped by tag. Raises ConfigError for another split."""
-    return list(_test() if known_split("geneval_unseen", split) == "test" else _ours()[split])
-
-
-@cache
-def _ours() -> dict[str, tuple[Prompt, ...]]:
-    return own_splits(SEEN, _LINES_PER_WEIGHT, 1, {content(each.metadata) for each in official()})
-
-
-@cache
-def _test() -> tuple[Prompt, ...]:
+    if known_split("geneval_unseen", split) != "test":
+        return list(own_splits(SEEN, _LINES_PER_WEIGHT, 1)[split])
     pool = pools(HELD_OUT)
     seen: set[Content] = set()
     found = []
     for number, (tag, num) in enumerate(_SIZES.items()):
         found += draw(pool[tag], num, (_SEED, 2, number), seen, once=True)
-    return tuple(found)
+    return found
 
 
 GENEVAL_UNSEEN = PromptSet(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from flowbench.types import Prompt
+from flowbench.vocabularies import MIRRORED
 
 Content = tuple[tuple[tuple[str, str, int], ...], tuple[tuple[str, str, str], ...]]
 """(class, colour or "", count) of each object, sorted; (left of or above, the one, the other) of each relation."""
@@ -26,82 +27,51 @@ def leakage(training: Sequence[Prompt], evaluation: Sequence[Prompt]) -> list[Ov
     """Overlap by tag and slot, from GenEval metadata. Slots: the whole text; the content (the same picture asked for,
     whichever object is named first: "a left of b" is "b right of a"); class; colour; count; relation; and the
     combinations that composition is about: class with colour, class with count, and the pair of classes."""
-    seen = {slot: {value for prompt in training for value in values_of(prompt)} for slot, values_of in SLOTS.items()}
+    trained = _values(training)
     rows = []
     for tag in dict.fromkeys(prompt.tag or "" for prompt in evaluation):
-        for slot, values_of in SLOTS.items():
-            evaluated = {value for prompt in evaluation if (prompt.tag or "") == tag for value in values_of(prompt)}
-            if evaluated:
-                rows.append(Overlap(tag, slot, len(evaluated), len(evaluated & seen[slot])))
+        for slot, values in _values(prompt for prompt in evaluation if (prompt.tag or "") == tag).items():
+            if values:
+                rows.append(Overlap(tag, slot, len(values), len(values & trained.get(slot, set()))))
     return rows
 
 
-def _clauses(prompt: Prompt) -> list[dict[str, Any]]:
-    return list(prompt.metadata.get("include", []))
+def _values(prompts: Iterable[Prompt]) -> dict[str, set[Any]]:
+    """Slot -> its distinct values among the prompts."""
+    found: dict[str, set[Any]] = {}
+    for prompt in prompts:
+        for slot, values in slots(prompt).items():
+            found.setdefault(slot, set()).update(values)
+    return found
 
 
-def _text(prompt: Prompt) -> Iterator[Any]:
-    yield prompt.text
-
-
-def _class(prompt: Prompt) -> Iterator[Any]:
-    yield from (clause["class"] for clause in _clauses(prompt))
-
-
-def _color(prompt: Prompt) -> Iterator[Any]:
-    yield from (clause["color"] for clause in _clauses(prompt) if "color" in clause)
-
-
-def _count(prompt: Prompt) -> Iterator[Any]:
-    yield from (clause["count"] for clause in _clauses(prompt) if clause.get("count", 1) > 1)
-
-
-def _relation(prompt: Prompt) -> Iterator[Any]:
-    yield from (clause["position"][0] for clause in _clauses(prompt) if "position" in clause)
-
-
-def _class_color(prompt: Prompt) -> Iterator[Any]:
-    yield from ((clause["class"], clause["color"]) for clause in _clauses(prompt) if "color" in clause)
-
-
-def _class_count(prompt: Prompt) -> Iterator[Any]:
-    yield from ((clause["class"], clause["count"]) for clause in _clauses(prompt) if clause.get("count", 1) > 1)
-
-
-def _class_pair(prompt: Prompt) -> Iterator[Any]:
-    if len(_clauses(prompt)) > 1:
-        yield tuple(sorted(clause["class"] for clause in _clauses(prompt)))
-
-
-_MIRRORED = {"right of": "left of", "below": "above"}
+def slots(prompt: Prompt) -> dict[str, list[Any]]:
+    """Slot -> the values that the prompt puts into it, by its text and its GenEval metadata."""
+    clauses = prompt.metadata.get("include", [])
+    classes = [clause["class"] for clause in clauses]
+    colored = [clause for clause in clauses if "color" in clause]
+    counted = [clause for clause in clauses if clause.get("count", 1) > 1]
+    return {
+        "text": [prompt.text],
+        "content": [content(prompt.metadata)],
+        "class": classes,
+        "color": [clause["color"] for clause in colored],
+        "count": [clause["count"] for clause in counted],
+        "relation": [clause["position"][0] for clause in clauses if "position" in clause],
+        "class and color": [(clause["class"], clause["color"]) for clause in colored],
+        "class and count": [(clause["class"], clause["count"]) for clause in counted],
+        "pair of classes": [tuple(sorted(classes))] if len(classes) > 1 else [],
+    }
 
 
 def content(metadata: Mapping[str, Any]) -> Content:
     """What GenEval metadata asks a picture to show, whichever object is named first; two wordings of one are equal."""
     clauses = metadata.get("include", [])
     objects = sorted((clause["class"], clause.get("color", ""), clause.get("count", 1)) for clause in clauses)
-    return tuple(objects), tuple(_arrangement(clauses, clause) for clause in clauses if "position" in clause)
-
-
-def _content(prompt: Prompt) -> Iterator[Any]:
-    yield content(prompt.metadata)
-
-
-def _arrangement(clauses: list[dict[str, Any]], clause: dict[str, Any]) -> tuple[str, str, str]:
-    """(left of or above, the one, the other)."""
-    relation, other = clause["position"]
-    one, another = clause["class"], clauses[other]["class"]
-    return (_MIRRORED[relation], another, one) if relation in _MIRRORED else (relation, one, another)
-
-
-SLOTS: dict[str, Callable[[Prompt], Iterator[Any]]] = {
-    "text": _text,
-    "content": _content,
-    "class": _class,
-    "color": _color,
-    "count": _count,
-    "relation": _relation,
-    "class and color": _class_color,
-    "class and count": _class_count,
-    "pair of classes": _class_pair,
-}
+    relations = []
+    for clause in clauses:
+        if "position" in clause:
+            relation, other = clause["position"]
+            one, another = clause["class"], clauses[other]["class"]
+            relations.append((MIRRORED[relation], another, one) if relation in MIRRORED else (relation, one, another))
+    return tuple(objects), tuple(relations)

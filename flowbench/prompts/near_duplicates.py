@@ -60,7 +60,8 @@ def find_matches(training: Sequence[Prompt], evaluation: Sequence[Prompt], *, le
         else:
             rest.append(prompt)
     for length in range(1, RUN + 1):
-        found += _closest(training, [each for each in rest if _run_length(each) == length], length, least)
+        alike = [prompt for prompt in rest if min(RUN, len(words(prompt.text))) == length]
+        found += _closest(training, alike, length, least)
     order = list(KINDS)
     return sorted(found, key=lambda match: (order.index(match.kind), -match.share))
 
@@ -68,10 +69,6 @@ def find_matches(training: Sequence[Prompt], evaluation: Sequence[Prompt], *, le
 def words(text: str) -> tuple[str, ...]:
     """The words of a text, in one form each."""
     return tuple(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
-
-
-def _run_length(prompt: Prompt) -> int:
-    return min(RUN, len(words(prompt.text)))
 
 
 def _runs(prompt: Prompt, length: int) -> set[tuple[str, ...]]:

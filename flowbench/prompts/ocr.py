@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -69,32 +68,26 @@ def _test() -> tuple[Prompt, ...]:
 @cache
 def _made() -> dict[str, tuple[Prompt, ...]]:
     """Texts in an order by their hash, which is a fixed shuffle; each text stands in one prompt only."""
+    pairs = list(product(_FIRST, _SECOND))
+    phrases = []  # of three, four or five words
+    for first, second in pairs:
+        other = _SECOND[int(_hash(f"{first} {second}"), 16) % len(_SECOND)]
+        if other != second:
+            phrases += [
+                f"{first} {second} {other}",
+                f"{second} and {first} {other}",
+                f"the {second} of {first} {other}",
+            ]
+    texts = {"one_word": [*_FIRST, *_SECOND], "two_words": [f"{first} {second}" for first, second in pairs],
+             "phrase": phrases}  # fmt: skip
     tested = {str(prompt.metadata["text"]).lower() for prompt in _test()}
     made: dict[str, list[Prompt]] = {"train": [], "dev": []}
-    for tag, texts in zip(TAGS, (_words(), _pairs(), _phrases()), strict=True):
+    for tag in TAGS:
         num_train, num_dev = _SIZES[tag]
-        free = sorted((text for text in texts if text not in tested), key=_hash)
+        free = sorted((text for text in texts[tag] if text not in tested), key=_hash)
         made["dev"] += map(_made_prompt, free[:num_dev])
         made["train"] += map(_made_prompt, free[num_dev : num_dev + num_train])
     return {split: tuple(prompts) for split, prompts in made.items()}
-
-
-def _words() -> Iterator[str]:
-    yield from (*_FIRST, *_SECOND)
-
-
-def _pairs() -> Iterator[str]:
-    yield from (f"{first} {second}" for first, second in product(_FIRST, _SECOND))
-
-
-def _phrases() -> Iterator[str]:
-    """Three, four or five words."""
-    for first, second in product(_FIRST, _SECOND):
-        other = _SECOND[int(_hash(f"{first} {second}"), 16) % len(_SECOND)]
-        if other != second:
-            yield f"{first} {second} {other}"
-            yield f"{second} and {first} {other}"
-            yield f"the {second} of {first} {other}"
 
 
 def _made_prompt(text: str) -> Prompt:

@@ -10,17 +10,19 @@ from flowbench.types import Prompt
 
 @dataclass(frozen=True)
 class PromptSet:
-    """A named, versioned list of prompts with splits.
-
-    `vocabulary` names the objects that the metadata speaks of (`shapes`, `coco80`); "" when nobody says so (a file of
-    one's own). `load(split)` gives the prompts; it raises ConfigError for a split that is not one of `splits`. `about`
-    is a line for readers. Of a set that others publish, `asset` names the files to fetch (`flowbench assets list`).
-    """
+    """A named, versioned list of prompts with splits."""
 
     name: str
+    """By which commands and suites ask for it; of a file, its name without the ending."""
     vocabulary: str
+    """Of the objects that its metadata speaks of: "shapes", "coco80"; "" when nobody says so (a file of one's own)."""
     version: str
+    """Another one when a prompt changes: ours a number, that of others their commit, of a file its content."""
     load: Callable[[str], list[Prompt]]
+    """Split -> its prompts. Raises ConfigError for one that is not among `splits`."""
     splits: tuple[str, ...] = ("train", "dev", "test")
+    """The splits that there are."""
     about: str = ""
+    """A line for readers."""
     asset: str = ""
+    """The files to fetch, of a set that others publish (`flowbench assets list`)."""

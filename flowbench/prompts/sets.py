@@ -40,7 +40,15 @@ def load(name_or_file: str | Path, split: str) -> list[Prompt]:
     """The prompts of one split ("train", "dev", "test"); a file has no splits and gives all its prompts for each."""
     prompt_set = find(name_or_file)
     prompts = list(prompt_set.load(split))
-    _check(prompt_set.name, split, prompts)
+    if not prompts:
+        raise ConfigError(f"prompt set '{prompt_set.name}', split '{split}', holds no prompts. Choose another split.")
+    seen: set[str] = set()
+    for prompt in prompts:
+        if prompt.id in seen:
+            raise ConfigError(
+                f"prompt set '{prompt_set.name}', split '{split}', holds the id '{prompt.id}' twice. Rename one."
+            )
+        seen.add(prompt.id)
     return prompts
 
 
@@ -56,13 +64,3 @@ def prompts_digest(prompts: Iterable[Prompt]) -> str:
         raise ConfigError(
             f"metadata of prompts is not plain data: {error}. Use text, numbers, lists and dictionaries only."
         ) from None
-
-
-def _check(name: str, split: str, prompts: list[Prompt]) -> None:
-    if not prompts:
-        raise ConfigError(f"prompt set '{name}', split '{split}', holds no prompts. Choose another split.")
-    seen: set[str] = set()
-    for prompt in prompts:
-        if prompt.id in seen:
-            raise ConfigError(f"prompt set '{name}', split '{split}', holds the id '{prompt.id}' twice. Rename one.")
-        seen.add(prompt.id)

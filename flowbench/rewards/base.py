@@ -103,7 +103,7 @@ class Reward:
         return [checked(score, f"reward '{self.name}'") for score in scores]
 
     def _ask_again(self, samples: list[Sample], reason: str) -> list[Score]:
-        """After a failed call: picture by picture, for one of them may be what it stumbled over.
+        """After a failed call: picture by picture, since one of them may be what it stumbled over.
 
         When the first, the middle and the last one fail too, it is down (or fits none of them), and is not kept busy
         with the others. A group reward needs its group, so there the whole prompt stays unscored.

@@ -27,7 +27,7 @@ from flowbench.assets.places import CACHE
 from flowbench.errors import FlowbenchError
 from flowbench.rewards.card import Card
 from flowbench.rewards.catalog import describe, needed_weights
-from flowbench.types import Prompt, Sample, Score
+from flowbench.types import Sample, Score
 
 if TYPE_CHECKING:
     from flowbench.rewards.cache_file import CacheFile
@@ -67,7 +67,11 @@ def open_cache(
             "format": _FORMAT,
             **describe(name, options, vocabulary=vocabulary),
             "weights": assets.identities(needs),
-            "files": {key: _contents(value) for key, value in options.items() if _is_path(value)},
+            "files": {
+                key: _contents(value)
+                for key, value in options.items()
+                if isinstance(value, (str, os.PathLike)) and os.path.exists(value)
+            },
         }
         settings = store.digest(decides)
     except (FlowbenchError, OSError, TypeError, ValueError) as error:  # Type, Value: an option that is no JSON
@@ -99,18 +103,22 @@ class RewardCache:
                 texts = self._file.get([key for key in keys if key is not None])
             except OSError as error:
                 self._give_up(error)
-        found = [_decoded(texts[key]) if key in texts else None for key in keys]  # type: ignore[index]
+        found: list[Score | None] = [None] * len(keys)
+        for place, key in enumerate(keys):
+            if key is not None and key in texts:
+                value, parts, note, details = json.loads(texts[key])
+                found[place] = Score(value, parts, note, details)
         hits = sum(score is not None for score in found)
         self._hits, self._misses = self._hits + hits, self._misses + len(found) - hits
         return found
 
     def put(self, keys: Sequence[bytes | None], scores: Sequence[Score]) -> None:
         """Keep the scores, but for unscored ones and those that JSON would not give back as they are."""
-        rows = {
-            key: _encoded(score)
-            for key, score in zip(keys, scores, strict=True)
-            if key is not None and score.is_scored and _is_json(score.details)
-        }
+        rows = {}
+        for key, score in zip(keys, scores, strict=True):
+            if key is not None and score.is_scored and _is_json(score.details):
+                content = [score.value, score.parts, score.note, score.details]
+                rows[key] = json.dumps(content, separators=(",", ":"))  # not to_json: a part may be NaN
         if rows and self._file is not None:
             try:
                 self._file.put(self.reward, rows)
@@ -134,7 +142,9 @@ class RewardCache:
         if getattr(image, "mode", None) not in _WHOLE_MODES:
             return None
         try:
-            asked = store.to_json([self._settings, prompt.text, prompt.tag, _beyond(prompt)])
+            repeated = {"prompt": prompt.text, "tag": prompt.tag}  # prompt sets do, tables do not
+            more = {key: each for key, each in prompt.metadata.items() if key not in repeated or each != repeated[key]}
+            asked = store.to_json([self._settings, prompt.text, prompt.tag, more])
             key = hashlib.sha256(f"{asked}\n{image.mode} {image.width} {image.height}\n".encode())
         except (TypeError, ValueError):
             return None
@@ -147,22 +157,6 @@ class RewardCache:
         _warn(f"the score cache is not used: {error}")
 
 
-def _beyond(prompt: Prompt) -> dict[str, Any]:
-    """The metadata that say more than text and tag: sets repeat these there, tables do not."""
-    repeated = {"prompt": prompt.text, "tag": prompt.tag}
-    return {key: value for key, value in prompt.metadata.items() if key not in repeated or value != repeated[key]}
-
-
-def _encoded(score: Score) -> str:
-    """JSON in which every float is written so that it is read back to the bit (NaN parts too, hence no `to_json`)."""
-    return json.dumps([score.value, score.parts, score.note, score.details], separators=(",", ":"))
-
-
-def _decoded(text: str) -> Score:
-    value, parts, note, details = json.loads(text)
-    return Score(value, parts, note, details)
-
-
 def _is_json(value: Any) -> bool:
     """Whether JSON gives the value back equal: a tuple would become a list, a number as a key a text."""
     if isinstance(value, dict):
@@ -170,10 +164,6 @@ def _is_json(value: Any) -> bool:
     if isinstance(value, list):
         return all(map(_is_json, value))
     return value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value))
-
-
-def _is_path(value: Any) -> bool:
-    return isinstance(value, (str, os.PathLike)) and bool(str(value)) and os.path.exists(value)
 
 
 def _contents(path: str | os.PathLike[str]) -> list[list[str]]:

@@ -38,16 +38,22 @@ class CacheTrouble(OSError):
 
 
 class Kept(NamedTuple):
-    """What is kept of one reward: scores, their bytes, days since 1970 of the oldest and the newest, and how often a
-    score was looked for and found, or not, since the file was made."""
+    """What is kept of one reward."""
 
     reward: str
+    """Its name."""
     scores: int
+    """How many are kept."""
     size: int
+    """Bytes of them and their keys."""
     oldest: int
+    """Day of the oldest score, counted from 1970."""
     newest: int
+    """Day of the newest."""
     hits: int
+    """How often a score was looked for and found, since the file was made."""
     misses: int
+    """How often it was not found."""
 
 
 class CacheFile:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any, Literal, get_args
 
@@ -122,7 +122,10 @@ class WeightedSum(Reward):
             name: [math.nan if place in missing else score.value for place, score in enumerate(scores)]
             for name, scores in columns.items()
         }
-        terms = {name: self._terms(name, column) for name, column in values.items()}
+        if self.combine == "scaled":
+            terms = {name: [*map(self.parts[name].card.for_training, column)] for name, column in values.items()}
+        else:
+            terms = {name: _TERMS[self.combine](column) for name, column in values.items()}
         return [
             self._add(
                 {name: scores[place] for name, scores in columns.items()},
@@ -130,13 +133,6 @@ class WeightedSum(Reward):
             )
             for place in range(len(samples))
         ]
-
-    def _terms(self, name: str, values: list[float]) -> list[float]:
-        if self.combine == "scaled":
-            return [self.parts[name].card.for_training(value) for value in values]
-        if self.combine == "zscore":
-            return zscores(values)
-        return ranks(values) if self.combine == "rank" else values
 
     def _add(self, scores: Mapping[str, Score], terms: Mapping[str, float]) -> Score:
         parts: dict[str, float] = {}
@@ -166,14 +162,15 @@ def ranks(values: Sequence[float]) -> list[float]:
     scored = [value for value in values if not math.isnan(value)]
     if len(scored) == 1:
         return [math.nan if math.isnan(value) else 0.5 for value in values]
-    return [math.nan if math.isnan(value) else _place(value, scored) / (len(scored) - 1) for value in values]
+    found = []
+    for value in values:
+        below = sum(other < value for other in scored)
+        equal = sum(other == value for other in scored)  # these share the mean of their places
+        found.append(math.nan if math.isnan(value) else (below + (equal - 1) / 2) / (len(scored) - 1))
+    return found
 
 
-def _place(value: float, scored: Sequence[float]) -> float:
-    """How many are below; equals share the mean of their places."""
-    below = sum(other < value for other in scored)
-    equal = sum(other == value for other in scored)
-    return below + (equal - 1) / 2
+_TERMS: dict[str, Callable[[Sequence[float]], list[float]]] = {"raw": list, "zscore": zscores, "rank": ranks}
 
 
 def _notes(scores: Mapping[str, Score]) -> str:

@@ -1,7 +1,7 @@
 """HPSv2 and HPSv2.1: a CLIP ViT-H/14 tuned on which of two pictures people prefer. The value is a cosine, 0.2 to 0.35.
 
 Papers and `hpsv2.evaluate` print the cosine x 100 (27.9), training code takes it as it is: so do we. The two versions
-are two networks with two scales, hence two names: `hpsv2.score` means v2.0 unless told otherwise, `hpsv2.evaluate` v2.1
+are two networks with two scales, so they have two names: `hpsv2.score` means v2.0 by default, `hpsv2.evaluate` v2.1
 (tgxs002/HPSv2 issue 27).
 
 The picture is resized as a tensor, its longer side to 224, and centred on black. Whether such a resize is antialiased

@@ -91,14 +91,20 @@ def imagereward(*, dtype: str = "float32", device: str = "auto", batch_size: int
 
 @dataclass(frozen=True)
 class ImageReward:
-    """The network in evaluation mode. `preprocess`: an RGB picture -> (3, H, W)."""
+    """The network in evaluation mode."""
 
     vision: Any
+    """timm's VisionTransformer: it sees the picture."""
     text: Any
+    """transformers' BlipTextModel: it reads the prompt, and attends to what was seen."""
     head: Affine
+    """Makes one number of what stands at [CLS]."""
     tokenizer: Any
+    """BERT's, with [DEC] and [ENC]."""
     preprocess: Callable[[Image.Image], torch.Tensor]
+    """An RGB picture -> (3, H, W)."""
     placement: Placement
+    """Where the two encoders run, and in which precision."""
 
     @torch.no_grad()
     def __call__(self, samples: Sequence[Sample], batch_size: int = 16) -> list[float]:
@@ -131,7 +137,7 @@ def load(folder: Path, tokenizer_folder: Path, placement: Placement) -> ImageRew
     parts = _split(weights, path)
     with building():
         vision, side = _vision(parts["blip.visual_encoder."])
-        text = _text(_med_config(folder / "med_config.json"), encoder_width=vision.embed_dim)
+        text = _text(folder / "med_config.json", encoder_width=vision.embed_dim)
     for module, prefix in ((vision, "blip.visual_encoder."), (text, "blip.text_encoder.")):
         try:
             module.load_state_dict(parts[prefix], strict=True)
@@ -181,18 +187,11 @@ def _vision(weights: Weights) -> tuple[Any, int]:
     return model, side
 
 
-def _text(config: Mapping[str, Any], encoder_width: int) -> Any:
+def _text(path: Path, encoder_width: int) -> Any:
+    """The empty text part of the sizes that med_config.json states."""
     from transformers import BlipTextConfig
     from transformers.models.blip.modeling_blip_text import BlipTextModel
 
-    settings = {key: config[key] for key in MED_KEYS}
-    # what transformers calls a decoder is an encoder with cross-attention; the file's encoder_width is overruled by the
-    # vision part's there too (blip_pretrain.py)
-    made = BlipTextConfig(**settings, encoder_hidden_size=encoder_width, is_decoder=True, bos_token_id=None)
-    return BlipTextModel(made, add_pooling_layer=False)
-
-
-def _med_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         missing = [key for key in MED_KEYS if key not in config]
@@ -200,7 +199,11 @@ def _med_config(path: Path) -> dict[str, Any]:
         raise AssetError(f"{path}: it cannot be read ({error}). Fetch it again.") from error
     if missing:
         raise AssetError(f"{path}: it has no '{missing[0]}'. Fetch it again.")
-    return config
+    settings = {key: config[key] for key in MED_KEYS}
+    # what transformers calls a decoder is an encoder with cross-attention; the file's encoder_width is overruled by the
+    # vision part's there too (blip_pretrain.py)
+    made = BlipTextConfig(**settings, encoder_hidden_size=encoder_width, is_decoder=True, bos_token_id=None)
+    return BlipTextModel(made, add_pooling_layer=False)
 
 
 def _tokenizer(folder: Path, size: int) -> Any:

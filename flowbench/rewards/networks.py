@@ -29,7 +29,8 @@ def place(device: str = "auto", dtype: str = "float32") -> Placement:
     if dtype not in DTYPES:
         raise ConfigError(f"dtype '{dtype}': unknown.{did_you_mean(dtype, DTYPES)} Known: {', '.join(DTYPES)}.")
     try:
-        chosen = torch.device(_automatic() if device == "auto" else device)
+        automatic = f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
+        chosen = torch.device(automatic if device == "auto" else device)
     except RuntimeError:
         raise ConfigError(f"device '{device}': unknown. Use auto, cpu, cuda, cuda:1 or mps.") from None
     if chosen.type == "cuda" and not torch.cuda.is_available():
@@ -113,7 +114,3 @@ def fold_head(weights: Mapping[str, torch.Tensor], where: str) -> Affine:
         return Affine(matrix.squeeze(0), float(bias))
     except (ValueError, RuntimeError) as error:
         raise AssetError(f"{where}: this is no head of five linear layers ({error}). Fetch it again.") from error
-
-
-def _automatic() -> str:
-    return f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -21,6 +20,8 @@ from flowbench.errors import AssetError, ConfigError
 from flowbench.rewards.networks import Placement, building, encode_once, in_batches
 
 FILE = "open_clip_model.safetensors"
+_NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
+"""Numbers that OpenAI's own files carry beside the weights."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ def load_file(path: Path, architecture: str, *, placement: Placement) -> OpenCli
         )
     with building():
         model = open_clip.CLIP(**config)  # not create_model: that warns that it was given no weights
-    weights = _state_dict(assets.read_checkpoint(path))
+    checkpoint = assets.read_checkpoint(path)
+    weights = {key: value for key, value in checkpoint.get("state_dict", checkpoint).items() if key not in _NO_WEIGHTS}
     try:
         model.load_state_dict(weights, strict=True)
     except RuntimeError as error:
@@ -91,7 +93,7 @@ def load_file(path: Path, architecture: str, *, placement: Placement) -> OpenCli
 
 
 def preprocess_for(size: int | tuple[int, int]) -> Callable[[Image.Image], torch.Tensor]:
-    """CLIP's own: shorter side to `size`, bicubic by PIL (hence antialiased), centre crop, CLIP's mean and std."""
+    """CLIP's own: shorter side to `size`, bicubic by PIL (so antialiased), centre crop, CLIP's mean and std."""
     import open_clip
 
     return open_clip.image_transform(
@@ -108,10 +110,3 @@ def unit(rows: torch.Tensor) -> torch.Tensor:
     """(N, D) of any dtype and device -> float32 on the CPU, each row divided by its length."""
     rows = rows.float().cpu()
     return rows / rows.norm(dim=-1, keepdim=True)
-
-
-def _state_dict(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """The weights alone: OpenAI's own files carry three numbers beside them."""
-    weights = checkpoint.get("state_dict", checkpoint)
-    extra = {"input_resolution", "context_length", "vocab_size"}
-    return {key: value for key, value in weights.items() if key not in extra}

@@ -67,13 +67,18 @@ def pickscore(*, dtype: str = "float32", device: str = "auto", batch_size: int =
 
 @dataclass(frozen=True)
 class PickScore:
-    """The network (transformers' CLIPModel), its picture processor, its tokenizer, exp of its temperature."""
+    """The network in evaluation mode, with what stands before it."""
 
     model: Any
+    """transformers' CLIPModel."""
     processor: Any
+    """Pictures -> its input, resized by PIL."""
     tokenizer: Any
+    """Texts -> its input."""
     logit_scale: float
+    """exp of its learned temperature, about 100."""
     placement: Placement
+    """Where it runs, and in which precision."""
 
     def cosines(self, images: Sequence[Image.Image], texts: Sequence[str], batch_size: int) -> list[float]:
         """The cosine of each picture and the text in the same place; a text that comes again is encoded once."""

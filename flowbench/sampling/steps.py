@@ -1,6 +1,6 @@
 """One step of a flow model from sigma to sigma_next: deterministic (`ode`) or with noise (`flow`, `cps`, `dance`).
 
-x_sigma = (1 - sigma) * x0 + sigma * eps and v = eps - x0; hence x0_hat = x - sigma * v, eps_hat = x + (1 - sigma) * v.
+x_sigma = (1 - sigma) * x0 + sigma * eps and v = eps - x0, so x0_hat = x - sigma * v, eps_hat = x + (1 - sigma) * v.
 Sigma falls from 1 to 0: dt = sigma_next - sigma < 0. Every kind's mean is affine in x and v; its equation gives the
 coefficients and the std, in float64, and `step` applies them. Noise level 0 is the Euler ODE step for every kind.
 
@@ -78,7 +78,11 @@ def step(
     on_x, on_v, std = (term.to(working) for term in _EQUATIONS[kind](sigma, sigma_next, noise_level))
     mean = on_x * x.to(working) + on_v * v.to(working)
     if prev is None:
-        prev = _sample(mean, std, noise).to(x.dtype)
+        if noise is None and bool((std > 0).any()):
+            raise ConfigError(
+                "sampling.step: std > 0 needs `noise` (to take the step) or `prev` (to replay it): give one."
+            )
+        prev = (mean if noise is None else mean + std * noise.to(mean.dtype)).to(x.dtype)
     return Step(prev, mean, std, _log_prob(kind, prev, mean, std))
 
 
@@ -137,14 +141,6 @@ def _with_score(sigma: Tensor, sigma_next: Tensor, rate: Tensor, std: Tensor) ->
     dt = sigma_next - sigma
     half = rate / (2 * sigma)
     return Coefficients(1 + half * dt, (1 + half * (1 - sigma)) * dt, std)
-
-
-def _sample(mean: Tensor, std: Tensor, noise: Tensor | None) -> Tensor:
-    if noise is not None:
-        return mean + std * noise.to(mean.dtype)
-    if bool((std > 0).any()):
-        raise ConfigError("sampling.step: std > 0 needs `noise` (to take the step) or `prev` (to replay it): give one.")
-    return mean
 
 
 def _log_prob(kind: str, prev: Tensor, mean: Tensor, std: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import product
 
 import numpy
 from PIL import Image
@@ -49,7 +50,8 @@ def build() -> Callable[[Sequence[Image.Image]], list[list[Detection]]]:
 def detect(image: Image.Image) -> list[Detection]:
     """All objects of one picture, most confident first; labels are kinds or `unknown`, `color` is always set."""
     pixels = to_array(image).astype(numpy.float32)
-    background = _border_median(pixels)
+    border = numpy.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
+    background = numpy.median(border, axis=0)
     distance = numpy.sqrt(((pixels - background) ** 2).sum(axis=-1))
     labels, count = ndimage.label(distance > FOREGROUND_DISTANCE)
     found = []
@@ -61,7 +63,8 @@ def detect(image: Image.Image) -> list[Detection]:
 
 
 def _describe(pixels: numpy.ndarray, background: numpy.ndarray, component: numpy.ndarray) -> Detection:
-    core = pixels[_core(component)]
+    inner = ndimage.binary_erosion(component)
+    core = pixels[inner if inner.sum() >= 4 else component]
     color = numpy.median(core, axis=0)
     name = COLOR_NAMES[int(((_PALETTE - color) ** 2).sum(axis=1).argmin())]
     mask = soft_mask(pixels, background, color, component)
@@ -111,30 +114,14 @@ def normalise(mask: numpy.ndarray) -> numpy.ndarray:
 @lru_cache(maxsize=1)
 def _templates() -> numpy.ndarray:
     """(kinds, templates of a kind, GRID * GRID)."""
-    return numpy.stack(
-        [
-            numpy.stack([_template(kind, radius, offset) for radius in TEMPLATE_RADII for offset in TEMPLATE_OFFSETS])
-            for kind in KINDS
-        ]
-    )
-
-
-def _template(kind: str, radius: float, offset: tuple[float, float]) -> numpy.ndarray:
-    centre = SIZE / 2
-    picture = render([Shape(kind, "white", centre + offset[0], centre + offset[1], radius)])
-    pixels = to_array(picture).astype(numpy.float32)
-    background = pixels[0, 0]
-    return normalise(numpy.clip((pixels - background).mean(axis=-1) / (250 - background.mean()), 0, 1))
-
-
-def _border_median(pixels: numpy.ndarray) -> numpy.ndarray:
-    border = numpy.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
-    return numpy.median(border, axis=0)
-
-
-def _core(component: numpy.ndarray) -> numpy.ndarray:
-    core = ndimage.binary_erosion(component)
-    return core if core.sum() >= 4 else component
+    masks = []
+    for kind, radius, (right, down) in product(KINDS, TEMPLATE_RADII, TEMPLATE_OFFSETS):
+        picture = render([Shape(kind, "white", SIZE / 2 + right, SIZE / 2 + down, radius)])
+        pixels = to_array(picture).astype(numpy.float32)
+        background = pixels[0, 0]
+        whiteness = (pixels - background).mean(axis=-1) / (250 - background.mean())
+        masks.append(normalise(numpy.clip(whiteness, 0, 1)))
+    return numpy.stack(masks).reshape(len(KINDS), -1, GRID * GRID)
 
 
 def purity(core: numpy.ndarray, color: numpy.ndarray) -> float:

@@ -15,6 +15,7 @@ from typing import Any
 
 from flowbench.errors import ConfigError
 from flowbench.types import Prompt
+from flowbench.vocabularies import MIRRORED, NUMBERS, RELATIONS, plural, with_article
 
 KINDS = ("circle", "square", "triangle", "star", "cross", "heart", "diamond", "ring")
 COLORS: dict[str, tuple[int, int, int]] = {
@@ -29,9 +30,6 @@ COLORS: dict[str, tuple[int, int, int]] = {
     "black": (15, 15, 15),
     "white": (250, 250, 250),
 }
-RELATIONS = ("left of", "right of", "above", "below")
-MIRRORED = {"right of": "left of", "below": "above"}
-NUMBERS = {2: "two", 3: "three", 4: "four"}
 TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 SPLITS = ("train", "dev", "test")
 SHARED_TAGS = ("single_object", "two_object")
@@ -41,26 +39,20 @@ HELD_OUT = {"counting": (40, 24), "colors": (30, 15), "position": (40, 24), "col
 """Prompts of each tag that go to (test, dev); the rest is for training."""
 
 
-def plural(kind: str) -> str:
-    """'cross' -> 'crosses', by GenEval's rule: '+es' when the name ends in s, else '+s'."""
-    return kind + ("es" if kind.endswith("s") else "s")
-
-
-def with_article(words: str) -> str:
-    """'orange ring' -> 'an orange ring', by GenEval's rule: 'an' exactly when the first letter is a vowel."""
-    return ("an " if words[0] in "aeiou" else "a ") + words
-
-
 @cache
 def prompts(split: str) -> tuple[Prompt, ...]:
     """All prompts of one split, grouped by tag in the order of TAGS. Raises ConfigError for an unknown split."""
     if split not in SPLITS:
         raise ConfigError(f"prompt set 'shapes' has no split '{split}'. Choose one of {', '.join(SPLITS)}.")
-    return tuple(prompt for tag in TAGS for prompt in _split(tag)[split])
+    by_tag: dict[str, list[Prompt]] = {tag: [] for tag in TAGS}
+    for metadata in _every():
+        tag, text = metadata["tag"], metadata["prompt"]
+        name = text.removeprefix("a photo of ").replace(" ", "-")
+        by_tag[tag].append(Prompt(id=f"{tag}-{name}", text=text, tag=tag, metadata=metadata))
+    return tuple(prompt for tag, all_prompts in by_tag.items() for prompt in _split(tag, all_prompts)[split])
 
 
-def _split(tag: str) -> dict[str, list[Prompt]]:
-    all_prompts = [_prompt(metadata) for metadata in _GENERATORS[tag]()]
+def _split(tag: str, all_prompts: list[Prompt]) -> dict[str, list[Prompt]]:
     if tag in SHARED_TAGS:
         return dict.fromkeys(SPLITS, all_prompts)
     num_test, num_dev = HELD_OUT[tag]
@@ -74,66 +66,33 @@ def _split(tag: str) -> dict[str, list[Prompt]]:
     }
 
 
-def _prompt(metadata: dict[str, Any]) -> Prompt:
-    text = metadata["prompt"]
-    name = text.removeprefix("a photo of ").replace(" ", "-")
-    return Prompt(id=f"{metadata['tag']}-{name}", text=text, tag=metadata["tag"], metadata=metadata)
-
-
-def _metadata(tag: str, text: str, include: list[dict[str, Any]], exclude: list[dict[str, Any]] | None = None) -> dict:
-    entry: dict[str, Any] = {"tag": tag, "include": include}
-    if exclude is not None:
-        entry["exclude"] = exclude
-    entry["prompt"] = f"a photo of {text}"
-    return entry
-
-
-def _single_object() -> Iterator[dict]:
+def _every() -> Iterator[dict[str, Any]]:
+    """The metadata of all that can be asked for, tag by tag."""
+    pairs = list(permutations(KINDS, 2))
     for kind in KINDS:
-        yield _metadata("single_object", with_article(kind), [{"class": kind, "count": 1}])
-
-
-def _two_object() -> Iterator[dict]:
-    for a, b in permutations(KINDS, 2):
-        include = [{"class": a, "count": 1}, {"class": b, "count": 1}]
-        yield _metadata("two_object", f"{with_article(a)} and {with_article(b)}", include)
-
-
-def _counting() -> Iterator[dict]:
+        yield _metadata("single_object", with_article(kind), [_clause(kind)])
+    for a, b in pairs:
+        yield _metadata("two_object", f"{with_article(a)} and {with_article(b)}", [_clause(a), _clause(b)])
     for (count, word), color, kind in product(NUMBERS.items(), (None, *COLORS), KINDS):
-        clause: dict[str, Any] = {"class": kind, "count": count}
-        if color is not None:
-            clause["color"] = color
+        include = [_clause(kind, count, **({"color": color} if color else {}))]
         text = f"{word} {color + ' ' if color else ''}{plural(kind)}"
-        yield _metadata("counting", text, [clause], [{"class": kind, "count": count + 1}])
-
-
-def _colors() -> Iterator[dict]:
+        yield _metadata("counting", text, include, exclude=[_clause(kind, count + 1)])
     for color, kind in product(COLORS, KINDS):
-        yield _metadata("colors", with_article(f"{color} {kind}"), [{"class": kind, "count": 1, "color": color}])
-
-
-def _position() -> Iterator[dict]:
-    for (a, b), relation in product(permutations(KINDS, 2), RELATIONS):
-        include = [{"class": b, "count": 1}, {"class": a, "count": 1, "position": [relation, 0]}]
+        yield _metadata("colors", with_article(f"{color} {kind}"), [_clause(kind, color=color)])
+    for (a, b), relation in product(pairs, RELATIONS):
+        include = [_clause(b), _clause(a, position=[relation, 0])]
         yield _metadata("position", f"{with_article(a)} {relation} {with_article(b)}", include)
-
-
-def _color_attr() -> Iterator[dict]:
-    for (a, b), (color_a, color_b) in product(permutations(KINDS, 2), permutations(COLORS, 2)):
-        include = [{"class": a, "count": 1, "color": color_a}, {"class": b, "count": 1, "color": color_b}]
+    for (a, b), (color_a, color_b) in product(pairs, permutations(COLORS, 2)):
         text = f"{with_article(f'{color_a} {a}')} and {with_article(f'{color_b} {b}')}"
-        yield _metadata("color_attr", text, include)
+        yield _metadata("color_attr", text, [_clause(a, color=color_a), _clause(b, color=color_b)])
 
 
-_GENERATORS = {
-    "single_object": _single_object,
-    "two_object": _two_object,
-    "counting": _counting,
-    "colors": _colors,
-    "position": _position,
-    "color_attr": _color_attr,
-}
+def _metadata(tag: str, text: str, include: list[dict[str, Any]], **more: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"tag": tag, "include": include, **more, "prompt": f"a photo of {text}"}
+
+
+def _clause(kind: str, count: int = 1, **more: Any) -> dict[str, Any]:
+    return {"class": kind, "count": count, **more}
 
 
 def slots(prompt: Prompt) -> dict[str, str]:

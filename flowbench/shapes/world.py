@@ -24,31 +24,29 @@ RADII = {1: (5.4, 7.4), 2: (5.2, 7.0), 3: (4.9, 6.2), 4: (4.9, 6.0)}
 
 @dataclass(frozen=True)
 class Shape:
-    """One flat shape: its kind, colour name, centre and radius in pixels."""
+    """One flat shape."""
 
     kind: str
+    """One of KINDS."""
     color: str
+    """One of COLORS, by name."""
     x: float
+    """Of its centre, in pixels from the left."""
     y: float
+    """Of its centre, in pixels from the top."""
     radius: float
-
-
-def _polygon_heart() -> list[tuple[float, float]]:
-    angles = numpy.linspace(0, 2 * math.pi, 48, endpoint=False)
-    xs = 16 * numpy.sin(angles) ** 3
-    ys = -(13 * numpy.cos(angles) - 5 * numpy.cos(2 * angles) - 2 * numpy.cos(3 * angles) - numpy.cos(4 * angles))
-    return [(float(x) / 16.5, float(y + 2.5) / 15.5) for x, y in zip(xs, ys, strict=True)]
-
-
-def _polygon_star() -> list[tuple[float, float]]:
-    radii = [1.1 if k % 2 == 0 else 0.44 for k in range(10)]
-    return [(r * math.sin(k * math.pi / 5), -r * math.cos(k * math.pi / 5)) for k, r in enumerate(radii)]
+    """In pixels."""
 
 
 @cache
 def outline(kind: str) -> tuple[tuple[float, float], ...]:
     """Corners of the shape of radius 1 around (0, 0), y pointing down. Kinds with curves are polygons of many sides."""
     circle = [(math.cos(k * math.pi / 24), math.sin(k * math.pi / 24)) for k in range(48)]
+    star = [(r * math.sin(k * math.pi / 5), -r * math.cos(k * math.pi / 5)) for k, r in enumerate((1.1, 0.44) * 5)]
+    turn = numpy.linspace(0, 2 * math.pi, 48, endpoint=False)
+    across = 16 * numpy.sin(turn) ** 3
+    up = 13 * numpy.cos(turn) - 5 * numpy.cos(2 * turn) - 2 * numpy.cos(3 * turn) - numpy.cos(4 * turn)
+    heart = zip((across / 16.5).tolist(), ((2.5 - up) / 15.5).tolist(), strict=True)
     arm = 0.36
     corners: dict[str, list[tuple[float, float]]] = {
         "circle": [(0.94 * x, 0.94 * y) for x, y in circle],
@@ -60,8 +58,8 @@ def outline(kind: str) -> tuple[tuple[float, float], ...]:
             (-arm, -1), (arm, -1), (arm, -arm), (1, -arm), (1, arm), (arm, arm),
             (arm, 1), (-arm, 1), (-arm, arm), (-1, arm), (-1, -arm), (-arm, -arm),
         ],
-        "star": _polygon_star(),
-        "heart": _polygon_heart(),
+        "star": star,
+        "heart": list(heart),
     }  # fmt: skip
     return tuple(corners[kind])
 
@@ -99,7 +97,9 @@ def sample_scene(metadata: dict[str, Any], rng: numpy.random.Generator) -> list[
         for clause in metadata["include"]
         for _ in range(clause.get("count", 1))
     ]
-    colors = _colors_of(wanted, rng)
+    # Several shapes of one kind usually share a colour, as real pictures of "three cups" do.
+    shared = str(rng.choice(list(COLORS))) if rng.random() < 0.7 and len({kind for kind, _, _ in wanted}) == 1 else None
+    colors = [color or shared or str(rng.choice(list(COLORS))) for _, color, _ in wanted]
     low, high = RADII[len(wanted)]
     while True:
         radii = rng.uniform(low, high, size=len(wanted))
@@ -110,12 +110,6 @@ def sample_scene(metadata: dict[str, Any], rng: numpy.random.Generator) -> list[
             Shape(kind, color, float(x), float(y), float(radius))
             for (kind, _, _), color, (x, y), radius in zip(wanted, colors, centres, radii, strict=True)
         ]
-
-
-def _colors_of(wanted: list[tuple], rng: numpy.random.Generator) -> list[str]:
-    # Several shapes of one kind usually share a colour, as real pictures of "three cups" do.
-    shared = str(rng.choice(list(COLORS))) if rng.random() < 0.7 and len({kind for kind, _, _ in wanted}) == 1 else None
-    return [color or shared or str(rng.choice(list(COLORS))) for _, color, _ in wanted]
 
 
 def _place(radii: numpy.ndarray, rng: numpy.random.Generator, attempts: int = 60) -> numpy.ndarray | None:

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from flowbench.assets import ASSETS, Asset, find
+from flowbench.assets.asset import readable
 from flowbench.assets.prompt_files import PROMPT_FILES
-from flowbench.assets.store import readable
 from flowbench.errors import UnknownName
 from flowbench.store import slug
 

@@ -34,6 +34,13 @@ def one_sentence(done: Any, *needles: str) -> None:
         assert needle in line, line
 
 
+def refusal(done: Any, *needles: str) -> None:
+    """One sentence indeed: which files of which size, why not, and the mirror as a last way out."""
+    what = f"'{PINNED.name}' is not here ({', '.join(PINNED.published)}; 4 MB), and "
+    one_sentence(done, what, f"to '{PINNED.name}' in a mirror (FLOWBENCH_ASSETS).", *needles)
+    assert ". " not in done.stderr.splitlines()[-1]
+
+
 def test_pull_fetches_once(pinned: LocalHub, run: Run) -> None:
     first = run("assets", "pull", PINNED.name)
     assert first.stderr.strip() == f"fetching {PINNED.name} (4 MB, MIT) from {pinned.url}/{PINNED.repo}"
@@ -97,6 +104,7 @@ def test_offline_refuses_at_once_and_asks_nobody(pinned: LocalHub, run: Run) -> 
         assert len(lines) == 3
         assert sum(float(line.split()[0]) for line in lines[1:]) < 0.5  # the first one also imports the client
         assert all(f"{variable} forbids" in line and "FLOWBENCH_ASSETS" in line for line in lines)
+        assert not any(". " in line for line in lines)
         assert "tokenizer.json" in lines[0] and pinned.url in lines[0]
         assert "https://download.pytorch.org/models" in lines[1]
     assert pinned.requests == []
@@ -104,27 +112,27 @@ def test_offline_refuses_at_once_and_asks_nobody(pinned: LocalHub, run: Run) -> 
 
 def test_a_file_that_the_repository_has_lost(hub: LocalHub, run: Run) -> None:
     hub.add(PINNED.repo, {name: data for name, data in FILES.items() if name != "vocab.json"}, PINNED.revision)
-    one_sentence(run("assets", "pull", PINNED.name), "has no vocab.json", PINNED.revision)
+    refusal(run("assets", "pull", PINNED.name), "has no vocab.json", PINNED.revision)
     assert hub.downloads == []
 
 
 def test_a_gated_repository(pinned: LocalHub, run: Run) -> None:
     pinned.repositories[PINNED.repo].gated = True
-    one_sentence(run("assets", "pull", PINNED.name), PINNED.name, "gated", "hf auth login")
+    refusal(run("assets", "pull", PINNED.name), f"{pinned.url}/{PINNED.repo} is gated", "hf auth login")
     assert pinned.downloads == []
 
 
 def test_an_unknown_repository_and_a_lost_revision(hub: LocalHub, run: Run) -> None:
-    one_sentence(run("assets", "pull", PINNED.name), "no such repository")
+    refusal(run("assets", "pull", PINNED.name), "no such repository", "HF_ENDPOINT")
     hub.add(PINNED.repo, FILES, "0" * 40)
-    one_sentence(run("assets", "pull", PINNED.name), "lost the revision")
+    refusal(run("assets", "pull", PINNED.name), f"lost the revision {PINNED.revision}", "report it")
 
 
 def test_no_connection_is_not_tried_twice(run: Run) -> None:
     before = time.monotonic()
     done = run("assets", "pull", PINNED.name, HF_ENDPOINT="http://127.0.0.1:9")
     assert time.monotonic() - before < 10  # the client's own tries take 23 seconds
-    one_sentence(done, "http://127.0.0.1:9", "Check the network")
+    refusal(done, "fetching it from http://127.0.0.1:9", "refused", "check the network")
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "merges.txt"], ids=["large", "small"])

@@ -1,4 +1,4 @@
-"""Checkpoints of others: tensors come back bit for bit, code does not run, what is none is told in one sentence."""
+"""Checkpoints of others: tensors come back bit for bit, code does not run, what is none is refused in one sentence."""
 
 from __future__ import annotations
 

@@ -84,18 +84,18 @@ def test_a_connection_that_breaks_off(hub: LocalHub, home: Path, plain: Make) ->
 def test_a_server_that_says_no_or_nothing(hub: LocalHub, plain: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     asset = plain({"a.pth": CONTENT})
     hub.plain.clear()
-    with pytest.raises(AssetError, match=r"/weights/a.pth answers 404 Not Found. Try again later.$"):
+    with pytest.raises(AssetError, match=r"/weights/a.pth answers 404 Not Found: try again later, or [^.]*\.$"):
         assets.folder("plain")
     nobody = Asset("plain", "", asset.files, "MIT", url="http://127.0.0.1:9/weights")
     monkeypatch.setitem(assets.ASSETS, "plain", nobody)
-    with pytest.raises(AssetError, match=r"http://127.0.0.1:9/weights/a.pth cannot be reached \(.*refused\)"):
+    with pytest.raises(AssetError, match=r"http://127.0.0.1:9/weights cannot be reached \(.*refused\)"):
         assets.folder("plain")
 
 
 def test_offline_asks_nobody(hub: LocalHub, home: Path, plain: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     plain({"a.pth": CONTENT})
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(AssetError, match=r"'plain' is not here \(a.pth from http.*HF_HUB_OFFLINE forbids"):
+    with pytest.raises(AssetError, match=r"'plain' is not here \(a.pth; 2 kB\), and HF_HUB_OFFLINE forbids .*http"):
         assets.folder("plain")
     assert hub.requests == []
     assert not home.exists()

@@ -59,8 +59,8 @@ def test_path(flowbench: Command, mirror: Path) -> None:
     done = flowbench("assets", "path", "pickscore")
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == (
-        "error: 'pickscore' is not here (config.json, model.safetensors). `flowbench assets pull pickscore` fetches "
-        "it: 3.9 GB, not stated (code: MIT).\n"
+        "error: 'pickscore' is not here (config.json, model.safetensors; 3.9 GB; not stated (code: MIT)): `flowbench "
+        "assets pull pickscore` fetches it.\n"
     )
 
 

@@ -17,7 +17,7 @@ from flowbench.types import Prompt, Sample, Score
 
 @pytest.fixture
 def made():
-    """Three samples of two prompts; no pictures, for no function here looks at them."""
+    """Three samples of two prompts; no pictures, since no function here looks at them."""
     return [Sample(Prompt(prompt_id, prompt_id * 2), None, seed) for prompt_id, seed in [("x", 0), ("y", 0), ("x", 1)]]
 
 

@@ -24,8 +24,8 @@ from local_hub import LocalHub, environment, serving
 
 from flowbench import assets, prompts
 from flowbench.assets import ASSETS, AssetFile
+from flowbench.assets.asset import readable
 from flowbench.assets.prompt_files import PROMPT_FILES, T2I_CATEGORIES
-from flowbench.assets.store import readable
 from flowbench.errors import AssetError, ConfigError, FlowbenchError
 
 Content = dict[str, str]
@@ -317,9 +317,9 @@ def test_nobody_there_and_offline(hub: LocalHub, tmp_path: Path) -> None:
     says(errors["dpg"], "prompts-dpg/dpg_bench.csv answers 404")
     says(errors["drawbench"], "prompts-drawbench", "no such repository")
     errors, _ = load(LocalHub("http://127.0.0.1:9"), tmp_path, "dpg", "drawbench")
-    says(errors["dpg"], "http://127.0.0.1:9/plain/prompts-dpg/dpg_bench.csv cannot be reached")
+    says(errors["dpg"], "http://127.0.0.1:9/plain/prompts-dpg cannot be reached")
     says(
-        errors["drawbench"], "prompts-drawbench", "http://127.0.0.1:9/datasets/sayakpaul/drawbench", "Check the network"
+        errors["drawbench"], "prompts-drawbench", "http://127.0.0.1:9/datasets/sayakpaul/drawbench", "check the network"
     )
 
 

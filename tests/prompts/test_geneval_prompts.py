@@ -90,7 +90,7 @@ def test_a_mirrored_wording_counts_as_shared() -> None:
 
 
 def test_repeated_lines_are_spread_evenly() -> None:
-    """Only where a tag has fewer prompts than lines, and then no prompt one time oftener than another plus one."""
+    """Only where a tag has fewer prompts than lines, and then no prompt more than one time more often than another."""
     train = prompts.load("geneval", "train")
     for tag, lines in tags(train).items():
         times = Counter(prompt.text for prompt in train if prompt.tag == tag)

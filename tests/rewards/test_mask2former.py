@@ -457,7 +457,7 @@ def test_its_card_names_what_it_stands_on(name):
     assert card.vocabulary == "coco80"
     assert not card.names_colors
     assert card.needs == (card.weights, "clip-vit-l-14")
-    assert detectors.needs(name, "coco80") == card.needs
+    assert detectors.needs({"detector": name}, "coco80") == card.needs
     assert detectors.labels(name) == set(coco.NAMES)
     assert ("must not be compared" in card.about) == (name == "mask2former-hf")
 
@@ -472,5 +472,5 @@ def test_the_eighty_names_are_genevals():
         "toothbrush",
     ]
     assert detectors.choose(None, "coco80") == "mask2former"
-    assert detectors.needs(None, "coco80") == ("geneval", "clip-vit-l-14")
-    assert detectors.needs(None, "shapes") == ()
+    assert detectors.needs({}, "coco80") == ("geneval", "clip-vit-l-14")
+    assert detectors.needs({}, "shapes") == ()

@@ -16,7 +16,7 @@ from flowbench.images import to_array
 from flowbench.rewards.ocr import rapid
 from flowbench.rewards.ocr.drawn_text import picture_set
 from flowbench.rewards.ocr.lines import read
-from flowbench.rewards.ocr.paddle import _model_name, build
+from flowbench.rewards.ocr.paddle import _model, build
 from flowbench.rewards.ocr.readers import Reader
 from flowbench.rewards.ocr.reward import ocr
 from flowbench.types import Prompt, Sample
@@ -114,7 +114,7 @@ def test_folders_that_hold_no_model(folders: dict[str, str], tmp_path: Path) -> 
         ocr(backend="paddle", det_folder=folders["det_folder"], rec_folder=str(tmp_path))
     (tmp_path / "inference.yml").write_text("PreProcess: {}\n")
     with pytest.raises(ConfigError, match=r"has no Global.model_name"):
-        _model_name("rec", tmp_path)
+        _model("recognition", "rec", str(tmp_path))
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""OpenAI's weights need QuickGELU, LAION's GELU: with the other one scores are off and nobody is told."""
+"""OpenAI's weights need QuickGELU, LAION's GELU: with the other one scores are off, and nothing says so."""
 
 from __future__ import annotations
 

@@ -5,8 +5,3 @@ from __future__ import annotations
 from flowbench.vocabularies import COCO80
 
 NAMES: tuple[str, ...] = COCO80
-
-
-def names() -> tuple[str, ...]:
-    """The class names, as a detector's card wants them."""
-    return NAMES

@@ -21,10 +21,10 @@ from flowbench.errors import RewardError
 from flowbench.rewards import openclip
 from flowbench.rewards.networks import Placement, place
 from flowbench.types import Detection
+from flowbench.vocabularies import COLORS
 
 ARCHITECTURE = "ViT-L-14-quickgelu"
 ASSET = "clip-vit-l-14"
-COLORS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")
 TEMPLATES = ("a photo of a {color} {name}", "a photo of a {color}-colored {name}", "a photo of a {color} object")
 BACKGROUND = "#999"
 

@@ -172,8 +172,14 @@ def convert_state_dict(mmdet_state_dict: State) -> dict[str, torch.Tensor]:
         )
     converted: dict[str, torch.Tensor] = {}
     for key, value in mmdet_state_dict.items():
-        if not key.endswith(".relative_position_index"):  # a table of indices, built anew
-            converted.update(_converted(_renamed(key), value))
+        if key.endswith(".relative_position_index"):  # a table of indices, built anew
+            continue
+        name = _renamed(key)
+        if ".qkv." in name:
+            for letter, part in zip("qkv", value.chunk(3), strict=True):
+                converted[name.replace(".qkv.", f".{letter}_proj.")] = part
+        else:
+            converted[name] = _merging_order(value) if ".downsample." in name else value
     return {key: value.detach().contiguous().clone() for key, value in converted.items()}
 
 
@@ -195,15 +201,6 @@ def _renamed(key: str) -> str:
                 return name
             return f"{name}_{parts['leaf']}" if name.endswith("in_proj") else f"{name}.{parts['leaf']}"
     raise AssetError(f"the weight '{key}' belongs to no part of GenEval's Mask2Former. Take the published file.")
-
-
-def _converted(key: str, value: torch.Tensor) -> dict[str, torch.Tensor]:
-    """One weight under its new name, or the three that it holds."""
-    if ".qkv." in key:
-        return {key.replace(".qkv.", f".{name}_proj."): part for name, part in zip("qkv", value.chunk(3), strict=True)}
-    if ".downsample." in key:
-        return {key: _merging_order(value)}
-    return {key: value}
 
 
 def _merging_order(value: torch.Tensor) -> torch.Tensor:
@@ -271,12 +268,11 @@ def network(config: Mapping[str, Any]) -> torch.nn.Module:
 
 def names(model: torch.nn.Module) -> dict[str, str]:
     """Name as of transformers 5.23 -> name in the installed transformers, of every weight that the network uses."""
-    found = {_current(key): key for key in model.state_dict()}
-    return {name: key for name, key in found.items() if not _UNUSED.fullmatch(name)}
-
-
-def _current(key: str) -> str:
-    if key.startswith(_BACKBONE):
-        for old, new in _FORMER_NAMES:
-            key = re.sub(old, new, key)
-    return key
+    found = {}
+    for key in model.state_dict():
+        name = key
+        for old, new in _FORMER_NAMES if key.startswith(_BACKBONE) else ():
+            name = re.sub(old, new, name)
+        if not _UNUSED.fullmatch(name):
+            found[name] = key
+    return found

@@ -8,7 +8,7 @@ may be `dtype`, `device` and `batch_size`, which it gets from the reward. To add
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from flowbench.rewards.card import Card, Terms
 from flowbench.rewards.geneval import coco
 from flowbench.rewards.geneval.rule import CONFIDENCE
 from flowbench.rewards.licences import require_accepted
+from flowbench.shapes.grammar import KINDS
 from flowbench.types import Detection
 
 if TYPE_CHECKING:
@@ -28,33 +29,30 @@ Detect = Callable[["Sequence[Image.Image]"], list[list[Detection]]]
 
 @dataclass(frozen=True)
 class DetectorCard:
-    """The facts of one detector: numbers by different ones are different metrics.
-
-    `vocabulary` is the one it was made for; `labels()`, where given, lists the class names it can find. `names_colors`:
-    its detections say their colour; if not, GenEval's colour network (`colors`) is asked about them. `weights` is the
-    asset that it loads, `needs` all assets that judging with it may load. `about` is what a reader has to know before
-    comparing its numbers; `terms` what its weights' licence asks (see `rewards.Card`).
-    """
+    """The facts of one detector: numbers by different ones are different metrics."""
 
     vocabulary: str
-    labels: Callable[[], Collection[str]] | None = None
+    """The one that it was made for."""
+    labels: Collection[str] | None = None
+    """The class names that it can find; None where it does not say."""
     names_colors: bool = True
+    """Its detections say their colour; if not, GenEval's colour network (`colors`) is asked about them."""
     backbone: str = ""
+    """Its network, for readers."""
     weights: str = ""
+    """The asset that it loads."""
     licence: str = ""
+    """That of its weights."""
     terms: Terms = "permissive"
+    """What the licence asks (see `rewards.Card`)."""
     needs: tuple[str, ...] = ()
+    """All assets that judging with it may load."""
     about: str = ""
-
-
-def _shapes_labels() -> Collection[str]:
-    from flowbench.shapes.grammar import KINDS
-
-    return KINDS
+    """What a reader has to know before comparing its numbers."""
 
 
 def _mask2former(weights: str, licence: str, about: str, terms: Terms = "permissive") -> DetectorCard:
-    return DetectorCard("coco80", coco.names, names_colors=False, backbone="Mask2Former, Swin-S", weights=weights,
+    return DetectorCard("coco80", coco.NAMES, names_colors=False, backbone="Mask2Former, Swin-S", weights=weights,
                         licence=licence, terms=terms, needs=(weights, "clip-vit-l-14"), about=about)  # fmt: skip
 
 
@@ -62,9 +60,7 @@ registry = Registry("detector")
 registry.add(
     "shapes",
     "flowbench.shapes.detector:build",
-    card=DetectorCard(
-        "shapes", _shapes_labels, licence="Apache-2.0", about="exact on the built-in world's own drawings"
-    ),
+    card=DetectorCard("shapes", KINDS, licence="Apache-2.0", about="exact on the built-in world's own drawings"),
 )
 registry.add(
     "mask2former",
@@ -91,7 +87,7 @@ registry.add(
 DEFAULT_DETECTOR = {"coco80": "mask2former", "shapes": "shapes"}
 DEFAULT_VOCABULARY = "shapes"
 LEAST_SCORE = CONFIDENCE
-"""GenEval's confidence threshold: a detector may leave out what is at or below it, for no rule reads it."""
+"""GenEval's confidence threshold: a detector may leave out what is at or below it, which no rule reads."""
 
 
 def choose(detector: str | None, vocabulary: str | None) -> str:
@@ -128,7 +124,7 @@ def build(name: str, **options: Any) -> Detect:
 def labels(name: str) -> frozenset[str] | None:
     """The class names that the detector can find; None when it does not say."""
     card = registry.card(name)
-    return frozenset(card.labels()) if card is not None and card.labels is not None else None
+    return frozenset(card.labels) if card is not None and card.labels is not None else None
 
 
 def names_colors(name: str) -> bool:
@@ -137,7 +133,8 @@ def names_colors(name: str) -> bool:
     return card is None or card.names_colors
 
 
-def needs(detector: str | None, vocabulary: str | None) -> tuple[str, ...]:
-    """The assets that judging may load, for the detector that `choose` finds. Raises what that raises."""
-    card = registry.card(choose(detector, vocabulary))
+def needs(options: Mapping[str, Any], vocabulary: str | None) -> tuple[str, ...]:
+    """The assets that a GenEval reward with these options may load, by the detector that `choose` finds. Raises what
+    that raises."""
+    card = registry.card(choose(options.get("detector"), vocabulary))
     return card.needs if card is not None else ()

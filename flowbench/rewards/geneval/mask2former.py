@@ -55,7 +55,7 @@ def build(*, dtype: str = "float32", device: str = "auto", batch_size: int = 8) 
 
 
 def build_hf(*, dtype: str = "float32", device: str = "auto", batch_size: int = 8) -> Detect:
-    """The same network as its authors trained it: other weights than GenEval's, hence another metric."""
+    """The same network as its authors trained it: other weights than GenEval's, so it is another metric."""
     placement = _placed(device, dtype)
     model = load_hf(assets.folder(HF_ASSET), dtype=placement.dtype, device=placement.device)
     return detector(model, batch_size=batch_size)
@@ -142,17 +142,13 @@ def _detect(
         )
     found = []
     for image, classes, masks in zip(images, output.class_queries_logits, output.masks_queries_logits, strict=True):
-        pairs = _above(best_pairs(classes), least_score)
+        pairs = best_pairs(classes)
+        likely = pairs.probabilities > least_score  # a score is the class probability times a mean that is below 1
+        pairs = Pairs(*(values[likely] for values in pairs))
         queries, numbers = pairs.queries.unique(return_inverse=True)
         full = upsample(masks[queries], padded=pixels.shape[2:], fitted=size[::-1], original=image.size[::-1])
         found.append(_detections(instances(pairs._replace(queries=numbers), full), least_score))
     return found
-
-
-def _above(pairs: Pairs, least: float) -> Pairs:
-    """Those that can score above `least`: a score is the class probability times a mean that is below 1."""
-    keep = pairs.probabilities > least
-    return Pairs(*(values[keep] for values in pairs))
 
 
 def _detections(objects: Instances, least_score: float) -> list[Detection]:

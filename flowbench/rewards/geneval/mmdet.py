@@ -137,7 +137,9 @@ def _stand_ins() -> Iterator[None]:
     sys.modules[_OPERATORS] = stub
     try:
         yield
-        _use_no_operators_on_cuda()
+        attention = sys.modules.get("mmcv.ops.multi_scale_deform_attn")
+        if attention is not None:  # before its compiled operator, it asks only whether there is CUDA
+            attention.IS_CUDA_AVAILABLE = False  # type: ignore[attr-defined]
     finally:
         del sys.modules[_OPERATORS]
 
@@ -150,10 +152,3 @@ def _not_compiled(name: str) -> Callable[..., Any]:
         raise RewardError(f"mmcv is installed without its compiled operator {name}. Install a compiled mmcv.")
 
     return missing
-
-
-def _use_no_operators_on_cuda() -> None:
-    """mmcv asks only whether there is CUDA before it calls its compiled deformable attention."""
-    module = sys.modules.get("mmcv.ops.multi_scale_deform_attn")
-    if module is not None:
-        module.IS_CUDA_AVAILABLE = False  # type: ignore[attr-defined]

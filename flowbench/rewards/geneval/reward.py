@@ -18,20 +18,22 @@ from flowbench.rewards.geneval.flowgrpo import partial_score
 from flowbench.rewards.geneval.rule import ColorOf, Verdict, asked_once, judge
 from flowbench.rewards.networks import in_batches
 from flowbench.types import Detection, RewardFunction, Sample, Score
+from flowbench.vocabularies import COLORS
 
 
 class Setup(NamedTuple):
-    """Who looks at the pictures: the options that all four rewards share.
-
-    `dtype`, `device` and `batch_size` are those of the networks of detector and colours; a detector without a network
-    takes no notice. At most `batch_size` pictures' masks are held at a time.
-    """
+    """Who looks at the pictures: the options that all four rewards share."""
 
     detector: str | None
+    """Its name; None: the vocabulary's default."""
     vocabulary: str | None
+    """The object names that the prompts use."""
     dtype: str
+    """Of the networks of detector and colours; a detector without one takes no notice of it."""
     device: str
+    """Likewise."""
     batch_size: int
+    """Likewise; and at most that many pictures' masks are held at a time."""
 
 
 class Judged(NamedTuple):
@@ -145,17 +147,13 @@ def geneval_flowgrpo(
     return _reward(lambda judged: partial_score(judged.found, judged.spec, judged.color_of), setup)
 
 
-def _needs(options: Mapping[str, Any], vocabulary: str | None) -> tuple[str, ...]:
-    return detectors.needs(options.get("detector"), vocabulary)
-
-
 def _code(options: Mapping[str, Any], vocabulary: str | None) -> dict[str, str]:
     """The code of a detector that a plugin brings."""
     return plugin_code(detectors.choose(options.get("detector"), vocabulary), detectors.registry)
 
 
 for _factory in (geneval, geneval_strict, geneval_official, geneval_flowgrpo):
-    _factory.needs, _factory.code = _needs, _code
+    _factory.needs, _factory.code = detectors.needs, _code
 
 
 def _reward(value_of: ValueOf, setup: Setup, extra_price: float = 0.0) -> RewardFunction:
@@ -168,13 +166,19 @@ def _reward(value_of: ValueOf, setup: Setup, extra_price: float = 0.0) -> Reward
     name = detectors.choose(setup.detector, setup.vocabulary)
     detect = detectors.build(name, dtype=setup.dtype, device=setup.device, batch_size=setup.batch_size)
     labels = detectors.labels(name)
-    named = None if detectors.names_colors(name) else frozenset(colors.COLORS)
+    named = None if detectors.names_colors(name) else frozenset(COLORS)
     name_color = (
         _color_given if detectors.names_colors(name) else colors.when_asked(dtype=setup.dtype, device=setup.device)
     )
 
     def score(samples: Sequence[Sample]) -> list[Score]:
-        scores = [_no_clauses(sample) for sample in samples]
+        scores = [
+            Score.unscored(
+                f"prompt '{sample.prompt.id}' has no `include` clauses in its metadata: GenEval needs GenEval-style "
+                "prompts"
+            )
+            for sample in samples
+        ]
         asked = [place for place, sample in enumerate(samples) if sample.prompt.metadata.get("include")]
         specs = {place: _spec(samples[place], name, labels, named) for place in asked}
         for places in in_batches(asked, setup.batch_size):
@@ -189,13 +193,21 @@ def _reward(value_of: ValueOf, setup: Setup, extra_price: float = 0.0) -> Reward
 
 
 def _score(judged: Judged, value: float) -> Score:
-    return Score(value, _parts(judged.verdict), _note(judged.verdict), {"objects": _objects(judged.found)})
-
-
-def _no_clauses(sample: Sample) -> Score:
-    return Score.unscored(
-        f"prompt '{sample.prompt.id}' has no `include` clauses in its metadata: GenEval needs GenEval-style prompts"
-    )
+    """With all readings of the verdict, why the picture is not right (failing that, what is too much on it), and what
+    was found of each class: (x0, y0, x1, y1, score), best first, as in GenEval's own results file."""
+    verdict = judged.verdict
+    parts = {
+        "official": float(verdict.correct),
+        "strict": float(verdict.strict),
+        "exclusive": float(verdict.exclusive),
+        "partial": verdict.score,
+        "extras": float(verdict.extras),
+    }
+    too_many = f"{verdict.extras} more object{'s' * (verdict.extras > 1)} than asked for" if verdict.extras else ""
+    objects: dict[str, list[list[float]]] = {}
+    for detection in sorted(judged.found, key=lambda one: -one.score):
+        objects.setdefault(detection.label, []).append([*map(float, detection.box), float(detection.score)])
+    return Score(value, parts, verdict.reason or too_many, {"objects": objects})
 
 
 def _spec(sample: Sample, detector: str, labels: frozenset[str] | None, named: frozenset[str] | None) -> dict[str, Any]:
@@ -212,7 +224,7 @@ def _spec(sample: Sample, detector: str, labels: frozenset[str] | None, named: f
     if named is not None and wanted - named:
         raise RewardError(
             f"prompt '{sample.prompt.id}' asks for the colour '{sorted(map(str, wanted - named))[0]}', which GenEval "
-            f"has no name for. Its colours: {', '.join(colors.COLORS)}."
+            f"has no name for. Its colours: {', '.join(COLORS)}."
         )
     unknown = {clause.get("class") for clause in every} - labels if labels is not None else set()
     if unknown:
@@ -230,27 +242,3 @@ def _color_given(image: Image.Image, detection: Detection) -> str:
             "it with names_colors=False: then GenEval's colour network is asked."
         )
     return detection.color
-
-
-def _objects(found: Sequence[Detection]) -> dict[str, list[list[float]]]:
-    """Class -> (x0, y0, x1, y1, score) of what was found of it, best first, as in GenEval's own results file."""
-    boxes: dict[str, list[list[float]]] = {}
-    for detection in sorted(found, key=lambda one: -one.score):
-        boxes.setdefault(detection.label, []).append([*map(float, detection.box), float(detection.score)])
-    return boxes
-
-
-def _parts(verdict: Verdict) -> dict[str, float]:
-    return {
-        "official": float(verdict.correct),
-        "strict": float(verdict.strict),
-        "exclusive": float(verdict.exclusive),
-        "partial": verdict.score,
-        "extras": float(verdict.extras),
-    }
-
-
-def _note(verdict: Verdict) -> str:
-    """Why the picture is not right; failing that, what is too much on it."""
-    too_many = f"{verdict.extras} more object{'s' * (verdict.extras > 1)} than asked for" if verdict.extras else ""
-    return verdict.reason or too_many

@@ -15,10 +15,10 @@ from typing import Any
 
 from flowbench.errors import RewardError
 from flowbench.types import Detection
+from flowbench.vocabularies import RELATIONS
 
 CONFIDENCE, COUNTING_CONFIDENCE, MAX_PER_CLASS = 0.3, 0.9, 16
-"""What counts in GenEval: scores above the first (for the tag "counting" the second), so many of a class."""
-RELATIONS = ("left of", "right of", "above", "below")
+"""What counts in GenEval: scores above the first (for the tag "counting" the second), at most that many of a class."""
 
 Box = tuple[float, float, float, float]
 ColorOf = Callable[[Detection], str]
@@ -26,25 +26,36 @@ ColorOf = Callable[[Detection], str]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the rule says of one picture; see `judge`. `reason` is empty exactly when `correct`."""
+    """What the rule says of one picture; `judge` says how each is found."""
 
     correct: bool
+    """By the official rule: at least the number asked for, of the right colours, in the right places."""
     strict: bool
+    """Correct, with exactly the number asked for of each class."""
     exclusive: bool
+    """Strict, and nothing else is there."""
     score: float
+    """The share of what was asked for that is there, in [0, 1]."""
     reason: str
+    """Why it is not correct; empty exactly when it is."""
     extras: int
+    """How many objects nothing asked for."""
 
 
 @dataclass(frozen=True)
 class Clause:
-    """One `include` clause: `count` objects of a class, maybe of a colour, maybe somewhere from an earlier clause's."""
+    """One `include` clause."""
 
     label: str
+    """The class."""
     count: int
+    """How many of it, at least 1."""
     color: str | None = None
+    """The colour of all of them, where one is asked for."""
     relation: str | None = None
+    """One of RELATIONS, where a place is asked for: where they are, seen from the objects of an earlier clause."""
     target: int = 0
+    """That clause's number, from 0."""
 
     @property
     def number_of_terms(self) -> int:
@@ -110,7 +121,22 @@ def judge(
 
 def read_clauses(spec: Mapping[str, Any]) -> list[Clause]:
     """The `include` clauses, checked. Raises RewardError that says which clause is malformed and how."""
-    return [_read_clause(place, entry) for place, entry in enumerate(spec.get("include", []))]
+    clauses = []
+    for place, entry in enumerate(spec.get("include", [])):
+        where = f"GenEval metadata, include clause {place}"
+        label, count = _read_amount(where, entry)
+        position = entry.get("position")
+        if position is None:
+            clauses.append(Clause(label, count, entry.get("color")))
+            continue
+        relation, target = position if isinstance(position, (list, tuple)) and len(position) == 2 else (position, None)
+        if relation not in RELATIONS or not isinstance(target, int) or not 0 <= target < place:
+            raise RewardError(
+                f"{where}: its position is {position!r}. Give [relation, number of an earlier clause, from 0], "
+                f"the relation being one of: {', '.join(RELATIONS)}."
+            )
+        clauses.append(Clause(label, count, entry.get("color"), relation, target))
+    return clauses
 
 
 def group_by_class(
@@ -241,21 +267,6 @@ def _overlap(box: Box, other: Box) -> float:
 
 def _area(box: Box) -> float:
     return max(box[2] - box[0] + 1, 0) * max(box[3] - box[1] + 1, 0)
-
-
-def _read_clause(place: int, entry: Mapping[str, Any]) -> Clause:
-    where = f"GenEval metadata, include clause {place}"
-    label, count = _read_amount(where, entry)
-    position = entry.get("position")
-    if position is None:
-        return Clause(label, count, entry.get("color"))
-    relation, target = position if isinstance(position, (list, tuple)) and len(position) == 2 else (position, None)
-    if relation not in RELATIONS or not isinstance(target, int) or not 0 <= target < place:
-        raise RewardError(
-            f"{where}: its position is {position!r}. Give [relation, number of an earlier clause, from 0], "
-            f"the relation being one of: {', '.join(RELATIONS)}."
-        )
-    return Clause(label, count, entry.get("color"), relation, target)
 
 
 def _read_amount(where: str, entry: Mapping[str, Any]) -> tuple[str, int]:

@@ -64,19 +64,14 @@ def check(name: str, device: str = "auto") -> list[Finding]:
     if golden is None:
         registry.get(name)
         return [Finding(name, "golden checks", None, "there are none for this reward")]
-    missing = _missing(golden)
-    if missing:
-        return [Finding(name, "is here", None, missing)]
+    if any(find_spec(module) is None for module in golden.modules):
+        return [Finding(name, "is here", None, f'not installed: pip install "flowbench-t2i[{golden.extra}]"')]
+    absent = [need for need in golden.needs if not assets.held(need)]
+    if absent:
+        return [Finding(name, "is here", None, f"its weights are not: flowbench assets pull {' '.join(absent)}")]
     try:
         return list(golden.run(name, device))
     except FlowbenchError as error:
         return [Finding(name, "runs", False, str(error))]
     except Exception as error:
         return [Finding(name, "runs", False, f"{type(error).__name__}: {error}")]
-
-
-def _missing(golden: _Golden) -> str:
-    if any(find_spec(module) is None for module in golden.modules):
-        return f'not installed: pip install "flowbench-t2i[{golden.extra}]"'
-    absent = [need for need in golden.needs if not assets.held(need)]
-    return f"its weights are not: flowbench assets pull {' '.join(absent)}" if absent else ""

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from flowbench.rewards.combine import build
 from flowbench.rewards.golden.finding import Finding
 from flowbench.rewards.golden.photographs import CAPTIONS, captioned
-from flowbench.types import Score
 
 
 def captions(reward: str, device: str) -> Iterator[Finding]:
@@ -21,7 +20,10 @@ def captions(reward: str, device: str) -> Iterator[Finding]:
             right.value > wrong.value,
             f"{right.value:.3f} > {wrong.value:.3f}",
         )
-    yield _in_range(reward, [score for scores in pairs.values() for score in scores], scorer.card.low, scorer.card.high)
+    values = [score.value for scores in pairs.values() for score in scores]
+    low, high = scorer.card.low, scorer.card.high
+    within = all((low is None or value >= low) and (high is None or value <= high) for value in values)
+    yield Finding(reward, "values lie in the card's range", within, f"{min(values):.3f} to {max(values):.3f}")
 
 
 def pickscore(reward: str, device: str) -> Iterator[Finding]:
@@ -57,9 +59,3 @@ def _quick_gelu(reward: str, architecture: str) -> Finding:
 
     config = open_clip.get_model_config(architecture) or {}
     return Finding(reward, "runs with QuickGELU", config.get("quick_gelu") is True, architecture)
-
-
-def _in_range(reward: str, scores: list[Score], low: float | None, high: float | None) -> Finding:
-    values = [score.value for score in scores]
-    within = all((low is None or value >= low) and (high is None or value <= high) for value in values)
-    return Finding(reward, "values lie in the card's range", within, f"{min(values):.3f} to {max(values):.3f}")

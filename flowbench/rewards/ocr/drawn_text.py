@@ -7,7 +7,6 @@ fixed, on "test" they are judged. The fonts come with matplotlib and Pillow, so 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -43,8 +42,11 @@ PHRASES = {
     ),
 }  # fmt: skip
 FIRST_SEED = {"tune": 1000, "test": 2000}
+BACKGROUNDS = ("flat", "gradient", "noise", "stripes", "blobs")
 LARGEST, SMALLEST = 84, 30
 """Letter sizes in pixels on a picture of 512."""
+LEAST_CONTRAST = 110
+"""Between the luminances of background and letters, of 255 levels."""
 
 
 class TextPicture(NamedTuple):
@@ -70,24 +72,40 @@ def picture_set(name: Literal["tune", "test"], *, redraw: int = 0, side: int = 5
 def draw(text: str, *, seed: int, font: str = PILLOW_FONT, side: int = 512) -> Image.Image:
     """`text` on a background that `seed` chooses, with size, place, colours and a tilt of at most 6 degrees."""
     rng = numpy.random.default_rng(seed)
-    paper, ink = _colors(rng)
-    background = BACKGROUNDS[int(rng.integers(len(BACKGROUNDS)))](rng, paper, side)
+    paper, ink = rng.uniform(0, 255, (2, 3))
+    while abs(_luminance(paper) - _luminance(ink)) < LEAST_CONTRAST:
+        paper, ink = rng.uniform(0, 255, (2, 3))
+    background = _background(rng, paper, side)
     mask = _letters(text, font, rng, side)
     picture = Image.fromarray(background.clip(0, 255).round().astype(numpy.uint8))
     picture.paste(tuple(int(level) for level in ink), (0, 0), mask)
     return picture
 
 
-def _colors(rng: numpy.random.Generator) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """Colours of background and letters, (3,) each, at least 110 of 255 levels apart in luminance."""
-    while True:
-        paper, ink = rng.uniform(0, 255, (2, 3))
-        if abs(_luminance(paper) - _luminance(ink)) >= 110:
-            return paper, ink
-
-
 def _luminance(color: numpy.ndarray) -> float:
     return float(color @ numpy.array([0.299, 0.587, 0.114]))  # ITU-R BT.601, as Pillow's "L"
+
+
+def _background(rng: numpy.random.Generator, paper: numpy.ndarray, side: int) -> numpy.ndarray:
+    """(side, side, 3): one of BACKGROUNDS in the colour `paper`, (3,); levels may leave 0 to 255."""
+    kind = BACKGROUNDS[int(rng.integers(len(BACKGROUNDS)))]
+    if kind == "gradient":  # up to 30 levels brighter or darker towards one side
+        angle, strength = rng.uniform(0, 2 * numpy.pi), rng.uniform(10, 30)
+        x, y = numpy.meshgrid(numpy.linspace(-1, 1, side), numpy.linspace(-1, 1, side))
+        return paper + strength * (numpy.cos(angle) * x + numpy.sin(angle) * y)[..., None]
+    if kind == "noise":
+        return paper + rng.normal(0, rng.uniform(5, 18), (side, side, 3))
+    if kind == "stripes":  # parallel waves 20 to 90 pixels apart (at 512)
+        angle, period = rng.uniform(0, numpy.pi), rng.uniform(20, 90) * side / 512
+        y, x = numpy.mgrid[:side, :side]
+        wave = numpy.sin(2 * numpy.pi * (numpy.cos(angle) * x + numpy.sin(angle) * y) / period)
+        return paper + rng.uniform(8, 25) * wave[..., None]
+    if kind == "blobs":  # soft patches of other tints, as out of focus: noise on a coarse grid, enlarged smoothly
+        cells = int(rng.integers(4, 10))
+        channels = [Image.fromarray(rng.normal(0, 22, (cells, cells)).astype(numpy.float32)) for _ in range(3)]
+        smooth = [numpy.asarray(each.resize((side, side), Image.Resampling.BICUBIC)) for each in channels]
+        return paper + numpy.stack(smooth, axis=-1)
+    return numpy.broadcast_to(paper, (side, side, 3))
 
 
 def _letters(text: str, font: str, rng: numpy.random.Generator, side: int) -> Image.Image:
@@ -129,39 +147,3 @@ def _face(font: str, size: float) -> ImageFont.FreeTypeFont:
     from matplotlib import get_data_path
 
     return ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / f"{font}.ttf", size)
-
-
-def _flat(rng: numpy.random.Generator, paper: numpy.ndarray, side: int) -> numpy.ndarray:
-    return numpy.broadcast_to(paper, (side, side, 3))
-
-
-def _gradient(rng: numpy.random.Generator, paper: numpy.ndarray, side: int) -> numpy.ndarray:
-    """Up to 30 levels brighter or darker towards one side."""
-    angle, strength = rng.uniform(0, 2 * numpy.pi), rng.uniform(10, 30)
-    x, y = numpy.meshgrid(numpy.linspace(-1, 1, side), numpy.linspace(-1, 1, side))
-    return paper + strength * (numpy.cos(angle) * x + numpy.sin(angle) * y)[..., None]
-
-
-def _noise(rng: numpy.random.Generator, paper: numpy.ndarray, side: int) -> numpy.ndarray:
-    return paper + rng.normal(0, rng.uniform(5, 18), (side, side, 3))
-
-
-def _stripes(rng: numpy.random.Generator, paper: numpy.ndarray, side: int) -> numpy.ndarray:
-    """Parallel waves 20 to 90 pixels apart (at 512)."""
-    angle, period = rng.uniform(0, numpy.pi), rng.uniform(20, 90) * side / 512
-    y, x = numpy.mgrid[:side, :side]
-    wave = numpy.sin(2 * numpy.pi * (numpy.cos(angle) * x + numpy.sin(angle) * y) / period)
-    return paper + rng.uniform(8, 25) * wave[..., None]
-
-
-def _blobs(rng: numpy.random.Generator, paper: numpy.ndarray, side: int) -> numpy.ndarray:
-    """Soft patches of other tints, as out of focus: noise on a coarse grid, enlarged smoothly."""
-    cells = int(rng.integers(4, 10))
-    channels = [Image.fromarray(rng.normal(0, 22, (cells, cells)).astype(numpy.float32)) for _ in range(3)]
-    smooth = [numpy.asarray(each.resize((side, side), Image.Resampling.BICUBIC)) for each in channels]
-    return paper + numpy.stack(smooth, axis=-1)
-
-
-BACKGROUNDS: tuple[Callable[[numpy.random.Generator, numpy.ndarray, int], numpy.ndarray], ...] = (
-    _flat, _gradient, _noise, _stripes, _blobs,
-)  # fmt: skip

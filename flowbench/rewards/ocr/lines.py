@@ -42,15 +42,12 @@ def reading_order(lines: Sequence[Line]) -> list[Line]:
     """
     rows: list[list[Line]] = []
     for line in sorted(lines, key=lambda line: (_center(line)[1], _center(line)[0], line.text)):
-        if rows and _same_row(rows[-1][-1], line):
+        before = rows[-1][-1] if rows else None
+        if before and _center(line)[1] - _center(before)[1] <= min(_height(before), _height(line)) / 2:
             rows[-1].append(line)
         else:
             rows.append([line])
     return [line for row in rows for line in sorted(row, key=_center)]
-
-
-def _same_row(upper: Line, lower: Line) -> bool:
-    return _center(lower)[1] - _center(upper)[1] <= min(_height(upper), _height(lower)) / 2
 
 
 def _center(line: Line) -> Point:

@@ -67,21 +67,19 @@ def build(*, det_folder: str = "", rec_folder: str = "") -> Reader:
 
 def _model(task: str, kind: str, folder: str) -> dict[str, str]:
     """PaddleOCR's arguments for one model; the name must be the one that the folder's inference.yml gives."""
-    name = _model_name(kind, Path(folder)) if folder else OFFICIAL[kind]
-    named = {f"text_{task}_model_name": name}
-    return {**named, f"text_{task}_model_dir": folder} if folder else named
-
-
-def _model_name(kind: str, folder: Path) -> str:
     import yaml
 
-    for file in ("inference.onnx", "inference.yml"):
-        if not (folder / file).is_file():
-            raise ConfigError(f"{kind}_folder is {folder}, which holds no {file}. Name a folder of a PaddleOCR model.")
-    settings = yaml.safe_load((folder / "inference.yml").read_text(encoding="utf-8"))
+    if not folder:
+        return {f"text_{task}_model_name": OFFICIAL[kind]}
+    graph, about = (Path(folder) / file for file in ("inference.onnx", "inference.yml"))
+    for file in (graph, about):
+        if not file.is_file():
+            raise ConfigError(
+                f"{kind}_folder is {folder}, which holds no {file.name}. Name a folder of a PaddleOCR model."
+            )
+    settings = yaml.safe_load(about.read_text(encoding="utf-8"))
     try:
-        return str(settings["Global"]["model_name"])
+        name = str(settings["Global"]["model_name"])
     except (KeyError, TypeError):
-        raise ConfigError(
-            f"{folder / 'inference.yml'} has no Global.model_name. Take the file that came with the model."
-        ) from None
+        raise ConfigError(f"{about} has no Global.model_name. Take the file that came with the model.") from None
+    return {f"text_{task}_model_name": name, f"text_{task}_model_dir": folder}

@@ -8,7 +8,6 @@ time: docs/results/ocr.md, by bench/ocr.py.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -63,14 +62,7 @@ def _models() -> Path:
     for file in (DETECTION, RECOGNITION):
         if not (folder / file).is_file():
             raise RewardError(
-                f"the installed rapidocr {_version()} does not carry {file}, which the OCR reward reads with. Run: "
+                f"the rapidocr in {folder.parent} does not carry {file}, which the OCR reward reads with. Run: "
                 'pip install --upgrade "flowbench-t2i[ocr]".'
             )
     return folder
-
-
-def _version() -> str:
-    try:
-        return version("rapidocr")
-    except PackageNotFoundError:
-        return "of unknown version"

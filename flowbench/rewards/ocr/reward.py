@@ -62,7 +62,12 @@ def ocr(
     order; `edit` and `exact` compare one form of letters that look alike.
     """
     check_backend(backend)
-    _check(variant, workers, min_confidence)
+    if variant not in VARIANTS:
+        raise ConfigError(f"variant is '{variant}'. Use one of: {', '.join(VARIANTS)}.")
+    if workers < 0:
+        raise ConfigError(f"workers is {workers}. Give a number of processes, or 1 to read in this one.")
+    if not 0 <= min_confidence <= 1:
+        raise ConfigError(f"min_confidence is {min_confidence}. Give a confidence from 0 (every line) to 1.")
     folders = {key: folder for key, folder in (("det_folder", det_folder), ("rec_folder", rec_folder)) if folder}
     if folders and backend != "paddle":
         raise ConfigError(f"{next(iter(folders))} is for the backend paddle; {backend} brings its models along.")
@@ -89,7 +94,13 @@ class _Scorer:
         targets = [target_text(sample.prompt.text, sample.prompt.metadata) for sample in samples]
         places = [place for place, target in enumerate(targets) if target]
         found = self._read_all([to_array(samples[place].image) for place in places])
-        scores = [_no_target(sample) for sample in samples]
+        scores = [
+            Score.unscored(
+                f"prompt '{sample.prompt.id}' has no text in quotation marks and no `text` in its metadata: "
+                "the OCR reward does not know what should be written"
+            )
+            for sample in samples
+        ]
         for place, lines in zip(places, found, strict=True):
             scores[place] = _score(targets[place], read(lines, min_confidence=self._min_confidence), self._variant)
         return scores
@@ -99,27 +110,11 @@ class _Scorer:
             self._read_all.close()
 
 
-def _check(variant: str, workers: int, min_confidence: float) -> None:
-    if variant not in VARIANTS:
-        raise ConfigError(f"variant is '{variant}'. Use one of: {', '.join(VARIANTS)}.")
-    if workers < 0:
-        raise ConfigError(f"workers is {workers}. Give a number of processes, or 1 to read in this one.")
-    if not 0 <= min_confidence <= 1:
-        raise ConfigError(f"min_confidence is {min_confidence}. Give a confidence from 0 (every line) to 1.")
-
-
 def _read_all(backend: str, settings: Mapping[str, str], workers: int) -> ReadAll:
     if workers > 1:
         return Workers(workers, backend, settings)
     reader = build_reader(backend, settings)
     return lambda pictures: [reader(picture) for picture in pictures]
-
-
-def _no_target(sample: Sample) -> Score:
-    return Score.unscored(
-        f"prompt '{sample.prompt.id}' has no text in quotation marks and no `text` in its metadata: "
-        "the OCR reward does not know what should be written"
-    )
 
 
 def _score(target: str, reading: Reading, variant: Variant) -> Score:
@@ -128,12 +123,7 @@ def _score(target: str, reading: Reading, variant: Variant) -> Score:
     parts: dict[str, float] = {name: value for name, value in values.items()}
     if reading.text:
         parts["confidence"] = reading.confidence
-    note = "" if values["exact"] == 1 else _what_was_read(reading.text)
+    shown = reading.text[:LONGEST_NOTE] + "..." * (len(reading.text) > LONGEST_NOTE)  # the details have the whole
+    read_as = f"read '{shown}'" if reading.text else "no text found"
+    note = "" if values["exact"] == 1 else read_as
     return Score(values[variant], parts, note, {"target": target, "recognized": reading.text})
-
-
-def _what_was_read(text: str) -> str:
-    """For the note: the whole text stands in the details."""
-    if not text:
-        return "no text found"
-    return f"read '{text}'" if len(text) <= LONGEST_NOTE else f"read '{text[:LONGEST_NOTE]}...'"

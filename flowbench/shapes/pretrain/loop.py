@@ -18,15 +18,25 @@ class StageConfig:
     """Optimisation settings of one stage. The learning rate warms up, stays, then falls linearly to zero."""
 
     steps: int
+    """Optimizer steps."""
     lr: float
+    """The highest learning rate."""
     warmup: int = 100
+    """Steps over which the rate rises to it."""
     cooldown_from: float = 0.5
+    """Share of the steps after which the rate falls."""
     betas: tuple[float, float] = (0.9, 0.98)
+    """Of AdamW."""
     weight_decay: float = 0.01
+    """Of AdamW."""
     ema: float = 0.998
+    """Highest decay of the average of the weights; early steps have a lower one."""
     max_grad_norm: float = 1.0
+    """The gradient's norm is cut to this."""
     log_every: int = 50
+    """Steps of which one line of the curve is the mean."""
     save_every: int = 500
+    """Steps between two states from which the stage can go on."""
 
 
 def learning_rate(step: int, config: StageConfig) -> float:

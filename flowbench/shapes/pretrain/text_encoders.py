@@ -16,6 +16,7 @@ import torch
 from flowbench.shapes import grammar
 from flowbench.shapes.pretrain.loop import StageConfig, run_stage
 from flowbench.types import Prompt
+from flowbench.vocabularies import RELATIONS, plural
 
 LENGTH = 12
 """Token positions: the longest prompt has ten words, plus start and end."""
@@ -26,7 +27,7 @@ SLOT_VALUES = {
     "first_color": ("", *grammar.COLORS),
     "second_color": ("", *grammar.COLORS),
     "count": ("1", "2", "3", "4"),
-    "relation": ("", *grammar.RELATIONS),
+    "relation": ("", *RELATIONS),
 }
 NOUN_SLOTS = {
     "first": ("first_kind", "first_color", "count"),
@@ -130,7 +131,7 @@ def encode_batch(tokenizer: Any, prompts: list[Prompt]) -> dict[str, torch.Tenso
     slots = [grammar.slots(prompt) for prompt in prompts]
     for slot, values in SLOT_VALUES.items():
         batch[slot] = torch.tensor([values.index(found[slot]) for found in slots])
-    nouns = {*grammar.KINDS, *(grammar.plural(kind) for kind in grammar.KINDS)}
+    nouns = {*grammar.KINDS, *(plural(kind) for kind in grammar.KINDS)}
     positions = [[1 + k for k, word in enumerate(p.text.split()) if word in nouns] for p in prompts]
     batch["first_at"] = torch.tensor([found[0] for found in positions])
     batch["second_at"] = torch.tensor([found[1] if len(found) > 1 else -1 for found in positions])

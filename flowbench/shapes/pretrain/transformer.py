@@ -55,16 +55,18 @@ class PaddedAttention:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Latents (N, 4, 8, 8), normalised; the row of each one's prompt; embeddings and pooled output of each prompt.
-
-    The last prompt row is the empty prompt. `easy` and `starts` give the rows of each tag.
-    """
+    """N latents with their prompts; the last of the P prompts is the empty one."""
 
     latents: torch.Tensor
+    """(N, 4, 8, 8), normalised."""
     prompt_rows: torch.Tensor
+    """(N,) int64: the place of each latent's prompt."""
     embeds: torch.Tensor
+    """(P, tokens, width): each prompt's embeddings."""
     pooled: torch.Tensor
+    """(P, width): each prompt's pooled output."""
     rows_by_tag: dict[str, torch.Tensor]
+    """Tag -> the places of its latents."""
 
 
 def build_transformer(seed: int) -> Any:
