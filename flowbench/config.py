@@ -133,7 +133,7 @@ class RolloutConfig(Frozen):
         if self.group_size % self.micro_batch:
             raise ValueError(f"group_size {self.group_size} is not a multiple of micro_batch {self.micro_batch}")
         if self.window is None and self.window_range is not None:
-            raise ValueError(f"window_range {self.window_range} has no effect without a window: set window, or drop it")
+            raise ValueError(f"window_range {self.window_range} has no effect without a window: set it to null, too")
         if self.window is not None and self.window > self.last_window_step:
             raise ValueError(f"a window of {self.window} does not fit into the first {self.last_window_step} steps")
         self._refuse_noise_without_effect()

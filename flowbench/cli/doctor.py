@@ -11,7 +11,6 @@ from flowbench.cli.options import device_options, licence_option, plugin_option
 from flowbench.errors import LicenceError, RewardError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
 
     from flowbench.config import TrainConfig
     from flowbench.rewards.golden import Finding
@@ -63,10 +62,12 @@ def rewards(names: tuple[str, ...], promises: bool, device: str, plugins: tuple[
     findings = []
     for name in names or everything:
         for finding in [*checks.check(name, device), *(_promises(name) if promises or name in _of_plugins() else ())]:
-            click.echo(_line(finding))
+            state = {True: "ok", False: "FAILED", None: "not run"}[finding.passed]
+            click.echo(f"{state:<8} {finding.reward:<20} {finding.check}: {finding.detail}")
             findings.append(finding)
+    passed = [finding.passed for finding in findings]
     failed = [finding for finding in findings if finding.passed is False]
-    click.echo(_counts(findings))
+    click.echo("{} passed, {} failed, {} not run".format(*(passed.count(state) for state in (True, False, None))))
     if failed:
         raise RewardError(
             f"{len(failed)} of {len(findings)} checks failed, first '{failed[0].reward}': {failed[0].check}. Do not "
@@ -95,16 +96,6 @@ def _promises(name: str) -> list[Finding]:
     except Exception as error:
         return [Finding(name, "promises", False, " ".join(str(error).split()) or type(error).__name__)]
     return [Finding(name, "promises", True, "length, order, determinism, batch size, bad input")]
-
-
-def _line(finding: Finding) -> str:
-    state = {True: "ok", False: "FAILED", None: "not run"}[finding.passed]
-    return f"{state:<8} {finding.reward:<20} {finding.check}: {finding.detail}"
-
-
-def _counts(findings: Sequence[Finding]) -> str:
-    by_state = [sum(finding.passed is state for finding in findings) for state in (True, False, None)]
-    return "{} passed, {} failed, {} not run".format(*by_state)
 
 
 def _checked(config: TrainConfig) -> str:

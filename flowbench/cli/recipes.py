@@ -64,7 +64,10 @@ def resolve(
             section = _section(tree, parents[0]) if parents else tree
             section[last] = flags[flag]
     if rewards:
-        _use_rewards(_section(tree, "reward"), parse_rewards(rewards))
+        section, spec = _section(tree, "reward"), parse_rewards(rewards)
+        kept = {spec} if isinstance(spec, str) else set(spec)  # the recipe's options of rewards still in use stay
+        options = {name: value for name, value in (section.get("options") or {}).items() if name in kept}
+        section.update(name=spec, options=options)
     config = load_config(tree, overrides)
     check_names(config)
     return config
@@ -160,13 +163,6 @@ def _use_objective(tree: dict[str, Any], name: str) -> bool:
     tree["objective"] = {"name": name}
     _section(tree, "rollout").update(kind.default_rollout)
     return True
-
-
-def _use_rewards(section: dict[str, Any], spec: str | dict[str, float]) -> None:
-    """Set the rewards; keep the recipe's options of those that are still in use."""
-    used = {spec} if isinstance(spec, str) else set(spec)
-    section["name"] = spec
-    section["options"] = {name: value for name, value in (section.get("options") or {}).items() if name in used}
 
 
 def _section(tree: dict[str, Any], name: str) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def fitting_processes(config: TrainConfig) -> int:
     """How many processes to train on when nobody said: one, but for the built-in model on a CPU one per core.
 
     Its operations are so small that threads share them badly: one process of two threads took 1.2 times as long as two
-    processes of one thread (README). At most `MOST_PROCESSES`, and so many that the groups of a step can be dealt out.
+    processes of one thread (README). At most `MOST_PROCESSES`, and no more than the groups of a step can be dealt out to.
     """
     import torch
 
@@ -116,7 +116,7 @@ def end_with_launcher() -> None:
 
 
 def assert_world(device: str, processes: int) -> None:
-    """Raises RunError unless the trainer will see exactly so many processes."""
+    """Raises RunError unless the trainer will see exactly that many processes."""
     from flowbench.trainer.processes import Processes
 
     world = Processes(device).world

@@ -67,13 +67,12 @@ class GroupSampler:
         """All groups of a training step (0-based), on every process the same."""
         rng = numpy.random.default_rng([self._seed, int.from_bytes(b"prompts", "big"), step])
         size, same_latent = self._rollout.group_size, self._rollout.same_latent
-        return [
-            Group(step, index, self._draw(rng), size, self._seed, same_latent) for index in range(self._rollout.groups)
-        ]
-
-    def _draw(self, rng: numpy.random.Generator) -> Prompt:
-        pool = self._pools[int(rng.choice(len(self._pools), p=self._chances))]
-        return pool[int(rng.integers(len(pool)))]
+        groups = []
+        for index in range(self._rollout.groups):
+            pool = self._pools[int(rng.choice(len(self._pools), p=self._chances))]
+            prompt = pool[int(rng.integers(len(pool)))]
+            groups.append(Group(step, index, prompt, size, self._seed, same_latent))
+        return groups
 
 
 def _pools(

@@ -31,11 +31,13 @@ _MEANING = {
 def build_run_card(
     model: FlowModel, training: Sequence[Prompt], reward: RewardConfig, vocabulary: str, *, processes: int
 ) -> dict[str, dict[str, Any]]:
-    """The card of a run that trains `model` on these prompts and this reward in so many processes."""
+    """The card of a run that trains `model` on these prompts and this reward in that many processes."""
     import torch
 
     code = rewards.plugin_code(reward.name)
-    weights = _reward_weights(reward, vocabulary)
+    names = [reward.name] if isinstance(reward.name, str) else list(reward.name)
+    needs = [rewards.needed_weights(name, reward.options.get(name, {}), vocabulary) for name in names]
+    weights = assets.identities(need for each in needs for need in each)
     scorers = {"reward_weights": weights} if weights else {}
     return {
         "must_agree": {"weights": model.base_digest, "prompts": prompts_digest(training), "code": code, **scorers},
@@ -67,10 +69,3 @@ def read_card(folder: str | Path) -> dict[str, dict[str, Any]] | None:
     """The card of a run, None when there is none."""
     path = RunFolder(Path(folder)).card
     return dict(store.read_json(path)) if path.is_file() else None
-
-
-def _reward_weights(reward: RewardConfig, vocabulary: str) -> list[str]:
-    """ "name identity" of each asset that the rewards load."""
-    names = [reward.name] if isinstance(reward.name, str) else list(reward.name)
-    needs = [rewards.needed_weights(name, reward.options.get(name, {}), vocabulary) for name in names]
-    return assets.identities(need for each in needs for need in each)

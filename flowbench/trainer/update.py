@@ -28,10 +28,11 @@ def update(
     groups = objective.rollout.groups // learner.config.updates
     for share in range(learner.config.updates):
         mine = [bundle for bundle in bundles if bundle.group // groups == share]
-        count = _over_all(accumulate(policy, objective, mine, sums), processes)
+        count = torch.tensor(float(accumulate(policy, objective, mine, sums)), dtype=torch.float64)
+        processes.sum([count])
         if count == 0:
             continue  # AdamW would move the weights without a gradient
-        _finish_gradients(policy, count, processes)
+        _finish_gradients(policy, float(count), processes)
         norms.append(learner.apply(lr))
     taken = [norm for norm in norms if math.isfinite(norm)]
     totals = sums.totals(processes)
@@ -87,9 +88,3 @@ def _finish_gradients(policy: Policy, count: float, processes: Processes) -> Non
     processes.sum(gradients)
     for gradient in gradients:
         gradient.div_(count * policy.gradient_scale)
-
-
-def _over_all(count: int, processes: Processes) -> float:
-    total = torch.tensor(float(count), dtype=torch.float64)
-    processes.sum([total])
-    return float(total)
