@@ -37,7 +37,7 @@ def fitting_processes(config: TrainConfig) -> int:
     """How many processes to train on when nobody said: one, but for the built-in model on a CPU one per core.
 
     Its operations are so small that threads share them badly: one process of two threads took 1.2 times as long as two
-    processes of one thread (README). At most `MOST_PROCESSES`, and no more than the groups of a step can be dealt out to.
+    processes of one thread (README). At most `MOST_PROCESSES`, and a number that divides the groups of an update.
     """
     import torch
 

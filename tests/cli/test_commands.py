@@ -163,7 +163,8 @@ def test_report_holds_the_run_and_its_base(world: Any, flowbench: Command) -> No
 
 
 def test_doctor_policy_says_what_it_checked(world: Any, flowbench: Command) -> None:
-    result = flowbench("doctor", "policy", "--model", world.model, *SMALL, "rollout.window=null", "rollout.window_range=null")
+    no_window = ("rollout.window=null", "rollout.window_range=null")
+    result = flowbench("doctor", "policy", "--model", world.model, *SMALL, *no_window)
     assert result.exit_code == 0, result.output
     assert "points compared: 3, largest |ratio - 1|: 0\n" in result.stdout  # 4 steps, all but the last
     assert "(cpu, float32)" in result.stdout or "(cuda" in result.stdout
