@@ -56,24 +56,22 @@ def read(path: Path) -> list[Prompt]:
 
 
 def _lines(text: str, path: Path) -> Iterator[dict[str, Any]]:
-    """One prompt a line: its text, or an object of JSON."""
+    """One prompt a line: its text, or (.jsonl) an object of JSON."""
     for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip() and path.suffix.lower() == ".jsonl":
-            yield _object(line, f"prompt file {path}, line {number}")
-        elif line.strip():
+        if not line.strip():
+            continue
+        if path.suffix.lower() != ".jsonl":
             yield {"prompt": line.strip()}
-
-
-def _object(line: str, where: str) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except ValueError as error:
-        raise ConfigError(f"{where}: not valid JSON ({error}). Mend it.") from error
-    words = (value.get("prompt") or value.get("text")) if isinstance(value, dict) else None
-    if not isinstance(words, str) or not words.strip():
-        raise ConfigError(f"{where}: no text under 'prompt' or 'text'. Add one.")
-    rest = value if value.get("prompt") else {key: each for key, each in value.items() if key != "text"}
-    return {**rest, "prompt": words.strip()}  # `text` beside a prompt is what the ocr reward looks for
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise ConfigError(f"prompt file {path}, line {number}: not valid JSON ({error}). Mend it.") from error
+        words = (value.get("prompt") or value.get("text")) if isinstance(value, dict) else None
+        if not isinstance(words, str) or not words.strip():
+            raise ConfigError(f"prompt file {path}, line {number}: no text under 'prompt' or 'text'. Add one.")
+        rest = value if value.get("prompt") else {key: each for key, each in value.items() if key != "text"}
+        yield {**rest, "prompt": words.strip()}  # `text` beside a prompt is what the ocr reward looks for
 
 
 def _rows(text: str, path: Path) -> Iterator[dict[str, Any]]:

@@ -150,10 +150,15 @@ def load(hub: LocalHub, home: Path, *names: str, **variables: str) -> tuple[dict
 @dataclass
 class Everything:
     loaded: dict[str, Any]
+    """Set -> split -> its rows, by the first process."""
     said: dict[str, str]
+    """Set -> what stood on stderr."""
     again: dict[str, Any]
+    """As `loaded`, by the second process."""
     said_again: list[str]
+    """What stood on its stderr."""
     requests_again: list[str]
+    """What it asked the hub."""
 
 
 @pytest.fixture(scope="module")
@@ -312,6 +317,7 @@ def test_nobody_there_and_offline(hub: LocalHub, tmp_path: Path) -> None:
     errors, _ = load(hub, tmp_path, "dpg", "drawbench", HF_HUB_OFFLINE="1")
     for error in errors.values():
         says(error, "HF_HUB_OFFLINE forbids", "is not here")
+        assert ". " not in error  # one sentence, to its end
     assert hub.requests == []
     errors, _ = load(hub, tmp_path, "dpg", "drawbench")
     says(errors["dpg"], "prompts-dpg/dpg_bench.csv answers 404")
