@@ -24,7 +24,8 @@ def fetch(repository: str, patterns: Sequence[str]) -> Path:
     try:
         return Path(snapshot_download(repository, allow_patterns=list(patterns), ignore_patterns=_NEVER))
     except Exception as error:  # the hub client raises its own, its HTTP library's and the system's errors
-        raise ModelError(f"'{repository}' cannot be had from the model hub: {_reason(error)}") from error
+        reason, way_out = _reason(error)
+        raise ModelError(f"'{repository}' is not in this machine's cache, and {reason}: {way_out}.") from error
 
 
 def component_patterns(index: Mapping[str, Any]) -> list[str]:
@@ -33,16 +34,17 @@ def component_patterns(index: Mapping[str, Any]) -> list[str]:
     return [INDEX, FILE, *(f"{name}/*" for name in filled)]
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception) -> tuple[str, str]:
+    """Why it cannot be had from the model hub, and what to do: parts of one sentence."""
     from huggingface_hub import constants, errors
 
     if isinstance(error, errors.GatedRepoError):
-        return "it is gated. Accept its licence on its hub page, then run `hf auth login`."
+        return "it is gated", "accept its licence on its hub page, then run `hf auth login`"
     if isinstance(error, errors.RepositoryNotFoundError):
-        return "there is no such repository (or it is private). Check the spelling, or run `hf auth login`."
+        return "the hub has no such repository, or it is private", "check the spelling, or run `hf auth login`"
     if isinstance(error, errors.LocalEntryNotFoundError) and constants.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE is set and it is not in the cache. Unset it, or give a local folder."
+        return "HF_HUB_OFFLINE forbids to fetch it from the model hub", "unset it, or give a local folder"
     if isinstance(error, errors.LocalEntryNotFoundError):
-        return "no connection, and it is not in the cache. Check the network, or give a local folder."
+        return "there is no connection to the model hub", "check the network, or give a local folder"
     reason = str(error).strip().split("\n")[0].rstrip(".")
-    return f"{type(error).__name__}: {reason}. Try again, or give a local folder."
+    return f"fetching it failed ({type(error).__name__}: {reason})", "try again, or give a local folder"

@@ -95,7 +95,7 @@ def test_a_hub_model_without_a_network(flowbench: Command, tmp_path: Path, monke
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     result = flowbench("eval", "--ckpt", "someone/some-model", "--suite", "shapes", "--out", tmp_path)
-    assert_one_sentence(result, "'someone/some-model' cannot be had from the model hub")
+    assert_one_sentence(result, "'someone/some-model' is not in this machine's cache, and HF_HUB_OFFLINE forbids")
 
 
 def test_a_folder_that_is_no_model(flowbench: Command, tmp_path: Path) -> None:

@@ -100,8 +100,8 @@ def test_hub_id_offline_is_refused_at_once() -> None:
     answer = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     sentence, _, seconds = answer.stdout.rpartition("|")
     assert sentence.strip() == (
-        "'nobody/nothing-of-the-kind' cannot be had from the model hub: HF_HUB_OFFLINE is set and it is not in the"
-        " cache. Unset it, or give a local folder."
+        "'nobody/nothing-of-the-kind' is not in this machine's cache, and HF_HUB_OFFLINE forbids to fetch it from the "
+        "model hub: unset it, or give a local folder."
     )
     assert float(seconds) < 2
 
