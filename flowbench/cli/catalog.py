@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from flowbench.registry import Registry
 
 KINDS = ("rewards", "metrics", "objectives", "suites", "prompts", "recipes", "models")
+MODELS = {
+    "shapes": "the built-in model: 32 px pictures of flat shapes, made for laptops",
+    "OWNER/NAME": "a Stable Diffusion 3 pipeline on the hub, such as stabilityai/stable-diffusion-3.5-medium",
+    "FOLDER": "a diffusers folder, a run, or a checkpoint of a run",
+}
 
 
 @click.command(name="list")
@@ -26,16 +32,7 @@ def list_names(kind: str, plugins: tuple[str, ...]) -> None:
 
     KIND is one of rewards, metrics, objectives, suites, prompts, recipes, models.
     """
-    lines = {
-        "rewards": _rewards,
-        "metrics": _metrics,
-        "objectives": _objectives,
-        "suites": _suites,
-        "prompts": _prompts,
-        "recipes": _recipes,
-        "models": _models,
-    }
-    entries = lines[kind]()
+    entries = _lines(kind)
     width = max(map(len, entries), default=0)
     for name, line in entries.items():
         click.echo(f"{name:<{width}}  {line}".rstrip())
@@ -60,78 +57,52 @@ def show(name: str, plugins: tuple[str, ...]) -> None:
     click.echo("\n\n".join(f"{kind} {name}\n{text}" for kind, text in found.items()))
 
 
-def _rewards() -> dict[str, str]:
-    from flowbench.rewards import registry
-
-    return {name: _line(lambda name: _card(registry, name).get("summary", ""), name) for name in registry.names()}
-
-
-def _metrics() -> dict[str, str]:
-    from flowbench.metrics import registry
-
-    def line(name: str) -> str:
-        return f"per {registry.get(name).level}: {_card(registry, name).get('summary', '')}"
-
-    return {name: _line(line, name) for name in registry.names()}
-
-
-def _objectives() -> dict[str, str]:
+def _lines(kind: str) -> dict[str, str]:
+    """Name -> a line about it, for everything of that kind."""
+    from flowbench import benchmarks, metrics, prompts, rewards
+    from flowbench.config import RECIPES, recipe_names
     from flowbench.objective_config import objective_configs
 
-    return {
-        name: _line(lambda name: _card(objective_configs, name).get("summary", ""), name)
-        for name in objective_configs.names()
-    }
+    def of_card(registry: Registry, name: str) -> str:
+        return str(_card(registry, name).get("summary", ""))
 
-
-def _suites() -> dict[str, str]:
-    from flowbench import benchmarks
-
-    def line(name: str) -> str:
+    def of_suite(name: str) -> str:
         suite = benchmarks.find(name)
         return f"{suite.split} split of {suite.prompt_set}, headline {suite.headline}, by {', '.join(suite.scorers)}"
 
-    return {name: _line(line, name) for name in benchmarks.registry.names()}
+    def of_recipe(name: str) -> str:  # the first line of its file, a comment that says what it is for
+        first = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").split("\n")[0]
+        return first.lstrip("# ") if first.startswith("#") else ""
 
-
-def _prompts() -> dict[str, str]:
-    from flowbench import prompts
-
-    def line(name: str) -> str:
-        found = prompts.find(name)
-        return found.about or f"version {found.version}"
-
-    return {name: _line(line, name) for name in prompts.prompt_sets.names()}
-
-
-def _line(describe: Callable[[str], str], name: str) -> str:
-    """What `describe` says; of a plugin that cannot be imported, that and why: it must not hide the others."""
-    try:
-        return describe(name)
-    except ConfigError as error:
-        return f"(broken: {error})"
-
-
-def _recipes() -> dict[str, str]:
-    """Each recipe with the first line of its file, a comment that says what it is for."""
-    from flowbench.config import RECIPES, recipe_names
-
-    firsts = {name: (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").split("\n")[0] for name in recipe_names()}
-    return {name: first.lstrip("# ") if first.startswith("#") else "" for name, first in firsts.items()}
-
-
-def _models() -> dict[str, str]:
-    return {
-        "shapes": "the built-in model: 32 px pictures of flat shapes, made for laptops",
-        "OWNER/NAME": "a Stable Diffusion 3 pipeline on the hub, such as stabilityai/stable-diffusion-3.5-medium",
-        "FOLDER": "a diffusers folder, a run, or a checkpoint of a run",
+    tables: dict[str, tuple[Callable[[], Iterable[str]], Callable[[str], str]]] = {
+        "rewards": (rewards.registry.names, partial(of_card, rewards.registry)),
+        "metrics": (
+            metrics.registry.names,
+            lambda name: f"per {metrics.registry.get(name).level}: {of_card(metrics.registry, name)}",
+        ),
+        "objectives": (objective_configs.names, partial(of_card, objective_configs)),
+        "suites": (benchmarks.registry.names, of_suite),
+        "prompts": (
+            prompts.prompt_sets.names,
+            lambda name: prompts.find(name).about or f"version {prompts.find(name).version}",
+        ),
+        "recipes": (recipe_names, of_recipe),
+        "models": (MODELS.keys, lambda name: MODELS[name]),
     }
+    names, describe = tables[kind]
+    entries = {}
+    for name in names():
+        try:
+            entries[name] = describe(name)
+        except ConfigError as error:  # a plugin that cannot be imported must not hide the others
+            entries[name] = f"(broken: {error})"
+    return entries
 
 
 def _tables() -> dict[str, tuple[Callable[[], Any], Callable[[str], str]]]:
     """Kind -> (its names, the text about one of them)."""
     from flowbench import benchmarks, metrics, prompts, rewards
-    from flowbench.config import recipe_names
+    from flowbench.config import RECIPES, recipe_names
     from flowbench.objective_config import objective_configs
     from flowbench.rewards.geneval import detectors
 
@@ -141,8 +112,8 @@ def _tables() -> dict[str, tuple[Callable[[], Any], Callable[[str], str]]]:
         "objective": (objective_configs.names, _objective_text),
         "detector": (detectors.registry.names, lambda name: _fields(_card(detectors.registry, name))),
         "suite": (benchmarks.registry.names, lambda name: _fields(dataclasses.asdict(benchmarks.find(name)))),
-        "prompt set": (prompts.prompt_sets.names, _prompt_set_text),
-        "recipe": (recipe_names, _recipe_text),
+        "prompt set": (prompts.prompt_sets.names, lambda name: _fields(prompts.describe(name))),
+        "recipe": (recipe_names, lambda name: (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").rstrip()),
     }
 
 
@@ -190,21 +161,6 @@ def _weights(asset: str) -> str:
     return asset if found is None else f"{asset} ({found.home}{f' at {found.revision[:8]}' if found.repo else ''})"
 
 
-def _prompt_set_text(name: str) -> str:
-    from flowbench import prompts
-
-    return _fields(prompts.describe(name))
-
-
-def _recipe_text(name: str) -> str:
-    from flowbench.config import RECIPES
-
-    return (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").rstrip()
-
-
 def _fields(values: dict[str, Any]) -> str:
-    return "\n".join(f"  {key}: {_plain(value)}" for key, value in values.items())
-
-
-def _plain(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    shown = [", ".join(map(str, each)) if isinstance(each, (list, tuple)) else each for each in values.values()]
+    return "\n".join(f"  {key}: {each}" for key, each in zip(values, shown, strict=True))
