@@ -1,6 +1,7 @@
 """The card of a run: what its numbers depend on beside config.yaml, so that a resumed run cannot drift unnoticed.
 
-must_agree   the base weights, the training prompts and the code of a plugin's reward: a difference forbids going on
+must_agree   the base weights, the training prompts and the code of a plugin's reward or objective: a difference forbids
+             going on
 noted        processes, device, dtype and versions, for the record: others give the same numbers within rounding
 """
 
@@ -11,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowbench import assets, rewards, store
-from flowbench.config import RewardConfig
+from flowbench.config import TrainConfig
 from flowbench.errors import RunError
 from flowbench.layout import RunFolder
 from flowbench.prompts import prompts_digest
+from flowbench.trainer import objectives
 from flowbench.types import Prompt
 
 if TYPE_CHECKING:
@@ -23,18 +25,20 @@ if TYPE_CHECKING:
 _MEANING = {
     "weights": "weights of the base model",
     "prompts": "training prompts",
-    "code": "code of its plugin's reward",
+    "code": "code of its plugin",
     "reward_weights": "weights of its reward",
 }
 
 
 def build_run_card(
-    model: FlowModel, training: Sequence[Prompt], reward: RewardConfig, vocabulary: str, *, processes: int
+    model: FlowModel, training: Sequence[Prompt], config: TrainConfig, vocabulary: str, *, processes: int
 ) -> dict[str, dict[str, Any]]:
-    """The card of a run that trains `model` on these prompts and this reward in that many processes."""
+    """The card of a run that trains `model` on these prompts under this configuration in that many processes."""
     import torch
 
-    code = rewards.plugin_code(reward.name)
+    reward = config.reward
+    of_objective = rewards.plugin_code(config.objective.name, objectives.registry)
+    code = rewards.plugin_code(reward.name) | {f"objective {name}": digest for name, digest in of_objective.items()}
     names = [reward.name] if isinstance(reward.name, str) else list(reward.name)
     needs = [rewards.needed_weights(name, reward.options.get(name, {}), vocabulary) for name in names]
     weights = assets.identities(need for each in needs for need in each)

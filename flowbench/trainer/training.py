@@ -166,7 +166,7 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
         sampler = GroupSampler(training, config.rollout, config.prompts.tag_weights, config.seed)
         rewards.check(config.reward.name, config.reward.options)
         model = fresh_policy(config, str(processes.device))
-        card = build_run_card(model, training, config.reward, _vocabulary(config, model), processes=processes.world)
+        card = build_run_card(model, training, config, _vocabulary(config, model), processes=processes.world)
         if processes.is_main:
             runs.keep_card(folder, card)
         objective = objectives.build(config.objective, config.rollout)

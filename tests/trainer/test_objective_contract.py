@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -162,3 +165,23 @@ def test_brightness_is_learned(name, pipeline, tmp_path):
     run = train(config(name, pipeline, tmp_path / "run", steps=30, save_every=30, **changes))
     rewards = [record["reward/mean"] for record in tiny_runs.log_without_timing(run)]
     assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.002
+
+
+def test_the_pages_objective_of_ones_own_trains(tmp_path):
+    """The example of docs/objectives.md as a plugin file, in a process of its own: what it registers ends with it."""
+    page = (DOCS / "objectives.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(example, encoding="utf-8")
+    small = ["rollout.groups=1", "rollout.group_size=4", "rollout.micro_batch=2", "rollout.steps=2"]
+    words = ["train", "--plugin", str(plugin), "--objective", "regression", "--reward", "jpeg", "--steps", "2"]
+    command = [sys.executable, "-m", "flowbench", *words, "--processes", "1", "--out", str(tmp_path / "run"), *small]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "note: shapes-geneval with the default settings of objective regression in place of its own" in done.stderr
+    assert re.search(r"step 2/2  .* error \d", done.stderr)
+    (first, second) = tiny_runs.log_without_timing(tmp_path / "run")
+    assert first["policy/error"] > 0 and first["optimizer/grad_norm"] > 0 and second["step"] == 2
+    resumed = [sys.executable, "-m", "flowbench", "train", "--resume", str(tmp_path / "run"), "--steps", "3"]
+    lost = subprocess.run(resumed, capture_output=True, text=True, check=False)
+    assert lost.returncode == 2 and "unknown objective 'regression'" in lost.stderr and "--plugin FILE" in lost.stderr

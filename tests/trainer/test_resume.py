@@ -168,7 +168,7 @@ def test_a_run_does_not_go_on_with_other_prompts_or_weights(pipeline, tmp_path):
     with pytest.raises(RunError, match="started with other training prompts than are there now"):
         train(longer, resume=True)
     (tmp_path / "mine.txt").write_text("a photo of a star\na photo of a heart\n")
-    for key, words in [("weights", "weights of the base model"), ("code", "code of its plugin's reward")]:
+    for key, words in [("weights", "weights of the base model"), ("code", "code of its plugin")]:
         store.write_json(run / "card.json", {**card, "must_agree": {**card["must_agree"], key: "another"}})
         with pytest.raises(RunError, match=f"started with other {words} than are there now"):
             train(longer, resume=True)
