@@ -212,12 +212,8 @@ class TrainConfig(Frozen):
             raise ValueError(
                 f"rollout.groups {self.rollout.groups} is not a multiple of optimizer.updates {self.optimizer.updates}"
             )
-        kinds = self.objective.rollout_kinds()
-        if self.rollout.kind not in kinds:
-            raise ValueError(
-                f"objective {self.objective.name} under these settings learns from rollout.kind {' or '.join(kinds)}, "
-                f"not from {self.rollout.kind}"
-            )
+        if misfit := self.objective.misfit(self.rollout.model_dump()):
+            raise ValueError(misfit)
         return self
 
 

@@ -52,6 +52,16 @@ class ObjectiveConfig(Frozen):
         """The kinds of rollout that it can learn from under these settings."""
         return NOISY_KINDS
 
+    def misfit(self, rollout: Mapping[str, Any]) -> str:
+        """Why these settings do not fit those of the rollout; "" when they do."""
+        kinds = self.rollout_kinds()
+        if rollout["kind"] in kinds:
+            return ""
+        return (
+            f"objective {self.name} under these settings learns from rollout.kind {' or '.join(kinds)}, "
+            f"not from {rollout['kind']}"
+        )
+
 
 class FlowGRPOConfig(ObjectiveConfig):
     """The clipped policy objective and its regularisation."""
@@ -84,6 +94,8 @@ class NFTConfig(ObjectiveConfig):
     """Weight of mean((v - v_ref)^2); 0: no KL term (and no reference forward pass)."""
     times: int = Field(4, ge=1)
     """Noise levels per picture and training step, each with a noise of its own."""
+    first_levels: int | None = Field(None, ge=1)
+    """They are drawn from this many first, noisiest levels of the sampler's schedule; null: from all."""
     behaviour_rate: float = Field(0.001, ge=0)
     """The behaviour copy's decay after n training steps is min(this x n, behaviour_decay)."""
     behaviour_decay: float = Field(0.5, ge=0, lt=1)
@@ -91,6 +103,11 @@ class NFTConfig(ObjectiveConfig):
 
     def rollout_kinds(self) -> tuple[str, ...]:
         return ("ode",)
+
+    def misfit(self, rollout: Mapping[str, Any]) -> str:
+        if self.first_levels is not None and self.first_levels > rollout["steps"]:
+            return f"objective.first_levels {self.first_levels} is above rollout.steps {rollout['steps']}"
+        return super().misfit(rollout)
 
 
 objective_configs = Registry("objective", "flowbench.objectives")

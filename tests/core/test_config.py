@@ -54,6 +54,7 @@ def test_overriding_does_not_change_the_mapping_it_was_given():
         ("objective.beta=1", r"'objective\.beta' belongs to objective nft, not .* set objective\.name=nft\."),
         ("objective.name=nft", r"^objective nft .* learns from rollout\.kind ode, not from flow\.$"),
         ("rollout.kind=ode", r"^objective flow_grpo .* rollout\.kind flow or cps or dance, not from ode\.$"),
+        ("objective={name: nft, first_levels: 11}", r"^objective\.first_levels 11 is above rollout\.steps 10\.$"),
         ("rollout={kind: ode, window: 2}", "window has no effect with kind ode"),
         ("rollout={kind: ode, noise_level: 0.7}", "noise_level has no effect with kind ode"),
         ("rollout={kind: ode, same_latent: true}", "same_latent with kind ode makes all pictures of a group one"),

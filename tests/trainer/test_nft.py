@@ -122,3 +122,8 @@ def test_noise_levels_are_the_schedules_each_once_and_the_same_in_any_micro_batc
         assert sorted(turn[member].item() for turn in drawn[4]) == levels
     assert all(torch.equal(one, other) for one, other in zip(drawn[4], drawn[2], strict=True))
     assert len({tuple(turn[member].item() for turn in drawn[4]) for member in range(4)}) > 1
+    noisiest = tiny_runs.objective(nft(pipeline, objective__times=4, objective__first_levels=2))
+    (trajectory,) = collect(policy, noisiest, tiny_runs.groups(settings)[:1], lambda samples: None).trajectories
+    turns = [noisiest._noised(policy, trajectory, turn)[1] for turn in range(4)]
+    assert {level for turn in turns for level in turn.tolist()} == set(levels[-2:])
+    assert torch.equal(turns[0], turns[2]) and torch.equal(turns[1], turns[3])  # in turn, where there are fewer

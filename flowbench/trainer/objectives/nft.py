@@ -58,8 +58,8 @@ class NFT(Objective):
     """loss = loss_scale x nft_loss + kl_weight x mean((v - v_ref)^2), at `times` noise levels of each scored member.
 
     The behaviour copy samples the rollouts and is v_old; after training step n it follows the live weights with decay
-    min(behaviour_rate x n, behaviour_decay). The noise levels of a picture are those of the sampler's own schedule in
-    an order of its own, without repetition as long as `times` is not above `rollout.steps`.
+    min(behaviour_rate x n, behaviour_decay). The noise levels of a picture are those of the sampler's own schedule (the
+    `first_levels` of them) in an order of its own, without repetition as long as there are no fewer than `times`.
 
     Where this departs from the published code: pictures come from Euler's ODE steps (there DPM2); an
     unscored picture takes no part.
@@ -136,7 +136,7 @@ class NFT(Objective):
     def _noised(self, policy: Policy, trajectory: Trajectory, turn: int) -> tuple[Tensor, Tensor]:
         """x_t (B, C, h, w) and t (B,) of each member's `turn`-th noise level."""
         group, x0 = trajectory.group, _final_latents(trajectory)
-        levels = policy.model.sigmas(self.rollout.steps)[:-1]
+        levels = policy.model.sigmas(self.rollout.steps)[:-1][: self.settings.first_levels]
         orders = [
             numpy.random.default_rng(group.draw("times", member)).permutation(len(levels))
             for member in trajectory.members
