@@ -195,7 +195,10 @@ def test_show_gives_every_thing_of_that_name(flowbench: Command) -> None:
     assert "suite shapes\n" in shown
     assert "prompt set shapes\n" in shown
     assert "headline: official" in shown
-    assert "extra_price=0.0" in flowbench("show", "geneval").stdout
+    geneval = flowbench("show", "geneval").stdout
+    assert "extra_price=0.0" in geneval
+    assert "official (share; higher is better)" in geneval and "extras (objects a picture; lower is better)" in geneval
+    assert "parts" not in flowbench("show", "jpeg").stdout
     assert "clip_range: 1.0e-5" in flowbench("show", "sd35-geneval-fast").stdout
 
 
