@@ -71,7 +71,7 @@ def trained_results(config: TrainConfig, scales: Sequence[float]) -> list[Result
 
 
 def guidance_of(results: Results) -> float:
-    return results.card["declared"]["guidance"]
+    return results.card.declared["guidance"]
 
 
 def minutes(folder: Path) -> float:

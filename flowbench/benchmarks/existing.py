@@ -96,6 +96,24 @@ def pictures_digest(given: Sequence[ExistingPicture]) -> str:
     return store.digest(rows)[:12]
 
 
+def common_size(given: Sequence[ExistingPicture]) -> int | str:
+    """The side of square pictures of one size, in pixels; else their sizes in words."""
+    from PIL import Image
+
+    sizes = set()
+    for each in given:
+        try:
+            with Image.open(each.path) as image:
+                sizes.add(image.size)
+        except OSError:
+            continue  # it is unscored later, with the reason
+    if len(sizes) != 1:
+        some = ", ".join(f"{width} x {height}" for width, height in sorted(sizes)[:3])
+        return f"{len(sizes)} sizes: {some} ... ({store.digest(sorted(sizes))[:8]})"
+    ((width, height),) = sizes
+    return width if width == height else f"{width} x {height}"
+
+
 def _is_geneval(folder: Path) -> bool:
     return any(folder.glob("*/samples/")) and any(folder.glob("*/metadata.jsonl"))
 

@@ -11,11 +11,12 @@ from typing import Any
 
 from flowbench import metrics, rewards, store
 from flowbench.evals.results import Results
+from flowbench.layout import EvaluationFolder, RunFolder
 
 
 def commands(sides: Sequence[Results]) -> list[str]:
     """One line that evaluates each side, then, of two sides, those that compare them."""
-    lines = [_evaluate(side) for side in sides]
+    lines = [_score(side) if side.card.is_of_scored else _evaluate(side) for side in sides]
     if len(sides) > 1:
         baseline, candidate = (shlex.quote(_shown(side.folder)) for side in sides)
         lines += [f"flowbench compare {candidate} {baseline}", f"flowbench report {candidate} --against {baseline}"]
@@ -24,48 +25,55 @@ def commands(sides: Sequence[Results]) -> list[str]:
 
 def _evaluate(results: Results) -> str:
     """`--limit` stands there always: with the number of all prompts it changes nothing."""
-    agreed, declared, noted = (results.card.get(part, {}) for part in ("must_agree", "declared", "noted"))
-    run = _run(results)
-    if results.is_given and "scorer" in agreed:  # flowbench score; older evaluations have one scorer too
-        return _score(str(agreed.get("suite")), run)
-    # of given pictures the card knows the contents, not their folder
-    subject = ["--images", "PICTURES"] if results.is_given else ["--ckpt", _subject(results, run)]
+    card, run = results.card, _run_of(results)
+    if card.is_of_existing:  # the card knows their contents, not their folder
+        subject, dtype = ["--images", "PICTURES"], None
+    else:
+        is_in_run = card.subject["adapter"] != "none" and run.checkpoints.is_dir()
+        source = card.subject.get("source") or card.subject["model"]
+        subject = ["--ckpt", _shown(run.path) if is_in_run else str(source)]
+        dtype = str(card.noted["dtype"]).removeprefix("torch.")
     options = {
-        "--guidance": declared.get("guidance"),
-        "--steps": declared.get("steps"),
-        "--seed": agreed.get("seed"),
-        "--limit": agreed.get("num_prompts"),
-        "--images-per-prompt": agreed.get("images_per_prompt"),
+        "--suite": card.must_agree["suite"],
+        "--guidance": card.declared.get("guidance"),
+        "--steps": card.declared.get("steps"),
+        "--seed": card.must_agree["seed"],
+        "--limit": card.must_agree["num_prompts"],
+        "--images-per-prompt": card.must_agree["images_per_prompt"],
         "--metric": ",".join(_scorers(results)) or None,
-        "--batch-size": noted.get("batch_size"),
-        "--dtype": str(noted["dtype"]).removeprefix("torch.") if noted.get("dtype") and not results.is_given else None,
-        "--out": _shown(run),
+        "--dtype": dtype,
     }
-    words: list[object] = [*subject, "--suite", agreed.get("suite")]
-    for name, value in options.items():
+    return _line("eval", subject, options, results)
+
+
+def _score(results: Results) -> str:
+    named = {kind: [name for name in _scorers(results) if _known(name)[0] == kind] for kind in ("reward", "metric")}
+    options = {f"--{kind}": ",".join(names) or None for kind, names in named.items()}
+    return _line("score", ["PICTURES"], {**options, "--vocabulary": results.card.noted.get("vocabulary")}, results)
+
+
+def _line(command: str, subject: Sequence[str], options: Mapping[str, object], results: Results) -> str:
+    """The command with its options (None: not given), those that all have, and those of the scorers."""
+    noted = results.card.noted
+    is_beside_others = any(entry.level == "set" for entry in results.summary.metrics.values())
+    every = {
+        **options,
+        "--reference": "REFERENCE" if is_beside_others else None,
+        "--interval": noted["interval"] if noted["interval"] != "percentile" else None,
+        "--batch-size": noted.get("batch_size"),
+        "--out": _shown(_run_of(results).path),
+    }
+    words: list[object] = [*subject]
+    for name, value in every.items():
         if value is not None:
             words += [name, f"{value:g}" if isinstance(value, float) else value]
-    return _line("eval", [*words, *_scorer_options(agreed.get("scorers") or {})])
-
-
-def _score(scorer: str, run: Path) -> str:
-    kind, factory = _known(scorer)
-    reference = ["--reference", "REFERENCE"] if getattr(factory, "level", "") == "set" else []
-    return _line("score", ["PICTURES", f"--{kind}", scorer, *reference, "--out", _shown(run)])
-
-
-def _subject(results: Results, run: Path) -> object:
-    trained = results.card["subject"].get("adapter", "none") != "none"
-    source = results.card["subject"].get("source") or results.card["subject"].get("model")
-    return _shown(run) if trained and (run / "checkpoints").is_dir() else source
+    words += _scorer_options(results.card.scorers)
+    return " ".join(["flowbench", command, *(shlex.quote(str(word)) for word in words)])
 
 
 def _scorers(results: Results) -> list[str]:
-    """All of them; first the one whose parts go by their plain names, since a JSON file keeps no order."""
-    names = list(results.card["must_agree"].get("scorers") or {})
-    plain = [entry for metric, entry in results.summary["metrics"].items() if metric not in names and "/" not in metric]
-    first = plain[0].get("scorer") if plain else None
-    return sorted(names, key=lambda name: name != first)
+    """Those that ran, in their order: the parts of the first one go by their plain names."""
+    return [each.name for each in results.summary.scorers if each.ran]
 
 
 def _scorer_options(scorers: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -75,7 +83,8 @@ def _scorer_options(scorers: Mapping[str, Mapping[str, Any]]) -> list[str]:
         _, factory = _known(name)
         parameters = inspect.signature(factory).parameters if factory is not None else {}
         for option, value in (identity.get("options") or {}).items():
-            if option not in parameters or _plain(parameters[option].default) != value:
+            default = parameters[option].default if option in parameters else inspect.Parameter.empty
+            if value != (list(default) if isinstance(default, tuple) else default):  # as it comes back from a card
                 words.append(f"{name}.{option}={store.to_json(value)}")
     return words
 
@@ -88,19 +97,10 @@ def _known(scorer: str) -> tuple[str, Any]:
     return "reward", None
 
 
-def _plain(value: Any) -> Any:
-    """As it comes back from a card: a tuple as a list."""
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _line(command: str, words: Sequence[object]) -> str:
-    return " ".join(["flowbench", command, *(shlex.quote(str(word)) for word in words)])
-
-
-def _run(results: Results) -> Path:
+def _run_of(results: Results) -> RunFolder:
     """The run folder of `<run>/eval/<suite>-<key>`."""
     folder = results.folder.resolve()
-    return folder.parent.parent if folder.parent.name == "eval" else folder
+    return EvaluationFolder(folder).run or RunFolder(folder)
 
 
 def _shown(path: Path) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy
 from numpy import ndarray
@@ -17,9 +17,7 @@ from numpy import ndarray
 from flowbench.errors import ConfigError
 from flowbench.stats import analytic, resampling
 from flowbench.stats.clusters import Design, Stratum, as_values, enough, mean_of_means
-
-Method = Literal["percentile", "bca", "analytic"]
-CONFIDENCE, DRAWS = 0.95, 2000
+from flowbench.stats.methods import CONFIDENCE, DRAWS, METHODS, Method
 
 
 @dataclass(frozen=True)
@@ -124,8 +122,8 @@ def bounds_of(
     Raises ConfigError for an unknown method, and for less than one draw.
     """
     check_draws(draws)
-    if method not in get_args(Method):
-        raise ConfigError(f"interval method '{method}': give one of {', '.join(get_args(Method))}.")
+    if method not in METHODS:
+        raise ConfigError(f"interval method '{method}': give one of {', '.join(METHODS)}.")
     found = [(math.nan, math.nan)] * len(columns)
     alike: dict[tuple[int, ...], list[int]] = {}  # columns of which the same prompts are scored share their draws
     for place, parts in enumerate(columns):

@@ -12,7 +12,8 @@ import numpy
 from flowbench.errors import ConfigError
 from flowbench.stats import analytic, resampling
 from flowbench.stats.clusters import Design, as_values, mean_of_means
-from flowbench.stats.intervals import CONFIDENCE, DRAWS, Method, bounds_of, draws_of, interval
+from flowbench.stats.intervals import bounds_of, draws_of, interval
+from flowbench.stats.methods import CONFIDENCE, DRAWS, Method
 
 Direction = Literal["higher", "lower"]
 

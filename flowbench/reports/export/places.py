@@ -6,12 +6,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 from flowbench import store
 from flowbench.errors import ConfigError, RunError
+from flowbench.evals.evaluation import Record
 from flowbench.evals.results import Results
-from flowbench.evals.score import Record
 
 MARK = ".flowbench-export.json"
 """In every exported folder: what it is of. Only a folder that holds it is ever replaced."""
@@ -33,7 +34,7 @@ def new_folder(out: str | Path, results: Results, style: str, *, overwrite: bool
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir()
         yield staging
-        facts = {"format": style, "evaluation": str(results.folder), **origin(results), "card": results.card}
+        facts = {"format": style, "evaluation": str(results.folder), **origin(results), "card": asdict(results.card)}
         store.write_json(staging / MARK, facts)
         if out.exists():
             os.replace(out, old)
@@ -56,9 +57,9 @@ def check_file(out: str | Path, *, overwrite: bool) -> Path:
 def picture_of(results: Results, record: Record) -> Path | None:
     """The record's picture; None where it was never made. Raises RunError for a path that leaves the folder."""
     folder = results.folder.resolve()
-    path = (folder / record["image"]).resolve()
+    path = (folder / record.image).resolve()
     if folder not in path.parents:
-        raise RunError(f"{results.folder}: the picture '{record['image']}' lies outside. Mend records.jsonl.")
+        raise RunError(f"{results.folder}: the picture '{record.image}' lies outside. Mend records.jsonl.")
     return path if path.is_file() else None
 
 
@@ -76,7 +77,7 @@ def with_pictures(results: Results) -> list[tuple[Record, Path]]:
 
 def origin(results: Results) -> dict[str, str]:
     """What was evaluated on what. Not "label": for `datasets` that is a class."""
-    return {"suite": str(results.summary["suite"]), "name": results.label, "model": str(results.summary["model"])}
+    return {"suite": results.summary.suite, "name": results.label, "model": results.summary.model}
 
 
 def _check_folder(out: Path, overwrite: bool) -> None:

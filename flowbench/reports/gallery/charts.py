@@ -7,13 +7,13 @@ from the page's style by class. Nothing but numbers of ours goes in, so that not
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
 from flowbench.reports.tables.cells import number
+from flowbench.stats.intervals import Interval
 
 HEIGHT = 14  # of one line; the width is 100, stretched
 BINS = 32
@@ -35,19 +35,20 @@ class Axis:
 SHARES = Axis(0.0, 1.0, bars=True)
 
 
-def axis_for(entries: Sequence[Mapping[str, Any]], *, share: bool) -> Axis:
+def axis_for(entries: Sequence[Interval | None], *, share: bool) -> Axis:
     """From 0 to 1 for shares; else wide enough for every mean and bound, with a margin."""
     if share:
         return SHARES
-    ends = [float(entry[end]) for entry in entries for end in ("mean", "low", "high") if entry.get(end) is not None]
+    found = [end for each in entries if each is not None for end in (each.mean, each.low, each.high)]
+    ends = [end for end in found if not math.isnan(end)]
     if not ends:
         return SHARES
     margin = (max(ends) - min(ends)) * 0.08 or abs(max(ends)) * 0.05 or 1.0
     return Axis(min(ends) - margin, max(ends) + margin, bars=False)
 
 
-def lines(entries: Sequence[Mapping[str, Any]], axis: Axis) -> Markup:
-    """One line per entry ({mean, low, high}, None = not there), one below the other; the last in the page's accent."""
+def lines(entries: Sequence[Interval | None], axis: Axis) -> Markup:
+    """One line per entry (None = not there), one below the other; the last in the page's accent."""
     height = HEIGHT * len(entries)
     shapes = [_vertical("grid", x, 0, height) for x in (0, 25, 50, 75, 100)] if axis.bars else []
     for place, each in enumerate(entries):
@@ -57,7 +58,7 @@ def lines(entries: Sequence[Mapping[str, Any]], axis: Axis) -> Markup:
     return _svg(shapes, height, spoken)
 
 
-def histogram(values: Sequence[Sequence[float]], entries: Sequence[Mapping[str, Any]]) -> Markup:
+def histogram(values: Sequence[Sequence[float]], entries: Sequence[Interval | None]) -> Markup:
     """How the values of each side are spread, all on one axis, with a tick at each side's mean; sorted values in."""
     every = [value for side in values for value in side]
     if not every:
@@ -76,8 +77,8 @@ def histogram(values: Sequence[Sequence[float]], entries: Sequence[Mapping[str, 
                     f'<rect class="{kind}" x="{position * wide:.2f}" y="{top + HEIGHT * 2 - tall:.2f}" '
                     f'width="{wide - 0.4:.2f}" height="{tall}"/>'
                 )
-        if each.get("mean") is not None:
-            shapes.append(_vertical("mean", axis.place(float(each["mean"])), top, HEIGHT * 2))
+        if each is not None and not math.isnan(each.mean):
+            shapes.append(_vertical("mean", axis.place(each.mean), top, HEIGHT * 2))
     spoken = f"values from {number(low)} to {number(high)}"
     return _svg(shapes, HEIGHT * 2 * len(values), spoken)
 
@@ -95,23 +96,24 @@ def difference(middle: float, low: float, high: float, reach: float) -> Markup:
     return _svg(shapes, HEIGHT, f"difference {number(middle)}")
 
 
-def said(entry: Mapping[str, Any]) -> str:
+def said(entry: Interval | None) -> str:
     """'0.512, 95 % interval 0.480 to 0.544'."""
-    if entry.get("mean") is None:
+    if entry is None or math.isnan(entry.mean):
         return "not measured"
-    if entry.get("low") is None:
-        return number(entry["mean"])
-    return f"{number(entry['mean'])}, 95 % interval {number(entry['low'])} to {number(entry['high'])}"
+    if math.isnan(entry.low):
+        return number(entry.mean)
+    bounds = f"{number(entry.low)} to {number(entry.high)}"
+    return f"{number(entry.mean)}, {100 * entry.confidence:g} % interval {bounds}"
 
 
-def _line(entry: Mapping[str, Any], axis: Axis, kind: str, top: float) -> list[str]:
-    if entry.get("mean") is None:
+def _line(entry: Interval | None, axis: Axis, kind: str, top: float) -> list[str]:
+    if entry is None or math.isnan(entry.mean):
         return []
-    middle, shapes = axis.place(float(entry["mean"])), []
+    middle, shapes = axis.place(entry.mean), []
     if axis.bars:
         shapes.append(f'<rect class="{kind}" x="0" y="{top + 2}" width="{middle}" height="{HEIGHT - 4}"/>')
-    if entry.get("low") is not None:
-        low, high = axis.place(float(entry["low"])), axis.place(float(entry["high"]))
+    if not math.isnan(entry.low):
+        low, high = axis.place(entry.low), axis.place(entry.high)
         shapes.append(_whisker(low, high, top + HEIGHT / 2, f"{kind}{' on-bar' if axis.bars else ''}"))
     if not axis.bars:
         shapes.append(_vertical(f"dot {kind}", middle, top + 2, HEIGHT - 4))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flowbench.reports.gallery import charts
 from flowbench.reports.gallery.sheet import Metric, Sheet, in_order
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from flowbench.evals.versus import Line
+    from flowbench.stats.intervals import Interval
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def _block(sheet: Sheet, metric: Metric) -> Block:
     reach = _reach(list(compared.values()))
     rows = [
         Row(
-            name=f"{tag}{'*' if tag in sheet.last.summary.get('unseen', ()) else ''}",
+            name=f"{tag}{'*' if tag in sheet.last.summary.unseen else ''}",
             arrow="",
             unit="",
             texts=[bounded(each) for each in sides],
@@ -100,7 +101,7 @@ def _lines(sheet: Sheet) -> tuple[Line, ...]:
     return sheet.versus.lines if sheet.versus is not None else ()
 
 
-def _chart(metric: Metric | None, entries: Sequence[Mapping[str, Any]]) -> Markup | str:
+def _chart(metric: Metric | None, entries: Sequence[Interval | None]) -> Markup | str:
     """A share is a bar from 0 to 1; what has another scale shows how its values are spread; of a set, nothing."""
     if metric is None:
         return ""
@@ -130,9 +131,8 @@ def _ticks(axis: charts.Axis) -> list[str]:
     return [number(axis.low), number((axis.low + axis.high) / 2), number(axis.high)]
 
 
-def _scored(told: Mapping[str, Any]) -> str:
+def _scored(found: Interval | None) -> str:
     """'1,988 scored, 12 unscored'."""
-    if told.get("count") is None:
+    if found is None:
         return ""
-    unscored = told.get("unscored") or 0
-    return f"{told['count']:,} scored" + (f", {unscored:,} unscored" if unscored else "")
+    return f"{found.count:,} scored" + (f", {found.unscored:,} unscored" if found.unscored else "")

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from flowbench import store
-from flowbench.evals.score import Record
+from flowbench.evals.evaluation import Record
 from flowbench.reports.gallery.sheet import Sheet
 from flowbench.reports.gallery.thumbnails import Thumbnail, thumbnails
 
@@ -38,17 +38,15 @@ def payload(sheet: Sheet, page: Path, folders: Sequence[Path]) -> tuple[dict[str
     pictures = []
     for number, row in enumerate(sheet.rows):
         record = row[-1]
-        prompt = {"id": record["prompt_id"], "text": record["prompt"], "tag": record["tag"] or ""}
-        prompts.setdefault(record["prompt_id"], {**prompt, "place": len(prompts)})
+        prompt = {"id": record.prompt_id, "text": record.prompt, "tag": record.tag or ""}
+        prompts.setdefault(record.prompt_id, {**prompt, "place": len(prompts)})
         sides = []
         for side, each in enumerate(row):
             place = number * len(row) + side
             values = [_rounded(metric.values[side][number]) for metric in sheet.metrics]
             file = _address(paths[place], page) if place in places else None
             sides.append(_side(each, values, made[place]) | {"f": file, "t": places.get(place, -1)})
-        pictures.append(
-            {"p": prompts[record["prompt_id"]]["place"], "i": record["index"], "s": record["seed"], "sides": sides}
-        )
+        pictures.append({"p": prompts[record.prompt_id]["place"], "i": record.index, "s": record.seed, "sides": sides})
     described = {
         "labels": list(sheet.labels),
         "metrics": [
@@ -81,7 +79,7 @@ def _side(record: Record, values: list[float | None], thumbnail: Thumbnail | Non
 
 def _path(folder: Path, record: Record) -> Path | None:
     """Where the record's picture lies; None without one, or when its name would lead out of the folder."""
-    name = PurePosixPath(record["image"] or "")
+    name = PurePosixPath(record.image)
     if not name.parts or name.is_absolute() or ".." in name.parts:
         return None
     return folder / name
@@ -99,15 +97,14 @@ def _address(path: Path | None, page: Path) -> str | None:
 
 def _notes(record: Record) -> list[list[str]]:
     """The first scorer's note, then those of the others by name."""
-    first = [["", str(record["note"])]] if record["note"] else []
-    others = [[str(name), str(note)] for name, note in (record.get("notes") or {}).items() if note]
-    return first + [pair for pair in others if pair[1] != record["note"]]
+    first = [["", record.note]] if record.note else []
+    others = [[name, note] for name, note in record.notes.items() if note]
+    return first + [pair for pair in others if pair[1] != record.note]
 
 
 def _details(record: Record) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """(scorer, its details), each once; "" is the first scorer. A weighted sum nests those of its parts by name."""
-    by_scorer = record.get("details_by") or {}
-    found = [("", record.get("details") or {}), *by_scorer.items()]
+    found = [("", record.details), *record.details_by.items()]
     seen: list[Mapping[str, Any]] = []
     for scorer, details in found:
         nested = {name: inner for name, inner in details.items() if name != "objects" and isinstance(inner, Mapping)}

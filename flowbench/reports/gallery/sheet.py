@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from flowbench.evals.evaluation import Record
 from flowbench.evals.facts import Facts, facts_of
 from flowbench.evals.results import Results
-from flowbench.evals.score import Record
 from flowbench.evals.versus import Versus
 
 Values = tuple[float | None, ...]
@@ -72,8 +72,7 @@ class Sheet:
         """Of all metrics, the headline first: of two sides, those that were compared."""
         if self.versus is not None:
             return tuple(dict.fromkeys(line.facts for line in self.versus.lines))
-        held = [name for name in self.last.metrics if name in self.last.summary["metrics"]]
-        return tuple(facts_of(self.last, name) for name in held)
+        return tuple(facts_of(self.last, name) for name in self.last.metrics)
 
     @cached_property
     def metrics(self) -> tuple[Metric, ...]:
@@ -86,8 +85,8 @@ class Sheet:
 
     def _spread(self, values: Values) -> Values:
         """A prompt's one value, which stands in its first record, for all of its pictures."""
-        first = {row[0]["prompt_id"]: value for row, value in zip(self.rows, values, strict=True) if value is not None}
-        return tuple(first.get(row[0]["prompt_id"]) for row in self.rows)
+        first = {row[0].prompt_id: value for row, value in zip(self.rows, values, strict=True) if value is not None}
+        return tuple(first.get(row[0].prompt_id) for row in self.rows)
 
 
 @dataclass(frozen=True)
@@ -109,8 +108,8 @@ def sheet_of(results: Results) -> Sheet:
 
 def paired_sheet(versus: Versus) -> Sheet:
     """Two evaluations, in the candidate's order; they hold the same pictures, or there would be no comparison."""
-    before = {_key(record): record for record in versus.baseline.records}
-    rows = tuple((before[_key(record)], record) for record in versus.candidate.records)
+    before = {record.key: record for record in versus.baseline.records}
+    rows = tuple((before[record.key], record) for record in versus.candidate.records)
     return Sheet((versus.baseline, versus.candidate), rows, versus)
 
 
@@ -120,7 +119,7 @@ def moves(sheet: Sheet, metric: Metric) -> list[Moves]:
     ways: Counter[tuple[str | None, str]] = Counter()
     for row, was, now in zip(sheet.rows, before, after, strict=True):
         way = "unscored" if was is None or now is None else f"{was == metric.right:d}{now == metric.right:d}"
-        for tag in {row[-1]["tag"] if sheet.tags else None, None}:
+        for tag in {row[-1].tag if sheet.tags else None, None}:
             ways[tag, way] += 1
     order = ("01", "10", "11", "00", "unscored")
     return [Moves(tag, *(ways[tag, way] for way in order)) for tag in (*sheet.tags, None)]
@@ -136,9 +135,7 @@ def reasons(sheet: Sheet) -> list[tuple[str, list[int]]]:
     counts: list[Counter[str]] = []
     for side in range(len(sheet.sides)):
         values = metric.values[side] if metric else (None,) * len(sheet.rows)
-        noted = [
-            row[side]["note"] for row, value in zip(sheet.rows, values, strict=True) if not _is_right(metric, value)
-        ]
+        noted = [row[side].note for row, value in zip(sheet.rows, values, strict=True) if not _is_right(metric, value)]
         counts.append(Counter(part for note in noted for part in dict.fromkeys(_parts(note))))
     found = dict.fromkeys(part for count in reversed(counts) for part in count)
     several = [(part, [count[part] for count in counts]) for part in found]
@@ -155,12 +152,8 @@ def _parts(note: str) -> list[str]:
 
 
 def _value(record: Record, metric: str) -> float | None:
-    value = record["value"] if metric == "value" else record.get("parts", {}).get(metric)
-    return None if value is None or not math.isfinite(value) else float(value)
-
-
-def _key(record: Record) -> tuple[str, int]:
-    return record["prompt_id"], record["index"]
+    value = record.measured(metric)
+    return value if math.isfinite(value) else None
 
 
 def in_order(values: Sequence[float | None]) -> list[float]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from flowbench import store
 from flowbench.errors import FlowbenchError
+from flowbench.evals.evaluation import read_summary
 from flowbench.reports.pages.page import render
 from flowbench.reports.tables.cells import bounded
+from flowbench.reports.tables.footnotes import kind_of_interval
 from flowbench.version import __version__
 
 DEPTH = 4  # folders below the one that is served: runs/<run>/eval/<evaluation>
@@ -27,6 +28,7 @@ class Entry:
     suite: str = ""
     metric: str = ""
     value: str = ""
+    interval: str = ""
 
 
 def index_page(root: Path) -> str:
@@ -50,6 +52,7 @@ def index_page(root: Path) -> str:
         reports=reports,
         evaluations=sorted(evaluations, key=lambda entry: (not entry.pages, entry.place)),
         unwritten=unwritten,
+        intervals=list(dict.fromkeys(entry.interval for entry in evaluations if entry.interval)),
     )
 
 
@@ -58,11 +61,11 @@ def _evaluation(root: Path, folder: Path) -> Entry:
     pages += [(page.stem.replace("-", " "), page) for page in sorted(folder.glob("against-*.html"))]
     links = [(what, _address(root, page)) for what, page in pages]
     try:
-        summary = store.read_json(folder / "summary.json")
-        metric = str(summary["headline"])
-        value = bounded(summary["metrics"].get(metric, {}).get("overall", {}))
-        return Entry(str(summary["label"]), _place(root, folder), links, str(summary["suite"]), metric, value)
-    except (FlowbenchError, KeyError, TypeError, AttributeError):  # another's file of that name: shown, not understood
+        summary = read_summary(folder)
+        found = summary.metrics[summary.headline].overall if summary.headline in summary.metrics else None
+        value, kind = bounded(found), kind_of_interval([found])
+        return Entry(summary.label, _place(root, folder), links, summary.suite, summary.headline, value, kind)
+    except FlowbenchError:  # another's file of that name: shown, not understood
         return Entry(_name(folder), _place(root, folder), links)
 
 

@@ -13,6 +13,7 @@ from flowbench.evals.published import MEASURED_BY, PublishedRow, PublishedTable
 from flowbench.reports.tables import footnotes
 from flowbench.reports.tables.cells import DASH, bounded, headed, number, p_value, printed, ranks, signed
 from flowbench.reports.tables.table import Place, Table
+from flowbench.stats.intervals import Interval
 
 DIFFERS_MARK = "†"
 TRAINED_MARK = "‡"
@@ -99,13 +100,13 @@ def _is_best(row: Row | PublishedRow, column: Facts) -> bool:
 
 
 def _is_trained(row: Row | PublishedRow, column: Facts) -> bool:
-    held = row.values if isinstance(row, PublishedRow) else row.results.summary["metrics"]
+    held = row.values if isinstance(row, PublishedRow) else row.results.summary.metrics
     return column.metric in held and in_domain(column.scorer, row.trained_on)
 
 
 def _cells(board: Leaderboard, row: Row, columns: Sequence[Facts]) -> tuple[str, ...]:
     results = row.results
-    declared = results.card["declared"]
+    declared = results.card.declared
     guidance, steps = declared.get("guidance"), declared.get("steps")  # unknown of pictures that were made elsewhere
     values = [_value(row, column) if place < len(board.columns) else DASH for place, column in enumerate(columns)]
     differs = DIFFERS_MARK if row.differs else ""
@@ -158,7 +159,7 @@ def _printed_value(table: PublishedTable, row: PublishedRow, column: Facts) -> s
 def _notes(board: Leaderboard, sources: Sequence[str]) -> Iterator[str]:
     rows = board.rows
     if rows:
-        yield footnotes.counts(rows[0].results)
+        yield footnotes.counts([row.results for row in rows])
     if any(row.ranks for row in rows):
         yield (
             "rank: the best and worst place that chance leaves open (paired tests of all pairs, Holm's correction); "
@@ -166,9 +167,10 @@ def _notes(board: Leaderboard, sources: Sequence[str]) -> Iterator[str]:
         )
     if board.baseline and _gains(board):
         holm = "; p Holm: p adjusted for the number of gains" if "p Holm" in _gains(board) else ""
+        kind = footnotes.kind_of_interval(row.gain for row in rows)
         yield (
             f"gain: difference to '{board.baseline.label}', the best of the base rows, "
-            f"paired by prompt and seed, with its 95 % interval{holm}."
+            f"paired by prompt and seed{kind and f', with its {kind}'}{holm}."
         )
     yield from footnotes.unseen(board.unseen)
     if any(True for _ in _places(board, _columns(board), _is_trained)):
@@ -190,7 +192,7 @@ def _published_notes(board: Leaderboard, table: PublishedTable, sources: Sequenc
     yield f"Printed by others, neither ranked nor tested here. {table.about}".strip()
     size = f"{table.prompts} prompts x {table.images_per_prompt} pictures"
     for row in board.rows[:1]:
-        agreed = row.results.card["must_agree"]
+        agreed = row.results.card.must_agree
         if (agreed["num_prompts"], agreed["images_per_prompt"]) != (table.prompts, table.images_per_prompt):
             yield f"The protocol of the printed rows is {size}: the measured rows are not that, so do not compare them."
     for place, source in enumerate(sources, 1):
@@ -207,11 +209,11 @@ def _data(board: Leaderboard, row: Row, columns: Sequence[Facts]) -> dict[str, A
     """The row at full precision, a column for each number and bound."""
     results = row.results
     data: dict[str, Any] = {"suite": board.suite, "model": results.label, "origin": row.origin, "source": "flowbench"}
-    data |= {"is_base": row.is_base, "trained_on": " ".join(row.trained_on), **results.card["declared"]}
-    data |= {"prompts": results.summary["prompts"], "pictures": results.summary["images"]}
+    data |= {"is_base": row.is_base, "trained_on": " ".join(row.trained_on), **results.card.declared}
+    data |= {"prompts": results.summary.prompts, "pictures": results.summary.images}
     for column in columns[: len(board.columns)]:
         metric = column.metric
-        data |= _bounds(metric, {} if metric in row.unlike else results.interval(metric))
+        data |= _bounds(metric, None if metric in row.unlike else results.interval(metric))
         best, worst = row.ranks.get(metric, (None, None))
         data |= {f"{metric} unit": column.unit, f"{metric} direction": column.direction}
         data |= {f"{metric} best rank": best, f"{metric} worst rank": worst}
@@ -223,11 +225,13 @@ def _data(board: Leaderboard, row: Row, columns: Sequence[Facts]) -> dict[str, A
         data |= dict(zip(heads, numbers, strict=True)) | {"gain p Holm": row.p_holm}
     for tag in board.tags:
         data |= _bounds(f"{board.headline} {tag}", results.interval(board.headline, tag))
-    return data | {"settings differ": "; ".join(row.differs), "folder": str(results.folder)}
+    how = footnotes.kind_of_interval([results.interval(board.headline)])
+    return data | {"interval": how, "settings differ": "; ".join(row.differs), "folder": str(results.folder)}
 
 
-def _bounds(name: str, interval: Any) -> dict[str, Any]:
-    return {name: interval.get("mean"), f"{name} low": interval.get("low"), f"{name} high": interval.get("high")}
+def _bounds(name: str, interval: Interval | None) -> dict[str, Any]:
+    mean, low, high = (interval.mean, interval.low, interval.high) if interval else (None, None, None)
+    return {name: mean, f"{name} low": low, f"{name} high": high}
 
 
 def _published_data(board: Leaderboard, row: PublishedRow) -> dict[str, Any]:

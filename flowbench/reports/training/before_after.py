@@ -11,8 +11,8 @@ from itertools import zip_longest
 from pathlib import Path
 
 from flowbench.errors import MissingFile
+from flowbench.evals.evaluation import Record, metric_values
 from flowbench.evals.results import Results
-from flowbench.evals.score import Record, metric_values
 
 MAX_SIDE = 256
 """Larger pictures are reduced, so that the page stays light."""
@@ -71,7 +71,7 @@ class _Match:
 
     @property
     def tag(self) -> str:
-        return str(self.before["tag"] or "all")
+        return self.before.tag or "all"
 
 
 class BeforeAfter:
@@ -80,13 +80,13 @@ class BeforeAfter:
     def __init__(self, before: Results, after: Results):
         self.before, self.after = before, after
         later = {
-            (record["prompt_id"], record["index"]): (record, value)
+            record.key: (record, value)
             for record, value in zip(after.records, metric_values(after.records, after.headline), strict=True)
         }
         self._matches = [
             _Match(record, later[key][0], value, later[key][1])
             for record, value in zip(before.records, metric_values(before.records, before.headline), strict=True)
-            if (key := (record["prompt_id"], record["index"])) in later
+            if (key := record.key) in later
         ]
 
     def changes(self) -> list[Change]:
@@ -100,7 +100,7 @@ class BeforeAfter:
 
     def first_of_each_tag(self, count: int) -> list[Pair]:
         """The first picture of the first `count` prompts of each tag: chosen by place, not by outcome."""
-        firsts = [match for match in self._matches if match.before["index"] == 0]
+        firsts = [match for match in self._matches if match.before.index == 0]
         return self._pairs(match for group in _by_tag(firsts) for match in group[:count])
 
     def mended(self, count: int) -> list[Pair]:
@@ -114,9 +114,9 @@ class BeforeAfter:
     def _pairs(self, matches: Iterable[_Match]) -> list[Pair]:
         return [
             Pair(
-                prompt=match.before["prompt"],
+                prompt=match.before.prompt,
                 tag=match.tag,
-                seed=match.before["seed"],
+                seed=match.before.seed,
                 before=_side(self.before, match.before, match.was),
                 after=_side(self.after, match.after, match.now),
             )
@@ -142,7 +142,7 @@ def data_uri(path: Path) -> str:
 
 
 def _side(results: Results, record: Record, value: float) -> Side:
-    return Side(data_uri(results.folder / record["image"]), value if value == value else None, record["note"])
+    return Side(data_uri(results.folder / record.image), value if value == value else None, record.note)
 
 
 def _by_tag(matches: Sequence[_Match]) -> list[list[_Match]]:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from flowbench import store
 from flowbench.errors import MissingFile
+from flowbench.evals.evaluation import PARTS
 from flowbench.evals.leaderboard import Leaderboard, find_leaderboards
 from flowbench.reports.pages.page import environment
 from flowbench.reports.tables.leaderboards import leaderboard_table
@@ -52,7 +53,11 @@ def training_report(
             groups=groups,
             num_steps=max((curve.points[-1][0] for curves in groups.values() for curve in curves), default=None),
             config=_text(run_folder / "config.yaml"),
-            cards=[(row.results.label, row.results.card) for board in boards for row in board.rows],
+            cards=[
+                (row.results.label, {part: getattr(row.results.card, part) for part in PARTS})
+                for board in boards
+                for row in board.rows
+            ],
         )
     )
     return store.write_text(run_folder / "report.html", page)

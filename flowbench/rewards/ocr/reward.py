@@ -37,8 +37,8 @@ CARD = Card(
     cached=True,
     reference="SD3.5-M .59, after Flow-GRPO .92 (PaddleOCR 2.9.1, substring rule; arXiv 2505.05470)",
     parts={
-        "edit": Part("share of characters", "higher"),
-        "substring": Part("share of characters", "higher"),
+        "edit": Part("share of text", "higher"),
+        "substring": Part("share of text", "higher"),
         "exact": Part("share", "higher"),
         "confidence": Part("mean of the lines"),
     },
