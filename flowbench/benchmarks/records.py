@@ -124,11 +124,11 @@ def measure_set(
     store.write_text(path, store.to_json(record.as_json()) + "\n")
 
 
-def whole_prompts(given: Sequence[ExistingPicture], size: int) -> Iterator[list[ExistingPicture]]:
+def whole_prompts(pictures: Sequence[ExistingPicture], size: int) -> Iterator[list[ExistingPicture]]:
     """Batches of about `size` pictures that never part a prompt's, since some rewards judge those together."""
     batch: list[ExistingPicture] = []
-    for place, each in enumerate(given):
-        if batch and each.prompt.id != given[place - 1].prompt.id and len(batch) >= size:
+    for place, each in enumerate(pictures):
+        if batch and each.prompt.id != pictures[place - 1].prompt.id and len(batch) >= size:
             yield batch
             batch = []
         batch.append(each)

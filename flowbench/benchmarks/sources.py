@@ -189,14 +189,14 @@ class ExistingSource(PictureSource):
 
     makes_all = False
 
-    def __init__(self, given: Sequence[ExistingPicture], name: str):
+    def __init__(self, pictures: Sequence[ExistingPicture], name: str):
         self.name = name
-        self._given = list(given)
-        self._digest = existing.pictures_digest(given)
-        self._resolution = existing.common_size(given)
+        self._pictures = list(pictures)
+        self._digest = existing.pictures_digest(pictures)
+        self._resolution = existing.common_size(pictures)
         self._by_text: dict[str, list[ExistingPicture]] = {}
         self._by_id: dict[str, list[ExistingPicture]] = {}
-        for each in given:
+        for each in pictures:
             text = _normal(each.prompt.text)
             if text:
                 self._by_text.setdefault(text, []).append(each)
@@ -214,13 +214,13 @@ class ExistingSource(PictureSource):
     def prompts(self, suite: Suite) -> PromptSet:
         if suite.prompt_set:
             return super().prompts(suite)
-        own = list({each.prompt.id: each.prompt for each in self._given}.values())
+        own = list({each.prompt.id: each.prompt for each in self._pictures}.values())
         return PromptSet(name="own", vocabulary="", version="1", load=lambda split: own)
 
     def plan(self, suite: Suite, prompts: Sequence[Prompt], seed: int) -> list[Item]:
         if not suite.prompt_set:
             chosen = {prompt.id for prompt in prompts}
-            return [Item(e.prompt, e.index, e.seed, e.name) for e in self._given if e.prompt.id in chosen]
+            return [Item(e.prompt, e.index, e.seed, e.name) for e in self._pictures if e.prompt.id in chosen]
         items = super().plan(suite, prompts, seed)
         if not any(self._of(item) for item in items):
             raise ConfigError(
@@ -230,7 +230,7 @@ class ExistingSource(PictureSource):
         return items
 
     def elsewhere(self, suite: Suite) -> dict[Key, ExistingPicture]:
-        return {} if suite.prompt_set else {each.key: each for each in self._given}
+        return {} if suite.prompt_set else {each.key: each for each in self._pictures}
 
     def card(self, suite: Suite) -> EvaluationCard:
         subject = {"model": EXISTING, "source": "", "adapter": "none", "pictures": self._digest}
@@ -238,9 +238,9 @@ class ExistingSource(PictureSource):
 
     def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | None]:
         made: list[Image.Image | None] = []
-        for given in map(self._of, items):
+        for found in map(self._of, items):
             try:
-                made.append(given.load().image if given is not None else None)
+                made.append(found.load().image if found is not None else None)
             except RunError as error:
                 sys.stderr.write(f"warning: {error}\n")
                 made.append(None)

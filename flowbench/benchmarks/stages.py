@@ -11,7 +11,6 @@ from flowbench import store
 from flowbench.benchmarks import geneval_results, records, scorers
 from flowbench.benchmarks.card import with_scorers
 from flowbench.benchmarks.folder import OpenEvaluation
-from flowbench.benchmarks.scorers import Scorer
 from flowbench.benchmarks.summary import ScorerRun, build_summary, merge
 from flowbench.errors import ConfigError, FlowbenchError, RunError, UnknownName
 from flowbench.evals.evaluation import EvaluationCard, read_card, read_summary, write_evaluation
@@ -40,7 +39,14 @@ def score_missing(run: ScorerRun, evaluation: OpenEvaluation) -> ScorerRun:
     if not run.ran:
         return run
     scorer, share = run.scorer, evaluation.execution.share
-    build = cache(partial(_built, scorer, evaluation.execution.timeout))
+
+    @cache
+    def build() -> Any:
+        try:
+            return scorer.build(evaluation.execution.timeout)
+        except FlowbenchError as error:
+            raise _CannotBuild(str(error)) from error
+
     files, progress = evaluation.score_files(run), partial(evaluation.execution.progress, scorer.name)
     fill = partial(records.fill, paths=files, share=share, progress=progress)
     refusal, total = evaluation.refusal(run), len(evaluation.items)
@@ -68,12 +74,15 @@ def sum_up(evaluation: OpenEvaluation, ready: Sequence[ScorerRun], label: str) -
     """records.jsonl, card.json and, last, summary.json, of all that has scored these pictures; results.jsonl where a
     GenEval reward has.
 
-    Scorers of earlier calls stay, and stand in the suite's own order before others; so does one that cannot run today.
-    Raises RunError while a stage before it has work left.
+    Scorers of earlier calls stay; so does one that cannot run today. The suite's own stand first, in its order, so that
+    a later call with others does not choose another headline. Raises RunError while a stage before it has work left.
     """
     card = read_card(evaluation.folder.path)
-    order = _order(evaluation)
-    runs = sorted(_all(card, ready), key=lambda run: order.get(run.scorer.name, len(order)))
+    first = (evaluation.suite.own or evaluation.suite).scorers
+    if not first and evaluation.folder.summary.is_file():  # a suite without any of its own: those of earlier calls
+        first = tuple(each.name for each in read_summary(evaluation.folder.path).scorers)
+    places = {name: place for place, name in enumerate(first)}
+    runs = sorted(_all(card, ready), key=lambda run: places.get(run.scorer.name, len(first)))
     runs = [_with_records(evaluation, run) for run in runs]
     _refuse_unfinished(evaluation, runs)
     suite = (evaluation.suite.own or evaluation.suite).with_scorers([run.scorer.name for run in runs])
@@ -87,22 +96,6 @@ def sum_up(evaluation: OpenEvaluation, ready: Sequence[ScorerRun], label: str) -
             store.write_text(evaluation.folder.geneval_results, text)
             break
     write_evaluation(evaluation.folder.path, summary, merged)
-
-
-def _built(scorer: Scorer, timeout: float | None) -> Any:
-    try:
-        return scorer.build(timeout)
-    except FlowbenchError as error:
-        raise _CannotBuild(str(error)) from error
-
-
-def _order(evaluation: OpenEvaluation) -> dict[str, int]:
-    """Scorer -> its place: the suite's own first, in its order, so that a later call with others does not choose
-    another headline; where the suite has none of its own, those that came first in an earlier call."""
-    first = (evaluation.suite.own or evaluation.suite).scorers
-    if not first and evaluation.folder.summary.is_file():
-        first = tuple(each.name for each in read_summary(evaluation.folder.path).scorers)
-    return {name: place for place, name in enumerate(first)}
 
 
 def _all(card: EvaluationCard, ready: Sequence[ScorerRun]) -> list[ScorerRun]:

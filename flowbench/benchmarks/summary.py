@@ -74,7 +74,34 @@ def merge(planned: Sequence[ExistingPicture], runs: Sequence[ScorerRun]) -> list
     The first scorer's value, note and details are the record's, and its parts keep their names; the values of all
     scorers stand in `parts` under their names, the others' parts as "<scorer>/<part>".
     """
-    return [_merged(each, {run.scorer.name: run.of(each) for run in runs}, runs) for each in planned]
+    why = f"{runs[0].scorer.name} did not run: {runs[0].reason}" if runs and not runs[0].ran else NO_PICTURE
+    merged = []
+    for each in planned:
+        found = {run.scorer.name: run.of(each) for run in runs}
+        first = next(iter(found.values()), None)
+        parts: dict[str, float | None] = {}
+        for place, (name, record) in enumerate(found.items()):
+            if record is not None and record.is_scored:
+                parts |= {part if place == 0 else f"{name}/{part}": value for part, value in record.parts.items()}
+            parts[name] = record.value if record is not None else None
+        several = {name: record for name, record in found.items() if record is not None} if len(found) > 1 else {}
+        merged.append(
+            Record(
+                prompt_id=each.prompt.id,
+                index=each.index,
+                seed=each.seed,
+                tag=each.prompt.tag,
+                prompt=each.prompt.text,
+                image=each.name,
+                value=first.value if first else None,
+                parts=parts,
+                note=first.note if first else why if runs else "nothing has scored it",
+                details=first.details if first else {},
+                notes={name: record.note for name, record in several.items() if record.note},
+                details_by={name: record.details for name, record in several.items() if record.details},
+            )
+        )
+    return merged
 
 
 def measured_metrics(suite: Suite, records: Sequence[Record], runs: Sequence[ScorerRun]) -> list[str]:
@@ -121,37 +148,6 @@ def build_summary(
         scorers=tuple(run.status(planned) for run in runs),
         metrics={metric: _metric(suite, metric, records, runs) for metric in measured_metrics(suite, records, runs)},
         card=card,
-    )
-
-
-def _merged(picture: ExistingPicture, found: Mapping[str, Record | None], runs: Sequence[ScorerRun]) -> Record:
-    first = next(iter(found.values()), None)
-    if first is not None:
-        note = first.note
-    elif not runs:
-        note = "nothing has scored it"
-    else:
-        note = f"{runs[0].scorer.name} did not run: {runs[0].reason}" if runs[0].reason else NO_PICTURE
-    parts: dict[str, float | None] = {}
-    for place, (name, record) in enumerate(found.items()):
-        if record is not None and record.is_scored:
-            parts |= {part if place == 0 else f"{name}/{part}": value for part, value in record.parts.items()}
-        parts[name] = record.value if record is not None else None
-    several = {name: record for name, record in found.items() if record is not None} if len(found) > 1 else {}
-    prompt = picture.prompt
-    return Record(
-        prompt_id=prompt.id,
-        index=picture.index,
-        seed=picture.seed,
-        tag=prompt.tag,
-        prompt=prompt.text,
-        image=picture.name,
-        value=first.value if first else None,
-        parts=parts,
-        note=note,
-        details=first.details if first else {},
-        notes={name: record.note for name, record in several.items() if record.note},
-        details_by={name: record.details for name, record in several.items() if record.details},
     )
 
 

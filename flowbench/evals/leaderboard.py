@@ -98,7 +98,12 @@ def find_leaderboards(
     }
     everything = {**base, **others}
     suites = dict.fromkeys(each.summary.suite for each in everything.values())
-    _check_suite(suite, list(suites), published)
+    printed = dict.fromkeys(table.suite for table in published)
+    if suite is not None and suite not in printed:
+        if printed:
+            raise ConfigError(f"--published is of {', '.join(printed)}, --suite {suite} keeps none of it. Drop one.")
+        if suite not in suites:
+            raise ConfigError(f"no evaluation of suite '{suite}' is in these folders, only of {', '.join(suites)}.")
     boards = [
         build_leaderboard(
             [group[place] for place in group if place not in base],
@@ -108,7 +113,12 @@ def find_leaderboards(
         for group in _groups({at: each for at, each in everything.items() if suite in (None, each.summary.suite)})
     ]
     for name in suites:
-        _refuse_strangers([board for board in boards if board.suite == name])
+        of_suite = [board for board in boards if board.suite == name]
+        if not any(board.baseline and any(not row.is_base for row in board.rows) for board in of_suite):
+            rows = [row for board in of_suite for row in board.rows]
+            first = {row.is_base: row.results for row in reversed(rows)}
+            if len(first) == 2:  # base rows and others, and no two of them stand on one board
+                _check(first[True], first[False], first[True].headline, True)
     boards = [replace(board, apart=tuple(_apart(board, boards))) for board in boards]
     return _with_published(boards, [table for table in published if suite in (None, table.suite)])
 
@@ -158,7 +168,24 @@ def to_json(board: Leaderboard) -> dict[str, Any]:
         "unseen_seeds_only": list(board.unseen),
         "must_agree": board.rows[0].results.card.must_agree if board.rows else None,
         "apart": list(board.apart),
-        "rows": [_row_json(row) for row in board.rows],
+        "rows": [
+            {
+                "label": row.results.label,
+                "origin": row.origin,
+                "is_base": row.is_base,
+                "folder": str(row.results.folder),
+                **row.results.card.subject,
+                **row.results.card.declared,
+                "trained_on": list(row.trained_on),
+                "unscored": row.results.summary.unscored,
+                "metrics": row.results.summary.as_json()["metrics"],
+                "ranks": {metric: list(span) for metric, span in row.ranks.items()},
+                "gain": asdict(row.gain) | {"p_holm": row.p_holm} if row.gain else None,
+                "differs_from_baseline": list(row.differs),
+                "scored_by_others": dict(row.unlike),
+            }
+            for row in board.rows
+        ],
         "published": [
             asdict(row) | {"origin": row.origin} for row in (board.published.rows if board.published else ())
         ],
@@ -170,17 +197,6 @@ def shown_metrics(results: Results) -> list[str]:
     summary = results.summary
     values = [each.name for each in summary.scorers] if len(summary.scorers) > 1 else []
     return [name for name in dict.fromkeys([summary.headline, *summary.also_show, *values]) if name in summary.metrics]
-
-
-def _check_suite(suite: str | None, suites: Sequence[str], published: Sequence[PublishedTable]) -> None:
-    """Raises ConfigError when nothing is of the one suite that is to be kept, or no published table that was named."""
-    printed = list(dict.fromkeys(table.suite for table in published))
-    if suite is None or suite in printed:
-        return
-    if printed:
-        raise ConfigError(f"--published is of {', '.join(printed)}, --suite {suite} keeps none of it. Drop one.")
-    if suite not in suites:
-        raise ConfigError(f"no evaluation of suite '{suite}' is in these folders, only of {', '.join(suites)}.")
 
 
 def _columns(evaluations: Sequence[Results]) -> tuple[Facts, ...]:
@@ -230,15 +246,6 @@ def _check(first: Results, other: Results, headline: str, allow_mismatch: bool) 
 def _other_scorer(a: Results, b: Results, metric: str) -> str:
     """In what the scorers differ; "" also when one of the two has no such metric: then it has nothing to compare."""
     return other_scorer(a, b, metric) if metric in a.summary.metrics.keys() & b.summary.metrics.keys() else ""
-
-
-def _refuse_strangers(boards: Sequence[Leaderboard]) -> None:
-    """Raises CardMismatch when one suite has base rows and others, and no two of them stand on one board."""
-    bases = [row.results for board in boards for row in board.rows if row.is_base]
-    others = [row.results for board in boards for row in board.rows if not row.is_base]
-    together = any(board.baseline and any(not row.is_base for row in board.rows) for board in boards)
-    if bases and others and not together:
-        _check(bases[0], others[0], bases[0].headline, True)
 
 
 def _apart(board: Leaderboard, boards: Sequence[Leaderboard]) -> Iterator[str]:
@@ -328,25 +335,6 @@ def _with_ranks(rows: Sequence[Row], columns: Sequence[Facts]) -> list[Row]:
         for place in places:
             spans[place][name] = found[str(place)]
     return [replace(row, ranks=each) for row, each in zip(rows, spans, strict=True)]
-
-
-def _row_json(row: Row) -> dict[str, Any]:
-    results = row.results
-    return {
-        "label": results.label,
-        "origin": row.origin,
-        "is_base": row.is_base,
-        "folder": str(results.folder),
-        **results.card.subject,
-        **results.card.declared,
-        "trained_on": list(row.trained_on),
-        "unscored": results.summary.unscored,
-        "metrics": results.summary.as_json()["metrics"],
-        "ranks": {metric: list(span) for metric, span in row.ranks.items()},
-        "gain": asdict(row.gain) | {"p_holm": row.p_holm} if row.gain else None,
-        "differs_from_baseline": list(row.differs),
-        "scored_by_others": dict(row.unlike),
-    }
 
 
 def _goodness(results: Results, headline: Facts) -> float:

@@ -10,6 +10,7 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+_KINDS: Any = cache(get_type_hints)
 _WORDS = {str: "text", int: "a whole number", bool: "true or false", float: "a finite number"}
 
 
@@ -28,13 +29,8 @@ def from_plain(kind: type[T], tree: Any, at: str = "") -> T:
     for name, needed in known.items():
         if needed and name not in tree:
             raise ValueError(f"'{at}{name}' is missing")
-    kinds = _hints(kind)  # type: ignore[arg-type]
+    kinds = _KINDS(kind)
     return kind(**{name: _checked(kinds[name], value, f"{at}{name}") for name, value in tree.items()})
-
-
-@cache
-def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind)
 
 
 def _checked(kind: Any, value: Any, at: str) -> Any:
