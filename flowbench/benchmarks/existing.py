@@ -36,13 +36,18 @@ _ASKED = ("tag", "include", "exclude", "text")
 
 @dataclass(frozen=True)
 class ExistingPicture:
-    """One picture on disk, the `index`-th of its prompt. `name` is its path below the source, for records."""
+    """One picture on disk."""
 
     prompt: Prompt
+    """Which it answers."""
     index: int
+    """Which of its prompt's pictures it is."""
     path: Path
+    """Where it lies."""
     name: str
+    """Its path below the source, for records."""
     seed: int | None = None
+    """From which it was made, where that is known."""
 
     @property
     def key(self) -> tuple[str, int]:

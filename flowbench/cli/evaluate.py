@@ -97,6 +97,8 @@ def evaluate(
     """
     from flowbench.benchmarks.execution import STAGES
     from flowbench.benchmarks.sources import PictureSource
+    from flowbench.evals import load_results
+    from flowbench.reports.tables.evaluations import summary_table
 
     end_with_launcher()
     asked = split_names(stages) or list(STAGES)
@@ -111,11 +113,18 @@ def evaluate(
         asked = [stage for stage in asked if stage != "generate"]
     source.load(settings["device"] or "auto", settings["dtype"] or "float32")
     folders = [_evaluated(source, suite, asked, settings) for suite in chosen]
-    if "summarise" in asked:
-        _show(folders, style, max_error_rate)
+    if "summarise" not in asked:
+        for folder in folders:
+            _say_pictures(folder, asked)
         return
-    for folder in folders:
-        _say_pictures(folder, asked)
+    results = [load_results(folder) for folder in folders]
+    show_tables([summary_table(each) for each in results], [each.summary.as_json() for each in results], style=style)
+    for each in results:
+        for name, reason in each.not_run.items() if style == "csv" else ():  # the one format without the table's notes
+            click.echo(f"not run: {name}: {reason}", err=True)
+        click.echo(f"evaluation: {each.folder}", err=True)
+    for each in results:
+        refuse_unscored(each, max_error_rate)
 
 
 def _suite(name: str, settings: dict[str, Any], metrics: Sequence[str], arguments: Sequence[str]) -> Suite:
@@ -171,17 +180,3 @@ def _say_pictures(folder: Path, stages: Sequence[str]) -> None:
         raise RunError(f"{folder}: nothing to score: 0 of {total} pictures are made. Run the stage generate first.")
     if LAUNCHER not in os.environ:
         click.echo(f"evaluation: {folder} ({made} of {total} pictures are there)", err=True)
-
-
-def _show(folders: Sequence[Path], style: str | None, max_error_rate: float) -> None:
-    from flowbench.evals import load_results
-    from flowbench.reports.tables.evaluations import summary_table
-
-    results = [load_results(folder) for folder in folders]
-    show_tables([summary_table(each) for each in results], [each.summary.as_json() for each in results], style=style)
-    for each in results:
-        for name, reason in each.not_run.items() if style == "csv" else ():  # the one format without the table's notes
-            click.echo(f"not run: {name}: {reason}", err=True)
-        click.echo(f"evaluation: {each.folder}", err=True)
-    for each in results:
-        refuse_unscored(each, max_error_rate)

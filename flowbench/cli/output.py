@@ -28,9 +28,26 @@ def format_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def show_tables(tables: Sequence[Table], data: Any, *, style: str | None, out: str | None = None) -> None:
     """Print the tables (for JSON: `data`), or write them to the file `out`, where Markdown is the default."""
-    from flowbench import store
+    from rich.console import Console
 
-    text = _as_text(tables, data, style or ("markdown" if out else "terminal"))
+    from flowbench import store
+    from flowbench.reports.tables.formats import to_rich, write
+
+    style = style or ("markdown" if out else "terminal")
+    if style == "json":
+        text = store.to_json(data, indent=2) + "\n"
+    elif style == "terminal":
+        console = Console()
+        if not console.is_terminal and "COLUMNS" not in os.environ:
+            console = Console(width=WIDTH)
+        shown = []
+        for table in tables:
+            with console.capture() as capture:
+                console.print(to_rich(table, console.width))
+            shown.append(capture.get())
+        text = "\n".join(shown)
+    else:
+        text = write(tables, style)
     if out is None:
         click.echo(text, nl=False)
     else:
@@ -50,24 +67,3 @@ def refuse_unscored(results: Results, most: float) -> None:
                 f"most often because {often}. What was scored is kept; mend the cause and run the same command again, "
                 "or allow it: --max-error-rate 1."
             )
-
-
-def _as_text(tables: Sequence[Table], data: Any, style: str) -> str:
-    from flowbench import store
-    from flowbench.reports.tables.formats import to_rich, write
-
-    if style == "json":
-        return store.to_json(data, indent=2) + "\n"
-    if style != "terminal":
-        return write(tables, style)
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(width=WIDTH)
-    shown = []
-    for table in tables:
-        with console.capture() as capture:
-            console.print(to_rich(table, console.width))
-        shown.append(capture.get())
-    return "\n".join(shown)

@@ -50,10 +50,21 @@ def score(
     from flowbench.benchmarks.suites.pictures import PICTURES
     from flowbench.cli.progress import evaluation_progress
     from flowbench.evals import load_results
+    from flowbench.metrics import registry as metrics_known
     from flowbench.prompts import files
     from flowbench.reports.tables.evaluations import scores_table
+    from flowbench.rewards import registry as rewards_known
 
-    suite = with_reference(PICTURES.with_scorers(_names(rewards, metrics)), settings["reference"])
+    for name in split_names(rewards):
+        rewards_known.get(name)
+    for name in split_names(metrics):
+        metrics_known.get(name)
+        if name in rewards_known:
+            raise ConfigError(f"'{name}' is a reward and a metric, which no table could tell apart. Rename one.")
+    names = split_names([*rewards, *metrics])
+    if not names:
+        raise ConfigError("nothing to score with: give --reward NAME or --metric NAME (`flowbench list` shows them).")
+    suite = with_reference(PICTURES.with_scorers(names), settings["reference"])
     vocabulary = settings["vocabulary"] or REAL_WORLD
     named = {name: find(name, vocabulary=vocabulary) for name in suite.scorers}
     options = options_of(named, arguments, {flag: settings[flag] for flag in ("device", "dtype")})
@@ -61,14 +72,14 @@ def score(
     for scorer in scorers:
         scorer.check()
     prompts = files.read(Path(settings["prompts"])) if settings["prompts"] else None
-    given = benchmarks.ExistingSource(existing.read(source, prompts), Path(source).resolve().stem)
+    pictures = benchmarks.ExistingSource(existing.read(source, prompts), Path(source).resolve().stem)
     for scorer in scorers:  # before the first of them has worked for hours
         scorer.prepare()
-    with evaluation_progress(given.name) as progress:
+    with evaluation_progress(pictures.name) as progress:
         folder = benchmarks.evaluate(
-            given,
+            pictures,
             replace(suite, options=options, vocabulary=vocabulary),
-            out=settings["out"] or Path("runs") / f"score-{given.name}",
+            out=settings["out"] or Path("runs") / f"score-{pictures.name}",
             batch_size=settings["batch_size"],
             label=settings["label"],
             interval=settings["interval"],
@@ -78,20 +89,3 @@ def score(
     show_tables([scores_table(results)], [results.summary.as_json()], style=style)
     click.echo(f"scores: {folder}", err=True)
     refuse_unscored(results, max_error_rate)
-
-
-def _names(rewards: tuple[str, ...], metrics: tuple[str, ...]) -> list[str]:
-    """Each named one once, in order. Raises UnknownName for one that is not registered as what it is said to be."""
-    from flowbench.metrics import registry as metric_registry
-    from flowbench.rewards import registry as reward_registry
-
-    for name in split_names(rewards):
-        reward_registry.get(name)
-    for name in split_names(metrics):
-        metric_registry.get(name)
-        if name in reward_registry:
-            raise ConfigError(f"'{name}' is a reward and a metric, which no table could tell apart. Rename one.")
-    names = split_names([*rewards, *metrics])
-    if not names:
-        raise ConfigError("nothing to score with: give --reward NAME or --metric NAME (`flowbench list` shows them).")
-    return names

@@ -16,7 +16,7 @@ from flowbench.layout import EvaluationFolder, RunFolder
 
 def commands(sides: Sequence[Results]) -> list[str]:
     """One line that evaluates each side, then, of two sides, those that compare them."""
-    lines = [_score(side) if side.card.is_of_scored else _evaluate(side) for side in sides]
+    lines = [_evaluate(side) for side in sides]
     if len(sides) > 1:
         baseline, candidate = (shlex.quote(_shown(side.folder)) for side in sides)
         lines += [f"flowbench compare {candidate} {baseline}", f"flowbench report {candidate} --against {baseline}"]
@@ -26,6 +26,11 @@ def commands(sides: Sequence[Results]) -> list[str]:
 def _evaluate(results: Results) -> str:
     """`--limit` stands there always: with the number of all prompts it changes nothing."""
     card, run = results.card, _run_of(results)
+    scorers = [each.name for each in results.summary.scorers if each.ran]  # the parts of the first go by plain names
+    if card.is_of_scored:
+        named = {kind: [name for name in scorers if _known(name)[0] == kind] for kind in ("reward", "metric")}
+        kinds = {f"--{kind}": ",".join(names) or None for kind, names in named.items()}
+        return _line("score", ["PICTURES"], {**kinds, "--vocabulary": card.noted.get("vocabulary")}, results)
     if card.is_of_existing:  # the card knows their contents, not their folder
         subject, dtype = ["--images", "PICTURES"], None
     else:
@@ -40,16 +45,10 @@ def _evaluate(results: Results) -> str:
         "--seed": card.must_agree["seed"],
         "--limit": card.must_agree["num_prompts"],
         "--images-per-prompt": card.must_agree["images_per_prompt"],
-        "--metric": ",".join(_scorers(results)) or None,
+        "--metric": ",".join(scorers) or None,
         "--dtype": dtype,
     }
     return _line("eval", subject, options, results)
-
-
-def _score(results: Results) -> str:
-    named = {kind: [name for name in _scorers(results) if _known(name)[0] == kind] for kind in ("reward", "metric")}
-    options = {f"--{kind}": ",".join(names) or None for kind, names in named.items()}
-    return _line("score", ["PICTURES"], {**options, "--vocabulary": results.card.noted.get("vocabulary")}, results)
 
 
 def _line(command: str, subject: Sequence[str], options: Mapping[str, object], results: Results) -> str:
@@ -69,11 +68,6 @@ def _line(command: str, subject: Sequence[str], options: Mapping[str, object], r
             words += [name, f"{value:g}" if isinstance(value, float) else value]
     words += _scorer_options(results.card.scorers)
     return " ".join(["flowbench", command, *(shlex.quote(str(word)) for word in words)])
-
-
-def _scorers(results: Results) -> list[str]:
-    """Those that ran, in their order: the parts of the first one go by their plain names."""
-    return [each.name for each in results.summary.scorers if each.ran]
 
 
 def _scorer_options(scorers: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -26,7 +26,15 @@ def new_folder(out: str | Path, results: Results, style: str, *, overwrite: bool
     is replaced, and nothing else.
     """
     out = Path(out)
-    _check_folder(out, overwrite)
+    if out.is_file():
+        raise ConfigError(f"{out} is a file. This format is a folder: name another --out.")
+    if out.exists() and any(out.iterdir()):
+        if not overwrite:
+            raise ConfigError(f"{out} is not empty. Name another --out, or pass --overwrite.")
+        if not (out / MARK).is_file():
+            raise ConfigError(
+                f"{out} holds files that no export has written, so it is not replaced. Name another --out."
+            )
     out.parent.mkdir(parents=True, exist_ok=True)
     staging = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     old = out.with_name(f".{out.name}.{os.getpid()}.old")
@@ -78,16 +86,3 @@ def with_pictures(results: Results) -> list[tuple[Record, Path]]:
 def origin(results: Results) -> dict[str, str]:
     """What was evaluated on what. Not "label": for `datasets` that is a class."""
     return {"suite": results.summary.suite, "name": results.label, "model": results.summary.model}
-
-
-def _check_folder(out: Path, overwrite: bool) -> None:
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise ConfigError(f"{out} is a file. This format is a folder: name another --out.")
-    if not any(out.iterdir()):
-        return
-    if not overwrite:
-        raise ConfigError(f"{out} is not empty. Name another --out, or pass --overwrite.")
-    if not (out / MARK).is_file():
-        raise ConfigError(f"{out} holds files that no export has written, so it is not replaced. Name another --out.")

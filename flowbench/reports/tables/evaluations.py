@@ -10,18 +10,50 @@ import math
 from flowbench.evals.facts import facts_of
 from flowbench.evals.leaderboard import shown_metrics
 from flowbench.evals.results import Results
-from flowbench.evals.versus import Line, Versus
+from flowbench.evals.versus import Versus
 from flowbench.reports.tables import footnotes
 from flowbench.reports.tables.cells import DASH, bounded, headed, number, p_value, signed
 from flowbench.reports.tables.table import Table
 
 
 def comparison_table(versus: Versus) -> Table:
-    """One line per metric and tag: both means, the paired difference with its interval, p, and what it could find."""
+    """One line per metric and tag: both means, the paired difference with its interval, p, and what it could find; its
+    data at full precision, a column for each number and bound."""
     header = ("metric", "baseline", "candidate", "difference", "p", "p Holm", "detectable", "candidate is")
+    cells, data = [], []
+    for line in versus.lines:
+        facts, paired, plain = line.facts, line.paired, line.candidate - line.baseline
+        tested = paired if facts.is_ranked else None
+        name = headed(facts.metric, facts.direction, "" if line.tag else facts.unit)
+        cells.append(
+            (
+                f"{name}{' / ' + line.tag if line.tag else ''}",
+                number(line.baseline),
+                number(line.candidate),
+                signed(paired) if paired else DASH if math.isnan(plain) else f"{plain:+.3f}",
+                p_value(tested.p) if tested else DASH,
+                p_value(line.p_holm),
+                number(tested.detectable) if tested else DASH,
+                line.verdict or DASH,
+            )
+        )
+        found = (paired.difference, paired.low, paired.high, paired.p, paired.detectable) if paired else (math.nan,) * 5
+        data.append(
+            {
+                "metric": facts.metric,
+                "tag": line.tag or "",
+                "unit": facts.unit,
+                "direction": facts.direction,
+                "baseline": line.baseline,
+                "candidate": line.candidate,
+                **dict(zip(("difference", "difference low", "difference high", "p", "detectable"), found, strict=True)),
+                "interval": footnotes.kind_of_interval([paired]),
+                "p Holm": line.p_holm,
+                "candidate is": line.verdict,
+            }
+        )
     title = f"{versus.candidate.summary.suite}: {versus.candidate.label} against {versus.baseline.label}"
-    rows = tuple(_comparison_cells(line) for line in versus.lines)
-    return Table(title, header, rows, tuple(_comparison_notes(versus)), data=tuple(map(_comparison_data, versus.lines)))
+    return Table(title, header, tuple(cells), tuple(_comparison_notes(versus)), data=tuple(data))
 
 
 def summary_table(results: Results) -> Table:
@@ -57,22 +89,6 @@ def scores_table(results: Results) -> Table:
     return Table(results.label, ("scorer", "unit", "overall", *results.tags), rows, below)
 
 
-def _comparison_cells(line: Line) -> tuple[str, ...]:
-    name = headed(line.facts.metric, line.facts.direction, "" if line.tag else line.facts.unit)
-    plain = line.candidate - line.baseline
-    tested = line.paired if line.facts.is_ranked else None
-    return (
-        f"{name}{' / ' + line.tag if line.tag else ''}",
-        number(line.baseline),
-        number(line.candidate),
-        signed(line.paired) if line.paired else DASH if math.isnan(plain) else f"{plain:+.3f}",
-        p_value(tested.p) if tested else DASH,
-        p_value(line.p_holm),
-        number(tested.detectable) if tested else DASH,
-        line.verdict or DASH,
-    )
-
-
 def _comparison_notes(versus: Versus) -> list[str]:
     kind = footnotes.kind_of_interval(line.paired for line in versus.lines)
     lines = [
@@ -97,22 +113,3 @@ def _comparison_notes(versus: Versus) -> list[str]:
     if any(line.facts.direction == "none" for line in versus.lines):
         lines.append("Metrics without an arrow only describe: neither end is better, so nothing is tested.")
     return lines + footnotes.unscored([versus.candidate, versus.baseline])
-
-
-def _comparison_data(line: Line) -> dict[str, object]:
-    """The line at full precision, a column for each number and bound."""
-    paired = line.paired
-    numbers = (paired.difference, paired.low, paired.high, paired.p, paired.detectable) if paired else (math.nan,) * 5
-    heads = ("difference", "difference low", "difference high", "p", "detectable")
-    return {
-        "metric": line.facts.metric,
-        "tag": line.tag or "",
-        "unit": line.facts.unit,
-        "direction": line.facts.direction,
-        "baseline": line.baseline,
-        "candidate": line.candidate,
-        **dict(zip(heads, numbers, strict=True)),
-        "interval": footnotes.kind_of_interval([paired]),
-        "p Holm": line.p_holm,
-        "candidate is": line.verdict,
-    }
