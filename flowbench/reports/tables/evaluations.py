@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 
-from flowbench.evals.facts import facts_of
 from flowbench.evals.leaderboard import shown_metrics
 from flowbench.evals.results import Results
 from flowbench.evals.versus import Versus
@@ -58,32 +57,32 @@ def comparison_table(versus: Versus) -> Table:
 
 def summary_table(results: Results) -> Table:
     """One evaluation: a line per metric, overall with its interval and the mean of each tag."""
-    facts = [facts_of(results, metric) for metric in results.metrics]
+    summary = results.summary
     rows = tuple(
         (
-            headed(each.metric, each.direction, each.unit),
-            bounded(results.interval(each.metric)),
-            *(number(results.mean(each.metric, tag)) for tag in results.tags),
+            headed(metric, summary.metrics[metric].direction, summary.metrics[metric].unit),
+            bounded(results.interval(metric)),
+            *(number(results.mean(metric, tag)) for tag in results.tags),
         )
-        for each in facts
+        for metric in results.metrics
     )
-    unseen = [tag for tag in results.tags if tag in results.summary.unseen]
+    unseen = [tag for tag in results.tags if tag in summary.unseen]
     header = ("metric", "overall", *(f"{tag}{footnotes.UNSEEN_MARK if tag in unseen else ''}" for tag in results.tags))
     below = [footnotes.counts([results]), *footnotes.unseen(unseen), *footnotes.unscored([results])]
-    return Table(f"{results.summary.suite}: {results.label}", header, rows, tuple(below))
+    return Table(f"{summary.suite}: {results.label}", header, rows, tuple(below))
 
 
 def scores_table(results: Results) -> Table:
     """Scored pictures: a line for each scorer, since no two need share a unit."""
-    facts = [facts_of(results, metric) for metric in shown_metrics(results)]
+    metrics = results.summary.metrics
     rows = tuple(
         (
-            headed(each.metric, each.direction, ""),
-            each.unit,
-            bounded(results.interval(each.metric)),
-            *(number(results.mean(each.metric, tag)) for tag in results.tags),
+            headed(metric, metrics[metric].direction, ""),
+            metrics[metric].unit,
+            bounded(results.interval(metric)),
+            *(number(results.mean(metric, tag)) for tag in results.tags),
         )
-        for each in facts
+        for metric in shown_metrics(results)
     )
     below = (footnotes.counts([results]), *footnotes.unscored([results]))
     return Table(results.label, ("scorer", "unit", "overall", *results.tags), rows, below)
