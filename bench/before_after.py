@@ -13,6 +13,7 @@ import click
 from PIL import Image, ImageDraw, ImageFont
 
 from flowbench.evals import Results, load_results
+from flowbench.evals.evaluation import Record
 from flowbench.images import png_bytes
 from flowbench.store import write_bytes
 
@@ -20,25 +21,25 @@ TAGS = ("two_object", "counting", "position", "color_attr")
 SCALE, GAP, CAPTION = 2, 6, 18
 
 
-def rows(results: Results, per_tag: int) -> dict[str, list[dict]]:
+def rows(results: Results, per_tag: int) -> dict[str, list[Record]]:
     """Records by prompt text, in the suite's order."""
-    by_text: dict[str, list[dict]] = {}
+    by_text: dict[str, list[Record]] = {}
     for tag in TAGS:
-        texts = list(dict.fromkeys(record["prompt"] for record in results.records if record["tag"] == tag))
+        texts = list(dict.fromkeys(record.prompt for record in results.records if record.tag == tag))
         texts = texts[:: len(texts) // per_tag][:per_tag]
         for text in texts:
-            by_text[text] = [record for record in results.records if record["prompt"] == text]
+            by_text[text] = [record for record in results.records if record.prompt == text]
     return by_text
 
 
-def draw_side(sheet: Image.Image, results: Results, records: list[dict], x: int, y: int) -> None:
+def draw_side(sheet: Image.Image, results: Results, records: list[Record], x: int, y: int) -> None:
     draw = ImageDraw.Draw(sheet)
-    for place, record in enumerate(sorted(records, key=lambda record: record["index"])):
-        picture = Image.open(results.folder / record["image"]).convert("RGB")
+    for place, record in enumerate(sorted(records, key=lambda record: record.index)):
+        picture = Image.open(results.folder / record.image).convert("RGB")
         size = picture.width * SCALE
         left = x + place * (size + GAP)
         sheet.paste(picture.resize((size, size), Image.Resampling.NEAREST), (left, y))
-        right = record["parts"].get("official") == 1
+        right = record.parts.get("official") == 1
         draw.rectangle((left, y + size + 1, left + size, y + size + 3), fill=(40, 160, 60) if right else (210, 60, 50))
 
 

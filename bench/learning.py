@@ -26,7 +26,7 @@ from flowbench.config import TrainConfig, load_config, to_yaml
 from flowbench.evals import Results, build_leaderboard, compare_results, load_results
 from flowbench.models import load_model
 from flowbench.models.base import FlowModel
-from flowbench.reports.tables.evaluations import leaderboard_table, to_markdown
+from flowbench.reports.tables import leaderboard_table, to_markdown
 from flowbench.trainer.runs import check_folder, stored_config
 
 SUITE = MODEL = "shapes"
@@ -71,7 +71,7 @@ def trained_results(config: TrainConfig, scales: Sequence[float]) -> list[Result
 
 
 def guidance_of(results: Results) -> float:
-    return results.card["declared"]["guidance"]
+    return results.card.declared["guidance"]
 
 
 def minutes(folder: Path) -> float:

@@ -19,6 +19,7 @@ import click
 
 from flowbench.errors import FlowbenchError
 from flowbench.evals import Results, find_results
+from flowbench.reports.tables import bounded
 from flowbench.store import versions, write_text
 
 BASE, ADAPTER = "base", "flow-grpo"
@@ -45,8 +46,8 @@ class Expected:
         """Whether the measurement agrees."""
         found = measured.interval(self.metric)
         if self.low is not None and self.high is not None:
-            return self.low <= found["mean"] <= self.high
-        return bool(found["low"] <= self.value <= found["high"])
+            return self.low <= measured.mean(self.metric) <= self.high
+        return found is not None and found.low <= self.value <= found.high
 
 
 EXPECTED = (
@@ -80,7 +81,7 @@ def page(rows: list[tuple[Expected, Results]]) -> str:
     ]
     for expected, results in rows:
         found = results.interval(expected.metric)
-        ours = f"{found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+        ours = bounded(found)
         cells = (expected.model, expected.suite, expected.metric, f"{expected.value:g}", ours, expected.rule)
         lines.append(f"| {' | '.join(cells)} | {'yes' if expected.is_met(results) else '**no**'} |")
     noted = ", ".join(f"{name} {version}" for name, version in versions().items())

@@ -110,6 +110,14 @@ class EvaluationFolder:
         """A file per scorer, which grows while it scores."""
         return self.path / "scores"
 
+    def scores_of(self, scorer: str, share: str = "") -> Path:
+        """The file of one scorer ("jpeg-1a2b3c4d5e"), or that of a share of its scores."""
+        return self.scores / f"{scorer}{share and f'.{share}'}.jsonl"
+
+    def refusal_of(self, scorer: str) -> Path:
+        """Why that scorer could not be built, for the stages that build nothing."""
+        return self.scores / f"{scorer}.not-run.json"
+
     @property
     def records(self) -> Path:
         """One line per picture, from all scorers."""

@@ -6,15 +6,16 @@ from pathlib import Path
 
 from PIL import Image
 
-from flowbench import store
-from flowbench.evals.score import summarise, to_record, unscored_reasons
+from flowbench.evals import evaluation
+from flowbench.evals.evaluation import EvaluationCard, MetricSummary, Record, ScorerStatus, Summary
 from flowbench.types import Prompt, Sample, Score
 
 TAGS = ("single_object", "two_object", "counting")
 
 
 def write_evaluation(folder: Path, verdict, *, label="model", prompts_per_tag=10, images=2, adapter="none", **changes):
-    """`verdict(tag, number, index)` -> 1, 0 or None (unscored). `changes` go to the card, e.g. guidance=3.0."""
+    """`verdict(tag, number, index)` -> 1, 0 or None (unscored). `changes` go to the card, e.g. guidance=3.0; `method`:
+    of the intervals."""
     records = []
     for tag in TAGS:
         for number in range(prompts_per_tag):
@@ -27,25 +28,27 @@ def write_evaluation(folder: Path, verdict, *, label="model", prompts_per_tag=10
                 name = f"images/{prompt.id}-{index}.png"
                 (folder / "images").mkdir(parents=True, exist_ok=True)
                 sample.image.save(folder / name)
-                records.append(to_record(sample, score, index=index, image=name))
-    card = _card(adapter, prompts_per_tag, images, changes)
-    store.write_text(folder / "records.jsonl", "".join(store.to_json(record) + "\n" for record in records))
-    reasons = unscored_reasons(records)
-    summary = {
-        "suite": card["must_agree"]["suite"],
-        "label": label,
-        "model": "painter",
-        "headline": "official",
-        "also_show": ["value"],
-        "unseen": ["single_object"],
-        "prompts": prompts_per_tag * len(TAGS),
-        "images": len(records),
-        "unscored": sum(reasons.values()),
-        "unscored_reasons": reasons,
-        "metrics": summarise(records, ("official", "value")),
-        "card": card,
-    }
-    store.write_json(folder / "summary.json", summary)
+                records.append(Record.of(prompt, score, index=index, seed=sample.seed, image=name))
+    method = changes.pop("method", "percentile")
+    card = _card(adapter, prompts_per_tag, images, {**changes, "interval": method})
+    suite = card.must_agree["suite"]
+    reasons = evaluation.unscored_reasons(records)
+    intervals = {name: evaluation.metric_intervals(records, name, method=method) for name in ("official", "value")}
+    summary = Summary(
+        suite=suite,
+        label=label,
+        model=card.subject["model"],
+        headline="official",
+        also_show=("value",),
+        overall="tags",
+        unseen=("single_object",),
+        prompts=prompts_per_tag * len(TAGS),
+        images=len(records),
+        scorers=(ScorerStatus(suite, "scored", "", "picture", sum(reasons.values()), reasons),),
+        metrics={name: MetricSummary(*found, suite, "", "higher", "picture") for name, found in intervals.items()},
+        card=card,
+    )
+    evaluation.write_evaluation(folder, summary, records)
     return folder
 
 
@@ -58,11 +61,14 @@ def _card(adapter, prompts_per_tag, images, changes):
             "num_prompts": prompts_per_tag * len(TAGS),
             "images_per_prompt": images,
             "seed": 0,
+            "resolution": 8,
+            "scorers": {},
         },
         "declared": {"steps": 20, "guidance": 1.0},
-        "noted": {"device": "cpu"},
+        "noted": {"device": "cpu", "dtype": "torch.float32", "interval": "percentile"},
     }
     for name, value in changes.items():
         part = next(part for part in card.values() if name in part)
         part[name] = value
-    return card
+    card["must_agree"]["scorers"] = {card["must_agree"]["suite"]: {"reward": card["must_agree"]["suite"]}}
+    return EvaluationCard(**card)

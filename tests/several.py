@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from flowbench import store
-from flowbench.evals.score import summarise
+from flowbench.evals import evaluation
+from flowbench.evals.evaluation import EvaluationCard, MetricSummary, Record, ScorerStatus, Summary
 
 PROMPTS, PICTURES = 25, 2
 
@@ -21,37 +22,51 @@ def write_suite(folder: Path, scores, *, label="model", adapter="none", weights=
         for index in range(PICTURES):
             values = {name: score(number, index) for name, score in scores.items()}
             values = {name: None if value is None else float(value) for name, value in values.items()}
-            records.append({
-                "prompt_id": f"p{number}", "index": index, "seed": index, "tag": None, "prompt": f"prompt {number}",
-                "image": f"images/p{number}-{index}.png", "value": values[first], "parts": values, "note": "",
-            })  # fmt: skip
+            asked = (f"p{number}", index, index, None, f"prompt {number}", f"images/p{number}-{index}.png")
+            records.append(Record(*asked, value=values[first], parts=values, note=""))
     identities = {name: {"reward": name, "weights": [(weights or {}).get(name, "old")]} for name in scores}
-    card = {
-        "subject": {"model": "painter", "source": "painter", "adapter": adapter},
-        "must_agree": {"suite": "several", "prompts": "abc", "num_prompts": PROMPTS, "images_per_prompt": PICTURES,
-                       "scorers": identities},
-        "declared": {"steps": 20, "guidance": 1.0, **changes},
-        "noted": {},
-    }  # fmt: skip
-    scored = {"status": "scored", "reason": "", "unscored": 0, "unscored_reasons": {}, "level": "picture"}
-    missing = {name: scored | {"status": "not run", "reason": reason} for name, reason in (not_run or {}).items()}
-    facts = {
-        name: {"scorer": name, "unit": f"unit of {name}", "direction": "higher", "level": "picture"} for name in scores
-    }
-    store.write_text(folder / "records.jsonl", "".join(store.to_json(record) + "\n" for record in records))
-    store.write_json(folder / "summary.json", {
-        "suite": "several", "label": label, "model": "painter", "headline": first, "also_show": list(scores)[1:],
-        "unseen": [], "prompts": PROMPTS, "images": len(records), "unscored": 0, "unscored_reasons": {},
-        "scorers": {name: scored for name in scores} | missing,
-        "metrics": {name: entry | facts[name] for name, entry in summarise(records, list(scores)).items()},
-        "card": card,
-    })  # fmt: skip
+    card = EvaluationCard(
+        subject={"model": "painter", "source": "painter", "adapter": adapter},
+        must_agree={"suite": "several", "prompts": "abc", "num_prompts": PROMPTS, "images_per_prompt": PICTURES,
+                    "seed": 0, "resolution": 8, "scorers": identities},
+        declared={"steps": 20, "guidance": 1.0, **changes},
+        noted={"dtype": "torch.float32", "interval": "percentile"},
+    )  # fmt: skip
+    intervals = {name: evaluation.metric_intervals(records, name) for name in scores}
+    summary = Summary(
+        suite="several",
+        label=label,
+        model="painter",
+        headline=first,
+        also_show=tuple(scores)[1:],
+        overall="tags",
+        unseen=(),
+        prompts=PROMPTS,
+        images=len(records),
+        scorers=(
+            *(ScorerStatus(name, "scored", "", "picture", 0, {}) for name in scores),
+            *(ScorerStatus(name, "not run", reason, "picture", 0, {}) for name, reason in (not_run or {}).items()),
+        ),
+        metrics={
+            name: MetricSummary(*found, name, f"unit of {name}", "higher", "picture")
+            for name, found in intervals.items()
+        },
+        card=card,
+    )
+    evaluation.write_evaluation(folder, summary, records)
     return folder
 
 
 def describe(folder: Path, facts) -> None:
     """Give metrics another unit, direction and level."""
+    change(folder, lambda summary: [
+        summary["metrics"][name].update(unit=unit, direction=direction, level=level)
+        for name, (unit, direction, level) in facts.items()
+    ])  # fmt: skip
+
+
+def change(folder: Path, edit) -> None:
+    """Let `edit` change what stands in summary.json."""
     summary = store.read_json(folder / "summary.json")
-    for name, (unit, direction, level) in facts.items():
-        summary["metrics"][name] |= {"unit": unit, "direction": direction, "level": level}
+    edit(summary)
     store.write_json(folder / "summary.json", summary)

@@ -1,61 +1,58 @@
-"""The settings card of an evaluation: everything that a number depends on, by what a difference means.
-
-subject      what is measured: the model with its noise schedule, and its adapter
-must_agree   a difference forbids a comparison
-declared     shown in the table; a difference must be allowed and marks the cell
-noted        kept for the record
-"""
+"""The settings card of an evaluation, built from what is measured and on what."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flowbench import store
+from flowbench.benchmarks.plan import Item
 from flowbench.benchmarks.suite import Suite
+from flowbench.evals.evaluation import EvaluationCard
 from flowbench.prompts import PromptSet, prompts_digest
-from flowbench.types import Prompt
 
 if TYPE_CHECKING:
     from flowbench.benchmarks.sources import PictureSource
 
-Card = dict[str, dict[str, Any]]
-
 
 def build_evaluation_card(
-    source: PictureSource, suite: Suite, prompt_set: PromptSet, prompts: Sequence[Prompt], *, seed: int
-) -> Card:
-    """The card of one evaluation on these prompts; `with_scorers` adds who scored."""
-    return {
-        "subject": source.subject(suite.steps),
-        "must_agree": {
+    source: PictureSource, suite: Suite, prompt_set: PromptSet, items: Sequence[Item], *, seed: int
+) -> EvaluationCard:
+    """The card of one evaluation of these pictures; `with_scorers` adds who scored."""
+    prompts = list({item.prompt.id: item.prompt for item in items}.values())
+    each, uneven = divmod(len(items), len(prompts))
+    parts = source.card(suite)
+    return replace(
+        parts,
+        must_agree={
             "suite": suite.name,
             "suite_version": suite.version,
             "prompt_set": f"{prompt_set.name} {prompt_set.version} {suite.split}",
             "prompts": prompts_digest(prompts),
             "num_prompts": len(prompts),
-            "images_per_prompt": suite.images_per_prompt,
+            "images_per_prompt": len(items) / len(prompts) if uneven else each,
             "seed": seed,
-            **source.agreed(),
+            **parts.must_agree,
             "scorers": {},
         },
-        "declared": source.declared(suite),
-        "noted": {**source.noted(), **store.versions()},
-    }
+        noted={**parts.noted, "interval": suite.interval, **store.versions()},
+    )
 
 
-def with_scorers(card: Mapping[str, Mapping[str, Any]], scorers: Mapping[str, Mapping[str, Any]]) -> Card:
-    """The card with the identities of its scorers (name -> what decides its numbers)."""
-    must_agree = {**card["must_agree"], "scorers": {name: dict(identity) for name, identity in scorers.items()}}
-    return {**{part: dict(fields) for part, fields in card.items()}, "must_agree": must_agree}
+def with_scorers(card: EvaluationCard, scorers: Mapping[str, Mapping[str, Any]], *, interval: str) -> EvaluationCard:
+    """The card with the identities of its scorers (name -> what decides its numbers), and how bounds were found."""
+    identities = {name: dict(identity) for name, identity in scorers.items()}
+    return replace(
+        card, must_agree={**card.must_agree, "scorers": identities}, noted={**card.noted, "interval": interval}
+    )
 
 
-def card_key(card: Mapping[str, Mapping[str, Any]]) -> str:
-    """Ten hex digits that name the evaluation's folder: everything that the pictures depend on.
+def card_key(card: EvaluationCard) -> str:
+    """Ten hex digits that name the evaluation's folder: everything that the pictures depend on, and the files' format.
 
-    Of what is only noted, the dtype counts, lest a half-precision run find single-precision pictures and take them for
-    its own. Who scores does not: the same pictures are scored by others, or anew, in the same folder.
+    Of what is only noted, the dtype counts, so that a half-precision run does not find single-precision pictures and
+    take them for its own. Who scores does not: the same pictures are scored by others, or anew, in the same folder.
     """
-    kept = {part: dict(card[part]) for part in ("subject", "must_agree", "declared")}
-    kept["must_agree"].pop("scorers", None)
-    return store.digest({**kept, "dtype": card["noted"]["dtype"]})[:10]
+    kept = {"subject": card.subject, "must_agree": card.settings, "declared": card.declared}
+    return store.digest({**kept, "dtype": card.noted["dtype"], "format": card.format})[:10]

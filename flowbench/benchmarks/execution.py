@@ -24,31 +24,30 @@ class Share:
         return batch % self.count == self.index
 
 
+def silent(stage: str, done: int, total: int) -> None:
+    """Progress that nobody sees."""
+
+
 WHOLE = Share()
 
 
 @dataclass(frozen=True)
 class Execution:
-    """Which stages, what share of them, the time limit for one call of a reward in seconds, and who is told."""
+    """Which stages, what share of them, the time limit for one call of a reward in seconds, and where progress goes."""
 
     stages: Sequence[str] = STAGES
-    part: Share = WHOLE
+    share: Share = WHOLE
     timeout: float | None = None
-    progress: Progress | None = None
+    progress: Progress = silent
 
     def __post_init__(self) -> None:
         for stage in self.stages:
             if stage not in STAGES:
                 raise ConfigError(f"there is no stage '{stage}'. Use some of: {', '.join(STAGES)}.")
-        if self.part.count > 1 and (len(self.stages) != 1 or "summarise" in self.stages):
+        if self.share.count > 1 and (len(self.stages) != 1 or "summarise" in self.stages):
             raise ConfigError("a share of an evaluation is one stage at a time: generate, then score. Name the stage.")
 
     @property
-    def share(self) -> str:
+    def share_name(self) -> str:
         """The share's name in files; "" for the whole."""
-        return f"{self.part.index}-of-{self.part.count}" if self.part.count > 1 else ""
-
-    def told(self, stage: str, done: int, total: int) -> None:
-        """Tell whoever listens."""
-        if self.progress is not None:
-            self.progress(stage, done, total)
+        return f"{self.share.index}-of-{self.share.count}" if self.share.count > 1 else ""

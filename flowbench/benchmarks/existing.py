@@ -36,13 +36,18 @@ _ASKED = ("tag", "include", "exclude", "text")
 
 @dataclass(frozen=True)
 class ExistingPicture:
-    """One picture on disk, the `index`-th of its prompt. `name` is its path below the source, for records."""
+    """One picture on disk."""
 
     prompt: Prompt
+    """Which it answers."""
     index: int
+    """Which of its prompt's pictures it is."""
     path: Path
+    """Where it lies."""
     name: str
+    """Its path below the source, for records."""
     seed: int | None = None
+    """From which it was made, where that is known."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -84,16 +89,34 @@ def read(source: str | Path, prompts: Sequence[Prompt] | None = None) -> list[Ex
         found = _from_table(table)
     else:
         found = _from_geneval(source) if _is_geneval(source) else _from_pictures(source)
-    given = _together(found)
-    if not given:
+    pictures = _together(found)
+    if not pictures:
         raise ConfigError(f"{source}: no pictures are here ({', '.join(ENDINGS)}). Give the folder that holds them.")
-    return given
+    return pictures
 
 
-def pictures_digest(given: Sequence[ExistingPicture]) -> str:
+def pictures_digest(pictures: Sequence[ExistingPicture]) -> str:
     """Twelve hex digits of the SHA-256 over all pictures: contents, names, and which prompt each belongs to."""
-    rows = [[each.prompt.id, each.index, each.seed, each.name, store.file_digest(each.path)] for each in given]
+    rows = [[each.prompt.id, each.index, each.seed, each.name, store.file_digest(each.path)] for each in pictures]
     return store.digest(rows)[:12]
+
+
+def common_size(pictures: Sequence[ExistingPicture]) -> int | str:
+    """The side of square pictures of one size, in pixels; else their sizes in words."""
+    from PIL import Image
+
+    sizes = set()
+    for each in pictures:
+        try:
+            with Image.open(each.path) as image:
+                sizes.add(image.size)
+        except OSError:
+            continue  # it is unscored later, with the reason
+    if len(sizes) != 1:
+        some = ", ".join(f"{width} x {height}" for width, height in sorted(sizes)[:3])
+        return f"{len(sizes)} sizes: {some} ... ({store.digest(sorted(sizes))[:8]})"
+    ((width, height),) = sizes
+    return width if width == height else f"{width} x {height}"
 
 
 def _is_geneval(folder: Path) -> bool:
@@ -143,7 +166,11 @@ def _from_table(table: Path) -> Iterator[ExistingPicture]:
         path = table.parent / image
         if not path.is_file():
             raise MissingFile(f"{table}, row {number}: there is no picture {path}. Paths are relative to the table.")
-        yield ExistingPicture(_prompt(row), 0, path, image, _seed(row, table, number))
+        try:
+            seed = None if row.get("seed") is None else int(row["seed"])
+        except (TypeError, ValueError):
+            raise ConfigError(f"{table}, row {number}: the seed is {row['seed']!r}. Give a whole number.") from None
+        yield ExistingPicture(_prompt(row), 0, path, image, seed)
 
 
 def _prompt(row: Mapping[str, Any]) -> Prompt:
@@ -155,14 +182,6 @@ def _prompt(row: Mapping[str, Any]) -> Prompt:
     asked = {key: value for key, value in metadata.items() if key in _ASKED}
     identifier = str(given) if given is not None else _identifier(text, asked)
     return Prompt(identifier, text, None if tag is None else str(tag), metadata)
-
-
-def _seed(row: Mapping[str, Any], table: Path, number: int) -> int | None:
-    seed = row.get("seed")
-    try:
-        return None if seed is None else int(seed)
-    except (TypeError, ValueError):
-        raise ConfigError(f"{table}, row {number}: the seed is {seed!r}. Give a whole number.") from None
 
 
 def _rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -203,11 +222,12 @@ def _first(row: Mapping[str, Any], columns: Sequence[str]) -> str | None:
 def _pictures(folder: Path) -> list[Path]:
     """In the order of their names, numbers in them by value: 2.png comes before 10.png."""
     found = (path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
-    return sorted(found, key=lambda path: [_number_or_text(part) for part in re.split(r"(\d+)", path.as_posix())])
 
+    def by_number(path: Path) -> list[tuple[int, str]]:
+        pieces = re.split(r"(\d+)", path.as_posix())
+        return [(int(piece), piece) if piece.isdecimal() else (0, piece) for piece in pieces]
 
-def _number_or_text(part: str) -> tuple[int, str]:
-    return (int(part), part) if part.isdecimal() else (0, part)
+    return sorted(found, key=by_number)
 
 
 def _identifier(text: str, asked: Mapping[str, Any] | None = None) -> str:

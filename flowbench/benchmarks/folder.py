@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from flowbench import store
@@ -15,66 +17,77 @@ from flowbench.benchmarks.existing import ExistingPicture
 from flowbench.benchmarks.pictures import Pictures
 from flowbench.benchmarks.plan import Item
 from flowbench.benchmarks.records import whole_prompts
-from flowbench.benchmarks.scorers import file_name
+from flowbench.benchmarks.scorers import stem_of
 from flowbench.benchmarks.suite import Suite
 from flowbench.benchmarks.summary import ScorerRun
 from flowbench.errors import RunError
+from flowbench.evals.evaluation import Key
+from flowbench.layout import EvaluationFolder
 
 _PATIENCE, _BETWEEN_TRIES = 10.0, 0.05
 
 
 @dataclass(frozen=True)
-class Work:
-    """What there is to do, and where. `makes_all`: whether there will be a picture for every prompt."""
+class OpenEvaluation:
+    """What there is to do, and where."""
 
     suite: Suite
+    """What is measured, and how."""
     items: Sequence[Item]
-    folder: Path
+    """The plan: every picture that belongs to it."""
+    folder: EvaluationFolder
+    """Where it lies."""
     batch_size: int
+    """Pictures at a time."""
     execution: Execution
+    """Which stages, and what share of them."""
     makes_all: bool = True
+    """Whether there will be a picture for every item."""
+    elsewhere: Mapping[Key, ExistingPicture] = field(default_factory=dict)
+    """The pictures, where they stay where they are; else they lie in the folder."""
 
-    @property
-    def images(self) -> Path:
-        """The folder of the pictures."""
-        return self.folder / "images"
+    @cached_property
+    def planned(self) -> list[ExistingPicture]:
+        """The items' pictures as scorers want them, whether they are there or not."""
+        if self.elsewhere:
+            return [self.elsewhere[item.key] for item in self.items]
+        images = self.folder.images
+        return [
+            ExistingPicture(item.prompt, item.index, images / item.picture, f"{images.name}/{item.picture}", item.seed)
+            for item in self.items
+        ]
 
-    def pictures(self) -> list[ExistingPicture]:
-        """Those that are there, as scorers want them."""
-        found = os.scandir(self.images) if self.images.is_dir() else ()
-        there = {each.name for each in found if each.is_file()}
-        return [self._given(item) for item in self.items if item.picture in there]
+    def there(self) -> list[ExistingPicture]:
+        """The pictures that are there."""
+        if self.elsewhere:
+            return self.planned
+        names = set(os.listdir(self.folder.images)) if self.folder.images.is_dir() else set()
+        return [each for each in self.planned if each.path.name in names]
 
     def whole(self) -> list[ExistingPicture]:
         """The pictures of the prompts that have them all."""
-        given = self.pictures()
-        count: dict[str, int] = {}
-        for each in given:
-            count[each.prompt.id] = count.get(each.prompt.id, 0) + 1
-        return [each for each in given if count[each.prompt.id] == self.suite.images_per_prompt]
+        there, wanted = self.there(), Counter(item.prompt.id for item in self.items)
+        found = Counter(each.prompt.id for each in there)
+        return [each for each in there if found[each.prompt.id] == wanted[each.prompt.id]]
 
     def batches(self, size: int, *, whole: bool) -> list[list[ExistingPicture]]:
         """The pictures to score, in batches of whole prompts that are cut from the plan: which batch a picture is in
-        does not depend on what is there already. A prompt whose pictures are still being made waits, lest a reward that
-        compares them judge half of them (`whole`, or a maker that makes all); of pictures given with gaps, those that
-        are there are scored.
+        does not depend on what is there already. A prompt whose pictures are still being made waits, so that a reward
+        that compares them does not judge half of them (`whole`, or a source that makes all); of pictures given with
+        gaps, those that are there are scored.
         """
-        there = {each.key for each in (self.whole() if whole or self.makes_all else self.pictures())}
-        planned = [self._given(item) for item in self.items]
-        return [[each for each in batch if each.key in there] for batch in whole_prompts(planned, size)]
+        there = {each.key for each in (self.whole() if whole or self.makes_all else self.there())}
+        return [[each for each in batch if each.key in there] for batch in whole_prompts(self.planned, size)]
 
-    def score_files(self, scored: ScorerRun) -> list[Path]:
+    def score_files(self, run: ScorerRun) -> list[Path]:
         """The scorer's files, the one of this share first."""
-        own = self.folder / "scores" / file_name(scored.identity)
-        if self.execution.share:
-            own = own.with_name(f"{own.stem}.{self.execution.share}.jsonl")
-        stem = Path(file_name(scored.identity)).stem
-        return [own, *sorted({*own.parent.glob(f"{stem}*.jsonl")} - {own})]
+        stem = stem_of(run.identity)
+        own = self.folder.scores_of(stem, self.execution.share_name)
+        return [own, *sorted({*self.folder.scores.glob(f"{stem}*.jsonl")} - {own})]
 
-    def refusal(self, scored: ScorerRun) -> Path:
+    def refusal(self, run: ScorerRun) -> Path:
         """The file that says why a scorer could not be built, for the stages that build nothing."""
-        path = self.folder / "scores" / file_name(scored.identity)
-        return path.with_name(f"{path.stem}.not-run.json")
+        return self.folder.refusal_of(stem_of(run.identity))
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -82,18 +95,15 @@ class Work:
 
         The first of several settles what a killed process of another share has left.
         """
-        share = self.execution.share
+        path, share = self.folder.path, self.execution.share_name
         if not share:
-            with store.locked(self.folder):
+            with store.locked(path):
                 yield
             return
-        with suppress(RunError), store.locked(self.folder):
-            Pictures(self.images)
-        with _shared(self.folder), store.locked(self.folder / ".shares" / share):
+        with suppress(RunError), store.locked(path):
+            Pictures(self.folder.images)
+        with _shared(path), store.locked(self.folder.shares / share):
             yield
-
-    def _given(self, item: Item) -> ExistingPicture:
-        return ExistingPicture(item.prompt, item.index, self.images / item.picture, f"images/{item.picture}", item.seed)
 
 
 @contextmanager

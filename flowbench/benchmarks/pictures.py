@@ -74,15 +74,16 @@ class Pictures:
 
     def _keep(self, named: Sequence[tuple[str, Image.Image, Mapping[str, Any]]]) -> None:
         """In a thread, which no Ctrl-C interrupts between writing and renaming."""
-        written = [self._writers.submit(self._write, *each) for each in named]
+
+        def write(name: str, image: Image.Image, facts: Mapping[str, Any]) -> None:
+            store.write_bytes(self._staging / name, png_bytes(image, facts))
+
+        written = [self._writers.submit(write, *each) for each in named]
         wait(written)
         for each in written:
             each.result()
         os.replace(self._staging, self._ready)
         self._settle(self._ready)
-
-    def _write(self, name: str, image: Image.Image, facts: Mapping[str, Any]) -> None:
-        store.write_bytes(self._staging / name, png_bytes(image, facts))
 
     def _settle(self, ready: Path) -> None:
         for path in sorted(ready.iterdir()):

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import Any
 
 from flowbench import store
 from flowbench.errors import ConfigError
@@ -27,6 +28,10 @@ class Item:
     @property
     def key(self) -> tuple[str, int]:
         return self.prompt.id, self.index
+
+    def facts(self) -> dict[str, Any]:
+        """What a picture's file says of itself."""
+        return {"prompt": self.prompt.text, "prompt_id": self.prompt.id, "index": self.index, "seed": self.seed}
 
 
 def plan(prompts: Sequence[Prompt], *, suite: str, images_per_prompt: int, seed: int) -> list[Item]:

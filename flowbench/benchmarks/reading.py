@@ -40,20 +40,20 @@ def read_ahead(batches: Iterable[Sequence[ExistingPicture]]) -> Generator[list[R
         readers.shutdown(cancel_futures=True)
 
 
-def _begun(readers: ThreadPoolExecutor, given: ExistingPicture) -> Future[Read]:
+def _begun(readers: ThreadPoolExecutor, picture: ExistingPicture) -> Future[Read]:
     try:
-        is_small = given.path.stat().st_size < _SMALL
+        is_small = picture.path.stat().st_size < _SMALL
     except OSError:
         is_small = True  # `_read` says what is wrong with it
     if not is_small:
-        return readers.submit(_read, given)
+        return readers.submit(_read, picture)
     done: Future[Read] = Future()
-    done.set_result(_read(given))
+    done.set_result(_read(picture))
     return done
 
 
-def _read(given: ExistingPicture) -> Read:
+def _read(picture: ExistingPicture) -> Read:
     try:
-        return given.load()
+        return picture.load()
     except RunError as error:
         return error

@@ -8,123 +8,127 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowbench import store
-from flowbench.benchmarks.execution import WHOLE, Share
+from flowbench.benchmarks.execution import Share
 from flowbench.benchmarks.existing import ExistingPicture
 from flowbench.benchmarks.reading import Read, read_ahead
-from flowbench.evals.score import Record, is_scored, to_record
+from flowbench.errors import RunError
+from flowbench.evals.evaluation import Key, Record, read_records
 from flowbench.types import Prompt, Sample, Score
 
 if TYPE_CHECKING:
     from flowbench.metrics import Metric
     from flowbench.rewards import Reward
 
-Key = tuple[str, int]
-Told = Callable[[int, int], None]
-"""told(done, total), in pictures."""
+ALL = "all pictures"
+"""In place of a prompt's id: a record of the whole set."""
+Progress = Callable[[int, int], None]
+"""progress(done, total), in pictures."""
+Make = Callable[[Sequence[ExistingPicture], Sequence[Read]], list[Record]]
+"""make(batch, its pictures) -> the records of the batch."""
 
 
 def held(paths: Sequence[Path]) -> dict[Key, Record]:
     """What the files hold: the last line of each picture, a scored one before an unscored one of another file."""
     found: dict[Key, Record] = {}
     for path in paths:
-        for record in store.read_jsonl(path):
-            key = record["prompt_id"], record["index"]
-            if key not in found or is_scored(record) or not is_scored(found[key]):
-                found[key] = record
+        for record in read_records(path):
+            before = found.get(record.key)
+            if before is None or record.is_scored or not before.is_scored:
+                found[record.key] = record
     return found
 
 
-def score_missing(
-    batches: Sequence[Sequence[ExistingPicture]],
-    reward: Callable[[], Reward],
-    paths: Sequence[Path],
-    *,
-    part: Share = WHOLE,
-    told: Told | None = None,
-) -> dict[Key, Record]:
-    """The record of every picture of this part; new ones are appended to the first of `paths`.
+def by_reward(reward: Callable[[], Reward]) -> Make:
+    """Scores a batch; pictures that cannot be read do not take the others with them. The reward is built when there is
+    something to score."""
 
-    A batch that lacks a score is scored whole, so that its composition never varies. Pictures that a failing reward
-    left unscored are given to it again. The reward is built when there is something to do.
+    def make(batch: Sequence[ExistingPicture], pictures: Sequence[Read]) -> list[Record]:
+        readable = {place: each for place, each in enumerate(pictures) if isinstance(each, Sample)}
+        scores = dict(zip(readable, reward()(list(readable.values())), strict=True))
+        return [
+            _record(each, scores[place] if place in scores else Score.unscored(str(pictures[place])))
+            for place, each in enumerate(batch)
+        ]
+
+    return make
+
+
+def by_metric(metric: Callable[[], Metric], *, of_prompt: bool) -> Make:
+    """Measures the pictures of one prompt: a record of each picture or, `of_prompt`, one of them all.
+
+    A broken picture takes no others with it, but a prompt that lacks one is not measured.
     """
 
-    def made(batch: Sequence[ExistingPicture], pictures: Sequence[Read]) -> list[Record]:
-        return _scored(batch, pictures, reward())
+    def make(batch: Sequence[ExistingPicture], pictures: Sequence[Read]) -> list[Record]:
+        samples = [each for each in pictures if isinstance(each, Sample)]
+        if len(samples) == len(batch):
+            measured = metric()(samples)
+            return [_record(batch[each.index or 0], each.score, of_prompt=of_prompt) for each in measured]
+        if not of_prompt and len(batch) > 1:
+            singles = zip(batch, pictures, strict=True)
+            return [record for each, picture in singles for record in make([each], [picture])]
+        reason = next(str(each) for each in pictures if not isinstance(each, Sample))
+        return [_record(batch[0], Score.unscored(reason), of_prompt=of_prompt)]
 
-    return _fill(batches, made, lambda each: each.key, paths, part, told)
+    return make
 
 
-def measure_missing(
+def fill(
     batches: Sequence[Sequence[ExistingPicture]],
-    metric: Callable[[], Metric],
+    make: Make,
     paths: Sequence[Path],
     *,
-    by_picture: bool,
-    part: Share = WHOLE,
-    told: Told | None = None,
-) -> dict[Key, Record]:
-    """The same for a metric, a prompt in each batch: a record of each picture, or of each prompt under the index 0."""
+    of_prompt: bool = False,
+    share: Share,
+    progress: Progress,
+) -> None:
+    """Make the records of each batch of this share that lacks one; those that were lacking are appended to the first of
+    `paths`.
 
-    def key_of(each: ExistingPicture) -> Key:
-        return each.key if by_picture else (each.prompt.id, 0)
-
-    def made(batch: Sequence[ExistingPicture], pictures: Sequence[Read]) -> list[Record]:
-        return _measured(batch, pictures, metric(), by_picture)
-
-    return _fill(batches, made, key_of, paths, part, told)
-
-
-def _fill(
-    batches: Sequence[Sequence[ExistingPicture]],
-    made: Callable[[Sequence[ExistingPicture], Sequence[Read]], list[Record]],
-    key_of: Callable[[ExistingPicture], Key],
-    paths: Sequence[Path],
-    part: Share,
-    told: Told | None,
-) -> dict[Key, Record]:
-    """Make the records of each batch of this part that lacks one (`made`), and append those that were lacking.
-
-    `key_of`: under which key a picture's record stands; pictures of one key share a record and are of one batch.
+    A batch that lacks a score is scored whole, so that its composition never varies. Pictures that a failing scorer
+    left unscored are given to it again. `of_prompt`: a prompt in each batch, with one record, under the index 0.
     """
     found = held(paths)
-    own = [batch if part.has(number) else [] for number, batch in enumerate(batches)]
-    missing = [{key for key in map(key_of, batch) if key not in found or not is_scored(found[key])} for batch in own]
+    own = [batch if share.has(number) else [] for number, batch in enumerate(batches)]
+    keys = [list(dict.fromkeys((each.prompt.id, 0) if of_prompt else each.key for each in batch)) for batch in own]
+    missing = [{key for key in some if key not in found or not found[key].is_scored} for some in keys]
     done, total = 0, sum(map(len, batches))
     with closing(read_ahead(batch for batch, lacks in zip(own, missing, strict=True) if lacks)) as read:
-        for batch, lacks, size in zip(own, missing, map(len, batches), strict=True):
+        for batch, some, lacks, size in zip(own, keys, missing, map(len, batches), strict=True):
             done += size
             if lacks:
-                keys = dict.fromkeys(map(key_of, batch))
-                records = zip(keys, made(batch, next(read)), strict=True)
-                new = {key: record for key, record in records if key in lacks and found.get(key) != record}
+                records = zip(some, make(batch, next(read)), strict=True)
+                new = [record for key, record in records if key in lacks and found.get(key) != record]
                 if new:
-                    store.append_jsonl(paths[0], *new.values())
-                    found |= new
-            if batch and told is not None:
-                told(done, total)
-    return found
+                    store.append_jsonl(paths[0], *(record.as_json() for record in new))
+            if batch:
+                progress(done, total)
 
 
 def measure_set(
-    given: Sequence[ExistingPicture], metric: Metric, path: Path, reference: Sequence[ExistingPicture] | None
-) -> list[Record]:
-    """The one record of all pictures beside the reference pictures; kept when it is scored."""
-    before = store.read_jsonl(path)
-    if before and is_scored(before[-1]):
-        return before[-1:]
-    others = [each.load().image for each in reference] if reference is not None else None
-    (measured,) = metric([each.load() for each in given], others)
-    sample = Sample(Prompt("all pictures", ""), None)  # type: ignore[arg-type]
-    record = to_record(sample, measured.score, index=0, image="")
-    store.write_text(path, store.to_json(record) + "\n")
-    return [record]
+    pictures: Sequence[ExistingPicture], metric: Callable[[], Metric], path: Path, reference: Sequence[ExistingPicture]
+) -> None:
+    """The one record of all pictures beside the reference pictures; it is made again when it is unscored, or of another
+    number of pictures. One that cannot be read leaves the set unscored, with the reason."""
+    of_all = Prompt(ALL, f"{len(pictures)} pictures")
+    before = read_records(path)
+    if before and before[-1].is_scored and before[-1].prompt == of_all.text:
+        return
+    try:
+        others = [each.load().image for each in reference]
+        (measured,) = metric()([each.load() for each in pictures], others)
+        score = measured.score
+    except RunError as error:
+        score = Score.unscored(str(error))
+    record = Record.of(of_all, score, index=0, seed=None, image="")
+    store.write_text(path, store.to_json(record.as_json()) + "\n")
 
 
-def whole_prompts(given: Sequence[ExistingPicture], size: int) -> Iterator[list[ExistingPicture]]:
+def whole_prompts(pictures: Sequence[ExistingPicture], size: int) -> Iterator[list[ExistingPicture]]:
     """Batches of about `size` pictures that never part a prompt's, since some rewards judge those together."""
     batch: list[ExistingPicture] = []
-    for place, each in enumerate(given):
-        if batch and each.prompt.id != given[place - 1].prompt.id and len(batch) >= size:
+    for place, each in enumerate(pictures):
+        if batch and each.prompt.id != pictures[place - 1].prompt.id and len(batch) >= size:
             yield batch
             batch = []
         batch.append(each)
@@ -132,34 +136,7 @@ def whole_prompts(given: Sequence[ExistingPicture], size: int) -> Iterator[list[
         yield batch
 
 
-def _scored(batch: Sequence[ExistingPicture], pictures: Sequence[Read], reward: Reward) -> list[Record]:
-    """The records of some pictures; those that cannot be read do not take the others with them."""
-    readable = {place: each for place, each in enumerate(pictures) if isinstance(each, Sample)}
-    scores = dict(zip(readable, reward(list(readable.values())), strict=True))
-    scores |= {place: Score.unscored(str(each)) for place, each in enumerate(pictures) if place not in readable}
-    return [
-        to_record(Sample(each.prompt, None, each.seed), scores[place], index=each.index, image=each.name)  # type: ignore[arg-type]
-        for place, each in enumerate(batch)
-    ]
-
-
-def _measured(
-    batch: Sequence[ExistingPicture], pictures: Sequence[Read], metric: Metric, by_picture: bool
-) -> list[Record]:
-    """The records of one prompt's pictures, or the one of the prompt. A broken picture takes no others with it, but a
-    prompt that lacks one is not measured."""
-    samples = [each for each in pictures if isinstance(each, Sample)]
-    if len(samples) == len(batch):
-        return [_measured_record(batch, each.score, each.index) for each in metric(samples)]
-    if by_picture and len(batch) > 1:
-        singles = zip(batch, pictures, strict=True)
-        return [record for each, picture in singles for record in _measured([each], [picture], metric, by_picture)]
-    reason = next(str(each) for each in pictures if not isinstance(each, Sample))
-    return [_measured_record(batch, Score.unscored(reason), 0 if by_picture else None)]
-
-
-def _measured_record(batch: Sequence[ExistingPicture], score: Score, place: int | None) -> Record:
-    """The record of the picture at `place`, or of the prompt."""
-    each = batch[place or 0]
-    index, image, seed = (each.index, each.name, each.seed) if place is not None else (0, "", None)
-    return to_record(Sample(each.prompt, None, seed), score, index=index, image=image)  # type: ignore[arg-type]
+def _record(each: ExistingPicture, score: Score, *, of_prompt: bool = False) -> Record:
+    """Of the picture, or of its prompt."""
+    index, seed, image = (0, None, "") if of_prompt else (each.index, each.seed, each.name)
+    return Record.of(each.prompt, score, index=index, seed=seed, image=image)

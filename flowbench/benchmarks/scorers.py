@@ -2,43 +2,65 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from flowbench import assets, store
+from flowbench.benchmarks import existing
+from flowbench.benchmarks.existing import ExistingPicture
 from flowbench.errors import ConfigError, UnknownName
-from flowbench.registry import Registry
+from flowbench.registry import Registry, did_you_mean
 
 if TYPE_CHECKING:
-    from flowbench.rewards import Card
+    from flowbench.evals.evaluation import Level
+    from flowbench.rewards import Card, Part
 
 Kind = Literal["reward", "metric"]
-Level = Literal["picture", "prompt", "set"]
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A reward or metric with its options. `vocabulary` names the objects that the prompts speak of."""
+    """A reward or metric with its options."""
 
     name: str
+    """Under which it is registered."""
     kind: Kind
+    """In which registry."""
     options: Mapping[str, Any] = field(default_factory=dict)
+    """Those that were chosen; the others have their defaults."""
     vocabulary: str = ""
+    """Which names the objects have that the prompts speak of."""
+    reference: str = ""
+    """Where the pictures lie that a metric of level "set" compares with."""
 
     @property
     def level(self) -> Level:
         """What one of its scores is of."""
-        level: Level = (
-            getattr(self._registry.get(self.name), "level", "picture") if self.kind == "metric" else "picture"
-        )
+        level: Level = getattr(self.registry.get(self.name), "level", "picture") if self.kind == "metric" else "picture"
         return level
 
     @property
-    def card(self) -> Card | None:
-        """Its card, if it has one."""
-        card: Card | None = self._registry.card(self.name)
-        return card
+    def card(self) -> Card:
+        """Its card; without one, that of a reward (higher is better) or of a metric (neither end is)."""
+        from flowbench.rewards import Card
+
+        found: Card | None = self.registry.card(self.name)
+        return found or Card(self.name, direction="higher" if self.kind == "reward" else "none")
+
+    @property
+    def registry(self) -> Registry:
+        """The table that knows it."""
+        from flowbench import metrics, rewards
+
+        return metrics.registry if self.kind == "metric" else rewards.registry
+
+    def part(self, name: str) -> Part:
+        """What its card says of a part; of one that no card names, nothing."""
+        from flowbench.rewards import Part
+
+        return self.card.parts.get(name, Part())
 
     def check(self) -> None:
         """Raise what is wrong with its name and options (UnknownName, ConfigError); nothing is built or fetched."""
@@ -57,21 +79,36 @@ class Scorer:
         from flowbench.rewards.licences import require_accepted
         from flowbench.rewards.networks import place
 
-        if self.card is not None:
-            require_accepted(self.card)
+        require_accepted(self.card)
         place(self.options.get("device", "auto"), self.options.get("dtype", "float32"))
         for need in self._needs():
             assets.folder(need)
 
     def identity(self) -> dict[str, Any]:
-        """What decides its numbers: name, options, version, vocabulary, packages, a plugin's code, the weights' hashes.
+        """What decides its numbers: name, options, version, vocabulary, packages, a plugin's code, the weights' hashes,
+        and that of the pictures that it compares with.
 
         Fetches weights that are not here. Raises AssetError.
         """
         from flowbench import rewards
 
-        described = rewards.describe(self.name, self.options, vocabulary=self.vocabulary, table=self._registry)
-        return described | {"weights": assets.identities(self._needs())}
+        described = rewards.describe(self.name, self.options, vocabulary=self.vocabulary, table=self.registry)
+        compared = {"reference": existing.pictures_digest(self.read_reference())} if self.level == "set" else {}
+        return described | {"weights": assets.identities(self._needs())} | compared
+
+    def check_reference(self) -> None:
+        """Raise what is wrong with the reference pictures of a metric that compares with some."""
+        if self.level == "set":
+            self.read_reference()
+
+    def read_reference(self) -> list[ExistingPicture]:
+        """The pictures that a metric of level "set" compares with. Raises ConfigError when none are named."""
+        if not self.reference:
+            raise ConfigError(
+                f"metric '{self.name}' compares with reference pictures, and none are named. Give them: --reference "
+                "FOLDER, or `reference` in the suite."
+            )
+        return existing.read(self.reference)
 
     def build(self, timeout: float | None = None) -> Any:
         """The Reward or Metric itself; what it cannot score is unscored, with the reason."""
@@ -87,45 +124,30 @@ class Scorer:
             timeout=timeout,
         )
 
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        """The options that it has."""
+        return inspect.signature(self.registry.get(self.name)).parameters
+
     def _needs(self) -> tuple[str, ...]:
         from flowbench import rewards
 
         if self.kind == "reward":
             return rewards.needed_weights(self.name, self.options, self.vocabulary)
-        return self.card.needs if self.card is not None else ()
-
-    @property
-    def _registry(self) -> Registry:
-        from flowbench import metrics, rewards
-
-        return metrics.registry if self.kind == "metric" else rewards.registry
+        return self.card.needs
 
 
-def find(name: str, options: Mapping[str, Any] | None = None, vocabulary: str = "") -> Scorer:
-    """The reward of that name, else the metric. Raises UnknownName (both are listed), ConfigError for its options."""
+def find(name: str, options: Mapping[str, Any] | None = None, *, vocabulary: str = "", reference: str = "") -> Scorer:
+    """The reward of that name, else the metric. Raises UnknownName (both are listed)."""
     from flowbench import metrics, rewards
-    from flowbench.registry import did_you_mean
 
-    known = {"reward": rewards.registry, "metric": metrics.registry}
+    known: dict[Kind, Registry] = {"reward": rewards.registry, "metric": metrics.registry}
     kind = next((kind for kind, registry in known.items() if name in registry), None)
     if kind is None:
         names = sorted({*rewards.registry.names(), *metrics.registry.names()})
         raise UnknownName(f"unknown reward or metric '{name}'.{did_you_mean(name, names)} Known: {', '.join(names)}.")
-    scorer = Scorer(name, kind, dict(options or {}), vocabulary)  # type: ignore[arg-type]
-    scorer.check()
-    return scorer
+    return Scorer(name, kind, dict(options or {}), vocabulary, reference)
 
 
-def refuse_sets(scorers: Mapping[str, Scorer]) -> None:
-    """A suite has no reference pictures: raise ConfigError for a metric that compares with some."""
-    for name, scorer in scorers.items():
-        if scorer.level == "set":
-            raise ConfigError(
-                f"metric '{name}' compares with reference pictures, which a suite has not. Measure the finished "
-                f"pictures with it: `flowbench score EVALUATION/images --metric {name} --reference FOLDER`."
-            )
-
-
-def file_name(identity: Mapping[str, Any]) -> str:
-    """The file of its scores below an evaluation's `scores/`: other options, weights or code, another file."""
-    return f"{store.slug(str(identity['reward']))}-{store.digest(identity)[:10]}.jsonl"
+def stem_of(identity: Mapping[str, Any]) -> str:
+    """The file of its scores, without an ending: other options, weights or code, another file."""
+    return f"{store.slug(str(identity['reward']))}-{store.digest(identity)[:10]}"

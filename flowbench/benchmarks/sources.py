@@ -1,20 +1,26 @@
-"""Where an evaluation's pictures come from: a model makes them, or somebody else has made them already."""
+"""Where an evaluation's pictures come from: a model makes them, they are there, or an earlier evaluation holds them."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from flowbench import store
-from flowbench.benchmarks.existing import ExistingPicture, pictures_digest
-from flowbench.benchmarks.plan import Item
+from flowbench.benchmarks import existing
+from flowbench.benchmarks.existing import ExistingPicture
+from flowbench.benchmarks.plan import Item, plan
 from flowbench.benchmarks.suite import Suite
-from flowbench.errors import ConfigError, ModelError, RunError
+from flowbench.errors import ConfigError, MissingFile, ModelError, RunError
+from flowbench.evals.evaluation import EXISTING, EvaluationCard, Key, read_card, read_summary
+from flowbench.layout import EvaluationFolder, RunFolder, run_of_checkpoint
+from flowbench.prompts import PromptSet
+from flowbench.types import Prompt
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,84 +28,138 @@ if TYPE_CHECKING:
     from flowbench.models import FlowModel
 
 
-class PictureSource(Protocol):
+class PictureSource(ABC):
     """Gives an evaluation its pictures, and says in the card's parts where they come from."""
 
-    makes_all: bool
-    """whether there will be a picture for every prompt"""
+    name: str = ""
+    """In cards and tables."""
+    vocabulary: str = ""
+    """The object names that it knows; "" when nobody says so."""
+    resolution: int | None = None
+    """The side of the pictures that it makes, in pixels."""
+    makes_all: bool = True
+    """Whether there will be a picture for every prompt."""
 
-    @property
-    def name(self) -> str:
-        """Its name in cards and tables."""
+    @staticmethod
+    def find(ckpt: str | None, images: str | None) -> PictureSource:
+        """What `--ckpt` (a model, a run, a checkpoint, an evaluation) or `--images` (pictures) names; a model is not
+        loaded yet. Raises ConfigError for both and for neither, MissingFile for a path that is not there."""
+        if ckpt is not None and images is not None:
+            raise ConfigError("--ckpt NAME (a model) or --images FOLDER (pictures that are there), not both.")
+        if images is not None:
+            return ExistingSource(existing.read(images), Path(images).resolve().stem)
+        if ckpt is None:
+            raise ConfigError(
+                "say what to evaluate: --ckpt NAME (a model) or --images FOLDER (pictures that are there)."
+            )
+        folder = Path(ckpt).expanduser()
+        if RunFolder(folder).is_training:
+            return ModelSource(named=ckpt, run=RunFolder(folder))
+        if EvaluationFolder(folder).card.is_file():
+            return RecordedSource(folder)
+        _check_there(ckpt, folder)
+        return ModelSource(named=ckpt, run=run_of_checkpoint(folder) if folder.is_dir() else None)
 
-    @property
-    def vocabulary(self) -> str:
-        """The object names that it knows; "" when nobody says so."""
+    def suites(self) -> list[str]:
+        """Suites that it names itself."""
+        return []
 
-    def subject(self, steps: int) -> dict[str, Any]:
-        """What is measured."""
+    def load(self, device: str, dtype: str) -> None:  # noqa: B027 - only a model has something to read
+        """Read what is heavy: a model's weights."""
 
-    def agreed(self) -> dict[str, Any]:
-        """What must agree with others that one compares with."""
+    @abstractmethod
+    def settings(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """The keyword arguments of `evaluate` that decide pictures, folder and name: what is `asked` for, None where
+        nobody said anything, and for that what this source has of its own. Raises ConfigError for what it cannot take.
+        """
 
-    def declared(self, suite: Suite) -> dict[str, Any]:
-        """How the pictures were made, as far as that is known."""
+    def prompts(self, suite: Suite) -> PromptSet:
+        """The suite's prompt set."""
+        from flowbench import prompts
 
-    def noted(self) -> dict[str, Any]:
-        """For the record."""
+        if not suite.prompt_set:
+            raise ConfigError(
+                f"suite '{suite.name}' has no prompts of its own: it measures pictures with those that they come with. "
+                "Give the pictures: flowbench score FOLDER."
+            )
+        return prompts.find(suite.prompt_set)
 
-    def check(self, items: Sequence[Item]) -> None:
-        """Raise ConfigError when there is nothing here for these items."""
+    def plan(self, suite: Suite, prompts: Sequence[Prompt], seed: int) -> list[Item]:
+        """All pictures of these prompts. Raises ConfigError when there is nothing here for them."""
+        items = plan(prompts, suite=suite.name, images_per_prompt=suite.images_per_prompt, seed=seed)
+        return items if self.makes_all else [replace(item, seed=None) for item in items]
 
+    def elsewhere(self, suite: Suite) -> dict[Key, ExistingPicture]:
+        """The pictures, where the suite takes them as they lie and no copy is made; {}: `make` gives them."""
+        return {}
+
+    @abstractmethod
+    def card(self, suite: Suite) -> EvaluationCard:
+        """Its parts of the card: what is measured, how the pictures were made as far as that is known, and what must
+        agree with others that one compares with."""
+
+    @abstractmethod
     def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | None]:
         """The pictures, in order; None where there is none."""
 
 
-@dataclass(frozen=True)
-class ModelSource:
-    """A model, which makes them from the items' seeds."""
+class ModelSource(PictureSource):
+    """A model, which makes them from the items' seeds. One that was found by name is read by `load`."""
 
-    model: FlowModel
-    makes_all = True
+    def __init__(self, model: FlowModel | None = None, *, named: str = "", run: RunFolder | None = None):
+        self._named, self._run = named, run
+        if model is not None:
+            self._take(model)
 
-    @property
-    def name(self) -> str:
-        return self.model.name
+    def load(self, device: str, dtype: str) -> None:
+        from flowbench.models import load_model
 
-    @property
-    def vocabulary(self) -> str:
-        return self.model.vocabulary
+        self._take(load_model(self._named, device=device, dtype=dtype))
 
-    def subject(self, steps: int) -> dict[str, Any]:
-        return {
-            "model": self.model.name,
-            "source": self.model.source,
-            "weights": self.model.base_digest,
-            "adapter": adapter_digest(self.model.adapter_parameters()),
-            **self._adapter_home(),
-            "sigmas": store.digest(self.model.sigmas(steps).tolist())[:12],
-        }
+    def _take(self, model: FlowModel) -> None:
+        self.model = model
+        self.name, self.vocabulary, self.resolution = model.name, model.vocabulary, model.resolution
 
-    def _adapter_home(self) -> dict[str, str]:
-        """Its hub id; the folder of a local one may move and is not told."""
-        source = self.model.adapter_source
-        return {} if not source or Path(source).is_absolute() else {"adapter_source": source}
+    def settings(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Of a run: its guidance, folder and name, with that of the checkpoint; of another model: what suits it, a
+        folder and a name of their own."""
+        guidance = asked["guidance"]
+        if self._run is not None:
+            from flowbench.config import load_config
 
-    def agreed(self) -> dict[str, Any]:
-        return {"resolution": self.model.resolution}
+            run, path = self._run.path.resolve(), Path(self._named).expanduser().resolve()
+            newest = self._run.latest.read_text(encoding="utf-8").strip() if self._run.latest.is_file() else ""
+            guidance = load_config(self._run.config).rollout.guidance if guidance is None else guidance
+            out, label = str(self._run.path), f"{run.name} {newest if path == run else path.name}".rstrip()
+        else:
+            guidance = self.model.guidance if guidance is None else guidance
+            out = f"runs/eval-{store.slug(self._named)}"
+            label = f"{self.name}, {'no guidance' if guidance <= 1 else f'guidance {guidance:g}'}"
+        return {**asked, "guidance": guidance, "label": asked["label"] or label, "out": asked["out"] or out}
 
-    def declared(self, suite: Suite) -> dict[str, Any]:
-        return {"steps": suite.steps, **self.model.declares(suite.guidance)}
-
-    def noted(self) -> dict[str, Any]:
+    def card(self, suite: Suite) -> EvaluationCard:
         from flowbench.evals.provenance import training_of
 
-        rewards = training_of(self.model.adapter_source) if self.model.adapter_source else ()
-        trained = {"trained_on": list(rewards)} if rewards else {}
-        return {"device": str(self.model.device), "dtype": str(self.model.dtype), **trained}
-
-    def check(self, items: Sequence[Item]) -> None:
-        """It makes whatever is asked for."""
+        model, home = self.model, self.model.adapter_source
+        trained_on = training_of(home) if home else ()
+        return EvaluationCard(
+            subject={
+                "model": model.name,
+                "source": model.source,
+                "weights": model.base_digest,
+                "adapter": adapter_digest(model.adapter_parameters()),
+                # of a local one the folder may move, so that it says nothing
+                **({} if not home or Path(home).is_absolute() else {"adapter_source": home}),
+                "sigmas": store.digest(model.sigmas(suite.steps).tolist())[:12],
+            },
+            must_agree={"resolution": model.resolution},
+            declared={"steps": suite.steps, **model.declares(suite.guidance)},
+            noted={
+                "device": str(model.device),
+                "dtype": str(model.dtype),
+                **({"trained_on": list(trained_on)} if trained_on else {}),
+            },
+        )
 
     def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | None]:
         samples = self.model.generate(
@@ -114,102 +174,124 @@ class ModelSource:
         return [sample.image for sample in samples]
 
 
-class ExistingSource:
+class ExistingSource(PictureSource):
     """Pictures on disk, of a closed model for example.
 
-    A picture belongs to the suite's prompt of its text or, when it comes without one, of its id. A prompt for which
-    there are fewer than the suite asks for (a service refused it), or one that cannot be read, leaves those unscored.
+    On a suite's prompts, a picture belongs to the prompt of its text or, when it comes without one, of its id. A prompt
+    for which there are fewer than the suite asks for (a service refused it), or one that cannot be read, leaves those
+    unscored. On a suite without prompts of its own, the pictures are measured with theirs, where they lie.
     """
 
     makes_all = False
 
-    def __init__(self, given: Sequence[ExistingPicture], name: str):
-        self.name, self.vocabulary = name, ""
-        self._digest = pictures_digest(given)
-        self._resolution = _resolution(given)
+    def __init__(self, pictures: Sequence[ExistingPicture], name: str):
+        self.name = name
+        self._pictures = list(pictures)
+        self._digest = existing.pictures_digest(pictures)
+        self._resolution = existing.common_size(pictures)
         self._by_text: dict[str, list[ExistingPicture]] = {}
         self._by_id: dict[str, list[ExistingPicture]] = {}
-        for each in given:
+        for each in pictures:
             text = _normal(each.prompt.text)
             if text:
                 self._by_text.setdefault(text, []).append(each)
                 continue
-            for name in {PurePath(each.name).stem, _without_number(each)}:
-                self._by_id.setdefault(name, []).append(each)
+            stem = PurePath(each.name).stem  # "a-dog-3.png" is for the prompt "a-dog-3" or "a-dog"
+            for identifier in {stem, re.sub(r"[-_]\d+$", "", stem)}:
+                self._by_id.setdefault(identifier, []).append(each)
 
-    def subject(self, steps: int) -> dict[str, Any]:
-        return {"model": "pictures", "source": "", "adapter": "none", "pictures": self._digest}
+    def settings(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        for name in ("steps", "guidance"):
+            if asked[name] is not None:
+                raise ConfigError(f"--{name} is for a model; how the pictures '{self.name}' were made is not known.")
+        return {**asked, "label": asked["label"] or self.name, "out": asked["out"] or f"runs/eval-{self.name}"}
 
-    def agreed(self) -> dict[str, Any]:
-        return {"resolution": self._resolution}
+    def prompts(self, suite: Suite) -> PromptSet:
+        if suite.prompt_set:
+            return super().prompts(suite)
+        own = list({each.prompt.id: each.prompt for each in self._pictures}.values())
+        return PromptSet(name="own", vocabulary="", version="1", load=lambda split: own)
 
-    def declared(self, suite: Suite) -> dict[str, Any]:
-        return {}
-
-    def noted(self) -> dict[str, Any]:
-        return {"dtype": "as given"}
-
-    def check(self, items: Sequence[Item]) -> None:
+    def plan(self, suite: Suite, prompts: Sequence[Prompt], seed: int) -> list[Item]:
+        if not suite.prompt_set:
+            chosen = {prompt.id for prompt in prompts}
+            return [Item(e.prompt, e.index, e.seed, e.name) for e in self._pictures if e.prompt.id in chosen]
+        items = super().plan(suite, prompts, seed)
         if not any(self._of(item) for item in items):
             raise ConfigError(
                 f"{self.name}: no picture belongs to a prompt of the suite: neither texts nor ids agree. Give a table "
                 "with the columns image and prompt, or GenEval's layout."
             )
+        return items
+
+    def elsewhere(self, suite: Suite) -> dict[Key, ExistingPicture]:
+        return {} if suite.prompt_set else {each.key: each for each in self._pictures}
+
+    def card(self, suite: Suite) -> EvaluationCard:
+        subject = {"model": EXISTING, "source": "", "adapter": "none", "pictures": self._digest}
+        return EvaluationCard(subject, {"resolution": self._resolution}, {}, {"dtype": "as given"})
 
     def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | None]:
-        return [_picture(self._of(item)) for item in items]
+        made: list[Image.Image | None] = []
+        for found in map(self._of, items):
+            try:
+                made.append(found.load().image if found is not None else None)
+            except RunError as error:
+                sys.stderr.write(f"warning: {error}\n")
+                made.append(None)
+        return made
 
     def _of(self, item: Item) -> ExistingPicture | None:
         some = self._by_text.get(_normal(item.prompt.text)) or self._by_id.get(item.prompt.id) or []
         return some[item.index] if item.index < len(some) else None
 
 
-class RecordedSource:
+class RecordedSource(PictureSource):
     """An evaluation's own pictures, without the model that made them: to score them, or to sum them up, elsewhere.
 
-    Raises MissingFile for a folder that is no evaluation.
+    Raises MissingFile for a folder that is no evaluation, RunError for one whose pictures lie elsewhere.
     """
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder).resolve()
-        self.card = store.read_json(self.folder / "card.json")
-        parts = ("subject", "must_agree", "declared", "noted")
-        if not isinstance(self.card, dict) or not all(isinstance(self.card.get(part), dict) for part in parts):
-            raise RunError(f"{self.folder / 'card.json'} is no settings card. Restore it, or evaluate anew.")
-        self.name = str(self.card["subject"].get("model"))
-        self.vocabulary = str(self.card["noted"].get("vocabulary", ""))
-        self.makes_all = self.name != "pictures"
+        self.recorded = read_card(self.folder)
+        self.name = str(self.recorded.subject["model"])
+        self.vocabulary = str(self.recorded.noted.get("vocabulary", ""))
+        self.makes_all = not self.recorded.is_of_existing
+        if not EvaluationFolder(self.folder).images.is_dir():
+            raise RunError(
+                f"{self.folder} holds no pictures (`flowbench score` leaves them where they are). Score those again: "
+                "flowbench score PICTURES."
+            )
 
-    @property
-    def out(self) -> Path:
-        """The folder that `evaluate` found it from."""
-        return self.folder.parents[1]
+    def suites(self) -> list[str]:
+        return [str(self.recorded.must_agree["suite"])]
 
-    def settings(self) -> dict[str, Any]:
-        """What `evaluate` must be told to find the same folder: protocol, seed and number of prompts."""
-        agreed, declared = self.card["must_agree"], self.card["declared"]
-        protocol = {key: declared[key] for key in ("steps", "guidance") if key in declared}
-        return {
-            **protocol,
+    def settings(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """The protocol, seed and number of prompts that find the same folder; its label and interval, unless others are
+        asked for."""
+        for name in ("steps", "guidance", "limit", "images_per_prompt", "out"):
+            if asked.get(name) is not None:
+                raise ConfigError(
+                    f"--{name.replace('_', '-')}: {self.folder} has its own; give the model as --ckpt to choose "
+                    "another."
+                )
+        agreed, declared = self.recorded.must_agree, self.recorded.declared
+        finished = EvaluationFolder(self.folder).summary.is_file()
+        own = {
+            **{name: declared[name] for name in ("steps", "guidance") if name in declared},
             "images_per_prompt": agreed["images_per_prompt"],
             "seed": agreed["seed"],
             "limit": agreed["num_prompts"],
+            "interval": asked.get("interval") or self.recorded.noted["interval"],
+            "label": asked.get("label") or (read_summary(self.folder).label if finished else self.name),
+            "out": self.folder.parents[1],
         }
+        return {**asked, **own}
 
-    def subject(self, steps: int) -> dict[str, Any]:
-        return dict(self.card["subject"])
-
-    def agreed(self) -> dict[str, Any]:
-        return {"resolution": self.card["must_agree"]["resolution"]}
-
-    def declared(self, suite: Suite) -> dict[str, Any]:
-        return dict(self.card["declared"])
-
-    def noted(self) -> dict[str, Any]:
-        return {"dtype": self.card["noted"]["dtype"]}
-
-    def check(self, items: Sequence[Item]) -> None:
-        """Whatever is missing is found out when it is asked for."""
+    def card(self, suite: Suite) -> EvaluationCard:
+        agreed = {"resolution": self.recorded.must_agree["resolution"]}
+        return replace(self.recorded, must_agree=agreed, noted={"dtype": self.recorded.noted["dtype"]})
 
     def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | None]:
         if not self.makes_all:
@@ -218,41 +300,6 @@ class RecordedSource:
             f"{self.folder}: {items[0].picture} and others are missing, and the model is not here to make them. "
             "Give the model as --ckpt."
         )
-
-
-def _resolution(given: Sequence[ExistingPicture]) -> int | str:
-    """The side of square pictures of one size, in pixels; else their sizes."""
-    from PIL import Image
-
-    sizes = set()
-    for each in given:
-        try:
-            with Image.open(each.path) as image:
-                sizes.add(image.size)
-        except OSError:
-            continue  # it is unscored later, with the reason
-    if len(sizes) != 1:
-        some = ", ".join(f"{width} x {height}" for width, height in sorted(sizes)[:3])
-        return f"{len(sizes)} sizes: {some} ... ({store.digest(sorted(sizes))[:8]})"
-    ((width, height),) = sizes
-    return width if width == height else f"{width} x {height}"
-
-
-def _picture(given: ExistingPicture | None) -> Image.Image | None:
-    try:
-        return given.load().image if given is not None else None
-    except RunError as error:
-        sys.stderr.write(f"warning: {error}\n")
-        return None
-
-
-def _normal(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _without_number(given: ExistingPicture) -> str:
-    """A picture without a text has its own name for an id: "a-dog-3.png" is for the prompt "a-dog-3" or "a-dog"."""
-    return re.sub(r"[-_]\d+$", "", PurePath(given.name).stem)
 
 
 def adapter_digest(parameters: Mapping[str, Any]) -> str:
@@ -265,3 +312,20 @@ def adapter_digest(parameters: Mapping[str, Any]) -> str:
         total.update(f"{name}{values.shape}".encode())
         total.update(values.tobytes())
     return total.hexdigest()[:12]
+
+
+def _check_there(name: str, folder: Path) -> None:
+    """Raise MissingFile for a path that is not there, before the suite or anything else is looked at."""
+    from flowbench.registry import did_you_mean
+    from flowbench.shapes import NAME
+
+    is_hub_id = len(folder.parts) == 2 and not folder.parent.is_dir()
+    if folder.exists() or name == NAME or is_hub_id:
+        return
+    beside = [each.name for each in folder.parent.iterdir()] if folder.parent.is_dir() else []
+    guess = did_you_mean(folder.name, [*beside, *([NAME] if len(folder.parts) == 1 else [])])
+    raise MissingFile(f"--ckpt {name}: there is no such folder.{guess} Give '{NAME}', a folder, or a hub id.")
+
+
+def _normal(text: str) -> str:
+    return " ".join(text.split())

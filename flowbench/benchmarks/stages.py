@@ -2,142 +2,143 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
 from flowbench import store
-from flowbench.benchmarks import records, scorers
+from flowbench.benchmarks import geneval_results, records, scorers
 from flowbench.benchmarks.card import with_scorers
-from flowbench.benchmarks.folder import Work
-from flowbench.benchmarks.scorers import Scorer
+from flowbench.benchmarks.folder import OpenEvaluation
 from flowbench.benchmarks.summary import ScorerRun, build_summary, merge
-from flowbench.errors import ConfigError, FlowbenchError, RunError
+from flowbench.errors import ConfigError, FlowbenchError, RunError, UnknownName
+from flowbench.evals.evaluation import EvaluationCard, read_card, read_summary, write_evaluation
 
 
 class _CannotBuild(FlowbenchError):
     """A scorer's own error, known to come from its making and not from its work."""
 
 
-def refuse_none(ready: Sequence[ScorerRun]) -> None:
+def refuse_none(runs: Sequence[ScorerRun]) -> None:
     """Raise when not one of the scorers can run, with the reason of each."""
-    if not ready or any(each.ran for each in ready):
+    if not runs or any(each.ran for each in runs):
         return
-    error = ready[0].error or FlowbenchError(ready[0].reason)
-    if len(ready) == 1:
+    error = runs[0].error or FlowbenchError(runs[0].reason)
+    if len(runs) == 1:
         raise error
-    reasons = " ".join(f"{each.scorer.name}: {each.reason}" for each in ready)
+    reasons = " ".join(f"{each.scorer.name}: {each.reason}" for each in runs)
     raise type(error)(
-        f"none of the {len(ready)} scorers can run. Name others with --metric NAME, or make the pictures alone with "
+        f"none of the {len(runs)} scorers can run. Name others with --metric NAME, or make the pictures alone with "
         f"--stage generate. {reasons}"
     )
 
 
-def score_missing(scored: ScorerRun, work: Work) -> ScorerRun:
+def score_missing(run: ScorerRun, evaluation: OpenEvaluation) -> ScorerRun:
     """Score what lacks a score; the scorer with the reason when it turns out that it cannot be built."""
-    if not scored.ran:
-        return scored
-    scorer, part = scored.scorer, work.execution.part
-    build = cache(partial(_built, scorer, work.execution.timeout))
-    files, told = work.score_files(scored), partial(work.execution.told, scorer.name)
-    refusal = work.refusal(scored)
+    if not run.ran:
+        return run
+    scorer, share = run.scorer, evaluation.execution.share
+
+    @cache
+    def build() -> Any:
+        try:
+            return scorer.build(evaluation.execution.timeout)
+        except FlowbenchError as error:
+            raise _CannotBuild(str(error)) from error
+
+    files, progress = evaluation.score_files(run), partial(evaluation.execution.progress, scorer.name)
+    fill = partial(records.fill, paths=files, share=share, progress=progress)
+    refusal, total = evaluation.refusal(run), len(evaluation.items)
     try:
-        if scorer.kind == "metric":
-            batches = work.batches(1, whole=scorer.level == "prompt")
-            records.measure_missing(batches, build, files, by_picture=scorer.level == "picture", part=part, told=told)
-        else:
-            records.score_missing(work.batches(work.batch_size, whole=False), build, files, part=part, told=told)
+        if scorer.kind == "reward":
+            fill(evaluation.batches(evaluation.batch_size, whole=False), records.by_reward(build))
+        elif scorer.level != "set":
+            of_prompt = scorer.level == "prompt"
+            make = records.by_metric(build, of_prompt=of_prompt)
+            fill(evaluation.batches(1, whole=of_prompt), make, of_prompt=of_prompt)
+        elif share.index == 0 and (len(evaluation.there()) == total or not evaluation.makes_all):
+            records.measure_set(evaluation.there(), build, files[0], scorer.read_reference())
+            progress(total, total)
     except _CannotBuild as error:
         store.write_json(refusal, {"reason": str(error)})
-        return replace(scored, reason=str(error), error=error)
+        return replace(run, reason=str(error), error=error)
     finally:
         if build.cache_info().currsize and scorer.kind == "reward":
             build().close()
     refusal.unlink(missing_ok=True)
-    return scored
+    return run
 
 
-def summarise(work: Work, ready: Sequence[ScorerRun], label: str) -> None:
-    """records.jsonl, card.json and, last, summary.json, of all that has scored these pictures.
+def sum_up(evaluation: OpenEvaluation, ready: Sequence[ScorerRun], label: str) -> None:
+    """records.jsonl, card.json and, last, summary.json, of all that has scored these pictures; results.jsonl where a
+    GenEval reward has.
 
-    Scorers of earlier calls stay, and stand in the suite's own order before others; so does one that cannot run today.
-    Raises RunError while a stage before it has work left.
+    Scorers of earlier calls stay; so does one that cannot run today. The suite's own stand first, in its order, so that
+    a later call with others does not choose another headline. Raises RunError while a stage before it has work left.
     """
-    card = store.read_json(work.folder / "card.json")
-    scored = [_with_records(work, each) for each in _in_order(work, _all(card, ready))]
-    _refuse_unfinished(work, scored)
-    suite = (work.suite.own or work.suite).with_scorers([each.scorer.name for each in scored])
-    everything = merge(work.items, scored, suite)
-    card = with_scorers(card, {each.scorer.name: each.identity for each in scored if each.ran})
-    text = "".join(f"{store.to_json(each)}\n" for each in everything)
-    summary = build_summary(suite, everything, scored, label=label, card=card)
-    summary["records_sha256"] = hashlib.sha256(text.encode("utf-8")).hexdigest()
-    store.write_text(work.folder / "records.jsonl", text)
-    store.write_json(work.folder / "card.json", card)
-    store.write_json(work.folder / "summary.json", summary)
+    card = read_card(evaluation.folder.path)
+    first = (evaluation.suite.own or evaluation.suite).scorers
+    if not first and evaluation.folder.summary.is_file():  # a suite without any of its own: those of earlier calls
+        first = tuple(each.name for each in read_summary(evaluation.folder.path).scorers)
+    places = {name: place for place, name in enumerate(first)}
+    runs = sorted(_all(card, ready), key=lambda run: places.get(run.scorer.name, len(first)))
+    runs = [_with_records(evaluation, run) for run in runs]
+    _refuse_unfinished(evaluation, runs)
+    suite = (evaluation.suite.own or evaluation.suite).with_scorers([run.scorer.name for run in runs])
+    suite = suite.with_protocol(interval=evaluation.suite.interval)
+    merged = merge(evaluation.planned, runs)
+    identities = {run.scorer.name: run.identity for run in runs if run.ran}
+    card = with_scorers(card, identities, interval=suite.interval)
+    summary = build_summary(suite, evaluation.planned, merged, runs, label=label, card=card)
+    for run in runs:
+        if text := "".join(geneval_results.lines(evaluation.planned, run.records)):
+            store.write_text(evaluation.folder.geneval_results, text)
+            break
+    write_evaluation(evaluation.folder.path, summary, merged)
 
 
-def _built(scorer: Scorer, timeout: float | None) -> Any:
-    try:
-        return scorer.build(timeout)
-    except FlowbenchError as error:
-        raise _CannotBuild(str(error)) from error
-
-
-def _all(card: Mapping[str, Any], ready: Sequence[ScorerRun]) -> list[ScorerRun]:
+def _all(card: EvaluationCard, ready: Sequence[ScorerRun]) -> list[ScorerRun]:
     """Those asked for, and those that scored these pictures in an earlier call: nothing is lost. One that was asked for
     and cannot run now is taken as it ran before."""
-    before = {name: _found_again(name, identity) for name, identity in card["must_agree"]["scorers"].items()}
-    held = {
-        name: ScorerRun(scorer, card["must_agree"]["scorers"][name], {})
-        for name, scorer in before.items()
-        if scorer is not None
-    }
+    held = {}
+    for name, identity in card.scorers.items():
+        try:
+            scorer = scorers.find(name, identity.get("options"), vocabulary=identity.get("vocabulary", ""))
+            scorer.check()
+        except (ConfigError, UnknownName):  # its plugin is not here in this call
+            continue
+        held[name] = ScorerRun(scorer, identity, {})
     found = [
         replace(held[each.scorer.name], kept=each.reason) if not each.ran and each.scorer.name in held else each
         for each in ready
     ]
     asked = {each.scorer.name for each in found}
-    return [*found, *(scored for name, scored in held.items() if name not in asked)]
+    return [*found, *(run for name, run in held.items() if name not in asked)]
 
 
-def _in_order(work: Work, scored: Sequence[ScorerRun]) -> list[ScorerRun]:
-    """The suite's own scorers first, in its order, lest a later call with others choose another headline."""
-    own = (work.suite.own or work.suite).scorers
-    places = {name: place for place, name in enumerate(own)}
-    return sorted(scored, key=lambda each: places.get(each.scorer.name, len(own)))
-
-
-def _with_records(work: Work, scored: ScorerRun) -> ScorerRun:
+def _with_records(evaluation: OpenEvaluation, run: ScorerRun) -> ScorerRun:
     """With its scores, or with the reason that a stage before this one has left."""
-    if not scored.ran:
-        return scored
-    found = records.held(work.score_files(scored))
-    if not found and work.refusal(scored).is_file():
-        return replace(scored, reason=store.read_json(work.refusal(scored))["reason"])
-    return replace(scored, records=found)
+    if not run.ran:
+        return run
+    found = records.held(evaluation.score_files(run))
+    if not found and evaluation.refusal(run).is_file():
+        return replace(run, reason=store.read_json(evaluation.refusal(run))["reason"])
+    return replace(run, records=found)
 
 
-def _refuse_unfinished(work: Work, scored: Sequence[ScorerRun]) -> None:
-    there = {each.key for each in work.pictures()}
-    if work.makes_all and len(there) < len(work.items):
-        lacking = f"{len(work.items) - len(there)} of {len(work.items)}"
-        raise RunError(f"{work.folder}: {lacking} pictures are not made yet. Run the stage generate.")
-    first = {each.key for each in work.whole() if each.index == 0}
-    for each in scored:
-        wanted = there if each.scorer.level == "picture" else first
-        if each.ran and wanted - set(each.records):
+def _refuse_unfinished(evaluation: OpenEvaluation, runs: Sequence[ScorerRun]) -> None:
+    path, items = evaluation.folder.path, evaluation.items
+    there = {each.key for each in evaluation.there()}
+    if evaluation.makes_all and len(there) < len(items):
+        lacking = f"{len(items) - len(there)} of {len(items)}"
+        raise RunError(f"{path}: {lacking} pictures are not made yet. Run the stage generate.")
+    first = {each.key for each in evaluation.whole() if each.index == 0}
+    wanted_by = {"picture": there, "prompt": first, "set": {(records.ALL, 0)}}
+    for run in runs:
+        wanted = wanted_by[run.scorer.level]
+        if run.ran and wanted - set(run.records):
             raise RunError(
-                f"{work.folder}: {each.scorer.name} has not scored {len(wanted - set(each.records))} of {len(wanted)} "
-                f"{each.scorer.level}s yet. Run the stage score."
+                f"{path}: {run.scorer.name} has not scored {len(wanted - set(run.records))} of {len(wanted)} "
+                f"{run.scorer.level}s yet. Run the stage score."
             )
-
-
-def _found_again(name: str, identity: Mapping[str, Any]) -> Scorer | None:
-    """None for one whose plugin is not here in this call."""
-    try:
-        return scorers.find(name, identity.get("options"), identity.get("vocabulary", ""))
-    except ConfigError:
-        return None

@@ -6,48 +6,72 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from flowbench.errors import ConfigError
+from flowbench.stats.methods import METHODS, Method
 
-PROTOCOL = ("images_per_prompt", "steps", "guidance")
+PROTOCOL = ("images_per_prompt", "steps", "guidance", "interval")
 """The settings of a suite that one evaluation may change; each stands in its card."""
+REAL_WORLD = "coco80"
+"""The vocabulary of prompts of which nobody says it."""
 
 
 @dataclass(frozen=True)
 class Suite:
     """A prompt set's split, how pictures are made for it, who scores them and which number is the headline.
 
-    `scorers` names rewards and metrics, each with its `options`; none leaves a suite that only makes pictures. A metric
-    of the suite is the name of a scorer (its value) or, for the first scorer, of a part of its Score ("official");
-    parts of the others are "<scorer>/<part>". Without `metrics` it is the value of each scorer, and the first of them
-    is the headline. `resolution` is the published one, in pixels (None: the model's own). `unseen` names the tags whose
-    prompts stand in the training split too: on them a model is tested on unseen seeds only, and every table says so.
-    `overall` says what a metric's overall number is: the unweighted mean of the "tags" (GenEval's rule), or the mean
-    over all "pictures". `source` names where the protocol was published, `about` what a reader must know of its
-    numbers. `vocabulary`: of prompts whose file does not say it. `own`: the suite as it was before `with_scorers`.
-    Change `version` whenever a change here could change a number.
+    A metric of the suite is the name of a scorer (its value) or, for the first scorer, of a part of its Score
+    ("official"); parts of the others are "<scorer>/<part>".
     """
 
     name: str
+    """Under which it is registered."""
     prompt_set: str
+    """A registered set or a file; "": the prompts that come with the pictures (`suites.pictures`)."""
     steps: int
+    """Denoising steps."""
     guidance: float
+    """1 is none."""
     split: str = "test"
+    """Of the prompt set."""
     images_per_prompt: int = 4
+    """Pictures for each prompt."""
     resolution: int | None = None
+    """The published one, in pixels; None: the model's own."""
     scorers: tuple[str, ...] = ("geneval",)
+    """Rewards and metrics; none leaves a suite that only makes pictures."""
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Of each scorer."""
     metrics: tuple[str, ...] = ()
+    """What is measured; without any it is the value of each scorer."""
     headline: str = ""
+    """The metric to look at first; the first one unless another is named."""
     also_show: tuple[str, ...] = ()
+    """Metrics beside it in every table."""
     unseen: tuple[str, ...] = ()
-    overall: str = "tags"
+    """Tags whose prompts stand in the training split too: on them a model is tested on unseen seeds only, and every
+    table says so."""
+    overall: Literal["tags", "pictures"] = "tags"
+    """What a metric's overall number is: the unweighted mean of the "tags" (GenEval's rule), or the mean over all
+    "pictures"."""
+    interval: Method = "percentile"
+    """How the bounds of its numbers are found. Changes no mean and no test."""
+    reference: str = ""
+    """The pictures that metrics of level "set" (`fid`) compare with: a folder or a table, as `existing.read` takes it.
+    """
     source: str = ""
+    """Where the protocol was published."""
     about: str = ""
+    """What a reader must know of its numbers."""
     version: str = "1"
+    """Changes whenever a change here could change a number."""
     vocabulary: str = ""
+    """Of prompts whose file does not say it."""
+    every_part: bool = False
+    """Measure every part that a scorer gives, beside `metrics`."""
     own: Suite | None = None
+    """The suite as it was before `with_scorers`."""
 
     def __post_init__(self) -> None:
         filled: dict[str, Any] = {"scorers": tuple(self.scorers), "metrics": tuple(self.metrics) or tuple(self.scorers)}
@@ -60,8 +84,10 @@ class Suite:
         for name in self.options:
             if name not in self.scorers:
                 raise ConfigError(f"suite '{self.name}' has options for '{name}', which is none of its scorers.")
-        if self.overall not in ("tags", "pictures"):
-            raise ConfigError(f"suite '{self.name}': overall is '{self.overall}'. Use 'tags' or 'pictures'.")
+        for field_name, known in (("overall", ("tags", "pictures")), ("interval", METHODS)):
+            value = getattr(self, field_name)
+            if value not in known:
+                raise ConfigError(f"suite '{self.name}': {field_name} is '{value}'. Use one of: {', '.join(known)}.")
         if self.steps < 1 or self.images_per_prompt < 1:
             raise ConfigError(f"suite '{self.name}': steps and images_per_prompt must be 1 or more.")
         if not 0 <= self.guidance < math.inf:
@@ -72,15 +98,15 @@ class Suite:
         named = [name for name in self.scorers if metric == name or metric.startswith(f"{name}/")]
         return max(named, key=len, default=next(iter(self.scorers), ""))
 
-    def with_protocol(self, **settings: float | None) -> Suite:
-        """The suite under other settings (`steps`, `guidance`, `images_per_prompt`); None keeps the suite's own."""
+    def with_protocol(self, **settings: float | str | None) -> Suite:
+        """The suite under other settings (those of PROTOCOL); None keeps the suite's own."""
         foreign = sorted(set(settings) - set(PROTOCOL))
         if foreign:
             raise ConfigError(f"an evaluation has no setting '{foreign[0]}'. Known: {', '.join(PROTOCOL)}.")
         return replace(self, **{key: value for key, value in settings.items() if value is not None})  # type: ignore[arg-type]
 
     def with_prompts(self, file: str | Path) -> Suite:
-        """The suite on the prompts of a file in place of its own: another prompt set, hence never compared with it."""
+        """The suite on the prompts of a file in place of its own: another prompt set, never compared with it."""
         from flowbench import prompts
 
         vocabulary = self.vocabulary or prompts.find(self.prompt_set).vocabulary

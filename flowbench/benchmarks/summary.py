@@ -6,161 +6,162 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flowbench.benchmarks.plan import Item
+from flowbench.benchmarks.existing import ExistingPicture
+from flowbench.benchmarks.records import ALL
 from flowbench.benchmarks.scorers import Scorer
 from flowbench.benchmarks.suite import Suite
 from flowbench.errors import ConfigError, FlowbenchError
-from flowbench.evals.score import Record, is_scored, summarise, unscored_reasons
+from flowbench.evals.evaluation import (
+    EvaluationCard,
+    Key,
+    MetricSummary,
+    Record,
+    ScorerStatus,
+    Summary,
+    metric_intervals,
+    unscored_reasons,
+)
 
 NO_PICTURE = "there is no picture of it"
 
 
 @dataclass(frozen=True)
 class ScorerRun:
-    """What became of one scorer: its records by (prompt id, index), or the `reason` why it did not run.
-
-    `kept`: why it could not run today, though its scores of an earlier call are here.
-    """
+    """What became of one scorer."""
 
     scorer: Scorer
+    """Who scores."""
     identity: Mapping[str, Any]
-    records: Mapping[tuple[str, int], Record]
+    """What decides its numbers; {} when it cannot run."""
+    records: Mapping[Key, Record]
+    """Its records by prompt id and index."""
     reason: str = ""
+    """Why it did not run."""
     kept: str = ""
+    """Why it could not run today, though its scores of an earlier call are here."""
     error: FlowbenchError | None = None
+    """What was raised when it could not run."""
 
     @property
     def ran(self) -> bool:
         """Whether there are scores of it."""
         return not self.reason
 
-    def of(self, item: Item) -> Record | None:
-        """Its record of a picture; None for the pictures of a prompt of which it judges all together but the first."""
-        if not self.ran or (self.scorer.level == "prompt" and item.index > 0):
+    def of(self, picture: ExistingPicture) -> Record | None:
+        """Its record of a picture; of those that it judges together (a prompt's), it stands with the first one. None
+        where there is none."""
+        if not self.ran or (self.scorer.level == "prompt" and picture.index > 0):
             return None
-        return self.records.get(item.key)
+        return self.records.get(picture.key)
+
+    def status(self, planned: Sequence[ExistingPicture]) -> ScorerStatus:
+        """What a summary says of it. A picture that was never there counts as unscored."""
+        name, level = self.scorer.name, self.scorer.level
+        if not self.ran:
+            return ScorerStatus(name, "not run", self.reason, level, 0, {})
+        wanted = [each.key for each in planned if level == "picture" or each.index == 0]
+        own = [self.records.get(key) for key in ([(ALL, 0)] if level == "set" else wanted)]
+        reasons = unscored_reasons(record for record in own if record is not None)
+        if None in own:
+            reasons[NO_PICTURE] = own.count(None)
+        reasons = dict(sorted(reasons.items()))
+        return ScorerStatus(name, "scored", self.kept, level, sum(reasons.values()), reasons)
 
 
-def merge(items: Sequence[Item], scored: Sequence[ScorerRun], suite: Suite) -> list[Record]:
+def merge(planned: Sequence[ExistingPicture], runs: Sequence[ScorerRun]) -> list[Record]:
     """One record per picture, in the order of the plan.
 
     The first scorer's value, note and details are the record's, and its parts keep their names; the values of all
-    scorers stand in `parts` under their names, the others' parts as "<scorer>/<part>". Every metric of the suite is
-    there, None where nobody scored it. Raises ConfigError for one that its scorer does not give.
+    scorers stand in `parts` under their names, the others' parts as "<scorer>/<part>".
     """
-    records = [_merged(item, scored) for item in items]
-    held = {name for record in records for name in record["parts"]}
+    why = f"{runs[0].scorer.name} did not run: {runs[0].reason}" if runs and not runs[0].ran else NO_PICTURE
+    merged = []
+    for each in planned:
+        found = {run.scorer.name: run.of(each) for run in runs}
+        first = next(iter(found.values()), None)
+        parts: dict[str, float | None] = {}
+        for place, (name, record) in enumerate(found.items()):
+            if record is not None and record.is_scored:
+                parts |= {part if place == 0 else f"{name}/{part}": value for part, value in record.parts.items()}
+            parts[name] = record.value if record is not None else None
+        several = {name: record for name, record in found.items() if record is not None} if len(found) > 1 else {}
+        merged.append(
+            Record(
+                prompt_id=each.prompt.id,
+                index=each.index,
+                seed=each.seed,
+                tag=each.prompt.tag,
+                prompt=each.prompt.text,
+                image=each.name,
+                value=first.value if first else None,
+                parts=parts,
+                note=first.note if first else why if runs else "nothing has scored it",
+                details=first.details if first else {},
+                notes={name: record.note for name, record in several.items() if record.note},
+                details_by={name: record.details for name, record in several.items() if record.details},
+            )
+        )
+    return merged
+
+
+def measured_metrics(suite: Suite, records: Sequence[Record], runs: Sequence[ScorerRun]) -> list[str]:
+    """The suite's metrics and, where it asks for every part, all others that the records hold.
+
+    Raises ConfigError for one that its scorer does not give.
+    """
+    held = dict.fromkeys(name for record in records for name in record.parts)
+    for run in runs:
+        if run.scorer.level == "set":  # no picture's record holds what is of all of them
+            prefix = "" if run is runs[0] else f"{run.scorer.name}/"
+            parts = (part for record in run.records.values() for part in record.parts)
+            held |= dict.fromkeys([run.scorer.name, *(f"{prefix}{part}" for part in parts)])
     for metric in suite.metrics:
-        if metric not in held and metric != "value":
-            scorer = next(each for each in scored if each.scorer.name == suite.scorer_of(metric))
-            if any(map(is_scored, scorer.records.values())):
-                known = ", ".join(sorted(held | {"value"}))
-                raise ConfigError(f"no record holds the metric '{metric}'. Known: {known}.")
-            for record in records:
-                record["parts"][metric] = None
-    return records
+        scorer = next(run for run in runs if run.scorer.name == suite.scorer_of(metric))
+        if metric not in held and metric != "value" and any(record.is_scored for record in scorer.records.values()):
+            known = ", ".join(sorted({*held, "value"}))
+            raise ConfigError(f"no record holds the metric '{metric}'. Known: {known}.")
+    return list(dict.fromkeys([*suite.metrics, *(sorted(held) if suite.every_part else ())]))
 
 
 def build_summary(
-    suite: Suite, records: Sequence[Record], scored: Sequence[ScorerRun], *, label: str, card: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What stands in summary.json: the numbers with their intervals, the counts, and the card they hold for.
+    suite: Suite,
+    planned: Sequence[ExistingPicture],
+    records: Sequence[Record],
+    runs: Sequence[ScorerRun],
+    *,
+    label: str,
+    card: EvaluationCard,
+) -> Summary:
+    """The numbers with their intervals, the counts, and the card they hold for.
 
     The suite's headline stays the headline, also where its scorer could not run: then it is a dash."""
-    status = {each.scorer.name: _status(each, records) for each in scored}
-    headline = status.get(suite.scorer_of(suite.headline), {"unscored": 0, "unscored_reasons": {}})
-    return {
-        "suite": suite.name,
-        "label": label,
-        "model": card["subject"]["model"],
-        "headline": suite.headline,
-        "also_show": list(suite.also_show),
-        "overall": suite.overall,
-        "unseen": list(suite.unseen),
-        "prompts": len({record["prompt_id"] for record in records}),
-        "images": len(records),
-        "unscored": headline["unscored"],
-        "unscored_reasons": headline["unscored_reasons"],
-        "scorers": status,
-        "metrics": {metric: _metric(suite, metric, records, scored) for metric in suite.metrics},
-        "card": card,
-    }
+    return Summary(
+        suite=suite.name,
+        label=label,
+        model=str(card.subject["model"]),
+        headline=suite.headline,
+        also_show=suite.also_show,
+        overall=suite.overall,
+        unseen=suite.unseen,
+        prompts=len({record.prompt_id for record in records}),
+        images=len(records),
+        scorers=tuple(run.status(planned) for run in runs),
+        metrics={metric: _metric(suite, metric, records, runs) for metric in measured_metrics(suite, records, runs)},
+        card=card,
+    )
 
 
-def _merged(item: Item, scored: Sequence[ScorerRun]) -> Record:
-    found = {each.scorer.name: each.of(item) for each in scored}
-    first = next(iter(found.values()), None)
-    record: Record = {
-        "prompt_id": item.prompt.id,
-        "index": item.index,
-        "seed": item.seed,
-        "tag": item.prompt.tag,
-        "prompt": item.prompt.text,
-        "image": f"images/{item.picture}",
-        "value": first["value"] if first else None,
-        "parts": _parts(found),
-        "note": first["note"] if first else _why_not(scored),
-    }
-    if first and first.get("details"):
-        record["details"] = first["details"]
-    if len(scored) > 1:
-        record["notes"] = {name: each["note"] for name, each in found.items() if each and each["note"]}
-        record["details_by"] = {name: each["details"] for name, each in found.items() if each and each.get("details")}
-    return record
-
-
-def _parts(found: Mapping[str, Record | None]) -> dict[str, float | None]:
-    parts: dict[str, float | None] = {}
-    for place, (name, record) in enumerate(found.items()):
-        if record is None or not is_scored(record):
-            parts[name] = None
-            continue
-        parts |= {part if place == 0 else f"{name}/{part}": value for part, value in record["parts"].items()}
-        parts[name] = record["value"]
-    return parts
-
-
-def _why_not(scored: Sequence[ScorerRun]) -> str:
-    """Why the first scorer has no record of a picture."""
-    if not scored:
-        return "nothing has scored it"
-    return f"{scored[0].scorer.name} did not run: {scored[0].reason}" if scored[0].reason else NO_PICTURE
-
-
-def _status(scored: ScorerRun, records: Sequence[Record]) -> dict[str, Any]:
-    """What summary.json says of one scorer. A picture that was never there counts as unscored."""
-    level = scored.scorer.level
-    if not scored.ran:
-        return {"status": "not run", "reason": scored.reason, "unscored": 0, "unscored_reasons": {}, "level": level}
-    wanted = [record for record in records if level == "picture" or record["index"] == 0]
-    own = [scored.records.get((record["prompt_id"], record["index"])) for record in wanted]
-    reasons = unscored_reasons([record for record in own if record is not None])
-    if None in own:
-        reasons[NO_PICTURE] = own.count(None)
-    return {
-        "status": "scored",
-        "reason": scored.kept,
-        "unscored": sum(reasons.values()),
-        "unscored_reasons": dict(sorted(reasons.items())),
-        "level": level,
-    }
-
-
-def _metric(suite: Suite, metric: str, records: Sequence[Record], scored: Sequence[ScorerRun]) -> dict[str, Any]:
+def _metric(suite: Suite, metric: str, records: Sequence[Record], runs: Sequence[ScorerRun]) -> MetricSummary:
     """A metric's intervals, and what a reader must know of it: whose it is, its unit and direction."""
-    name = suite.scorer_of(metric)
-    scorer = next(each.scorer for each in scored if each.scorer.name == name)
-    card = scorer.card if metric in (name, "value") else None
-    rows = [record for record in records if scorer.level == "picture" or record["index"] == 0]
-    return {
-        **summarise(rows, [metric], over=suite.overall)[metric],
-        "scorer": name,
-        "unit": card.unit if card else "",
-        "direction": _direction(metric, card.direction if card else "higher"),
-        "level": scorer.level,
-    }
-
-
-def _direction(metric: str, direction: str) -> str:
-    """Parts have no card; of those of the built-in rewards only GenEval's count of extra objects is better when low."""
-    return "lower" if metric.rpartition("/")[2] == "extras" else direction
+    run = next(run for run in runs if run.scorer.name == suite.scorer_of(metric))
+    name, level, card = run.scorer.name, run.scorer.level, run.scorer.card
+    is_value = metric in (name, "value")
+    part = metric.removeprefix(f"{name}/")
+    if level == "set":
+        alone = "value" if is_value else part
+        overall, tags = metric_intervals(list(run.records.values()), alone, method=suite.interval)
+    else:
+        rows = [record for record in records if level == "picture" or record.index == 0]
+        overall, tags = metric_intervals(rows, metric, overall=suite.overall, method=suite.interval)
+    facts = card if is_value else run.scorer.part(part)
+    return MetricSummary(overall, tags, name, facts.unit, facts.direction, level)

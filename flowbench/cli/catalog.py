@@ -15,6 +15,7 @@ from flowbench.errors import ConfigError, UnknownName
 
 if TYPE_CHECKING:
     from flowbench.registry import Registry
+    from flowbench.rewards.card import Part
 
 KINDS = ("rewards", "metrics", "objectives", "suites", "prompts", "recipes", "models")
 MODELS = {
@@ -123,11 +124,20 @@ def _card(registry: Registry, name: str) -> dict[str, Any]:
     if card is None:
         return {"summary": (inspect.getdoc(registry.get(name)) or "").partition("\n")[0]}
     usual = {"terms": "permissive", "rl_scale": 1.0, "rl_shift": 0.0, "version": "1"}
+    fields = {each.name: getattr(card, each.name) for each in dataclasses.fields(card)}
+    if fields.get("parts"):
+        fields["parts"] = [_part(name, part) for name, part in fields["parts"].items()]
     return {
         key: value
-        for key, value in dataclasses.asdict(card).items()
-        if value not in (None, "", ()) and key != "name" and usual.get(key) != value and not callable(value)
+        for key, value in fields.items()
+        if value not in (None, "", (), {}) and key != "name" and usual.get(key) != value and not callable(value)
     }
+
+
+def _part(name: str, part: Part) -> str:
+    """'extras (objects a picture; lower is better)'."""
+    better = "" if part.direction == "none" else f"{part.direction} is better"
+    return f"{name} ({'; '.join(filter(None, (part.unit, better)))})"
 
 
 def _scorer_text(registry: Registry, name: str) -> str:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from flowbench.cli.output import format_option, show_tables
 from flowbench.errors import ConfigError
-
-if TYPE_CHECKING:
-    from flowbench.evals import Results
 
 
 @click.command()
@@ -30,20 +25,14 @@ def compare(
     CANDIDATE and BASELINE are run folders or evaluation folders; the difference is candidate minus baseline.
     """
     from flowbench.evals.results import find_one
-
-    ours, theirs = find_one(candidate, suite), find_one(baseline, suite)
-    _check_metrics(ours, theirs, metrics)
     from flowbench.evals.versus import compare_evaluations, to_records
+    from flowbench.registry import did_you_mean
     from flowbench.reports.tables.evaluations import comparison_table
 
-    versus = compare_evaluations(ours, theirs, metrics or None, allow_mismatch=allow_mismatch)
-    show_tables([comparison_table(versus)], to_records(versus), style=style, out=out)
-
-
-def _check_metrics(ours: Results, theirs: Results, metrics: tuple[str, ...]) -> None:
-    from flowbench.registry import did_you_mean
-
+    ours, theirs = find_one(candidate, suite), find_one(baseline, suite)
     known = [metric for metric in ours.metrics if metric in theirs.metrics]
     for metric in metrics:
         if metric not in known:
             raise ConfigError(f"no metric '{metric}'.{did_you_mean(metric, known)} Both have: {', '.join(known)}.")
+    versus = compare_evaluations(ours, theirs, metrics or None, allow_mismatch=allow_mismatch)
+    show_tables([comparison_table(versus)], to_records(versus), style=style, out=out)

@@ -42,37 +42,38 @@ SHARE = _Share()
 
 
 def run_shares(words: Sequence[str], stage: str, processes: int, device: str | None) -> None:
-    """Run one stage of `flowbench` with these words in so many processes; returns when all have ended well.
+    """Run one stage of `flowbench` with these words in that many processes; returns when all have ended well.
 
     The cores are shared evenly unless OMP_NUM_THREADS is set; GPUs are dealt out in turn unless a device is named. When
     a process fails, the others are ended, and this one with the exit code of the first. What is wrong is said once: the
     first process speaks for itself, another one's words are shown when it alone has failed.
     """
+    import torch
+
     environment = {**os.environ, LAUNCHER: str(os.getpid())}
     environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
-    command = [sys.executable, "-m", "flowbench", *_without_stages(words), "--stage", stage]
+    # a share is of one stage, whichever the user asked for
+    kept = [word for word in words if not word.startswith("--stage=")]
+    named = {place for place, word in enumerate(kept) if word == "--stage"}
+    kept = [word for place, word in enumerate(kept) if place not in named and place - 1 not in named]
+    command = [sys.executable, "-m", "flowbench", *kept, "--stage", stage]
+    gpus = torch.cuda.device_count() if device in (None, "auto", "cuda") else 0
     with ExitStack() as stack:
         said = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(processes - 1)]
         started = []
         for index, words_of in enumerate([None, *said]):
-            share = ["--shard", f"{index + 1}/{processes}", *_device(index, device)]
+            where = ["--device", f"cuda:{index % gpus}"] if gpus > 1 else []
+            share = ["--shard", f"{index + 1}/{processes}", *where]
             started.append(subprocess.Popen([*command, *share], env=environment, stderr=words_of))
         try:
-            _wait(started, said)
+            while None in (codes := [process.poll() for process in started]) and not any(codes):
+                time.sleep(_BETWEEN_LOOKS)
+            if any(codes):
+                _fail(started, said)
         finally:
             for process in started:
                 process.terminate()
                 process.wait()
-
-
-def _wait(started: Sequence[subprocess.Popen[bytes]], said: Sequence[TextIO]) -> None:
-    while True:
-        codes = [process.poll() for process in started]
-        if any(codes):
-            _fail(started, said)
-        if None not in codes:
-            return
-        time.sleep(_BETWEEN_LOOKS)
 
 
 def _fail(started: Sequence[subprocess.Popen[bytes]], said: Sequence[TextIO]) -> NoReturn:
@@ -88,18 +89,3 @@ def _fail(started: Sequence[subprocess.Popen[bytes]], said: Sequence[TextIO]) ->
             f"process {index + 1} of the evaluation was killed (signal {-code}). Run the same command again."
         )
     sys.exit(code)
-
-
-def _without_stages(words: Sequence[str]) -> list[str]:
-    """A share is of one stage, whichever the user asked for."""
-    kept = [word for word in words if not word.startswith("--stage=")]
-    places = {place for place, word in enumerate(kept) if word == "--stage"}
-    return [word for place, word in enumerate(kept) if place not in places and place - 1 not in places]
-
-
-def _device(index: int, device: str | None) -> list[str]:
-    """`--device cuda:I`, where several GPUs are there and none was chosen."""
-    import torch
-
-    count = torch.cuda.device_count()
-    return ["--device", f"cuda:{index % count}"] if count > 1 and device in (None, "auto", "cuda") else []

@@ -14,14 +14,16 @@ import click
 from flowbench.cli.eval_processes import SHARE, run_shares
 from flowbench.cli.options import device_options, error_rate_option, licence_option, plugin_option
 from flowbench.cli.output import MOST_UNSCORED, format_option, refuse_unscored, show_tables
-from flowbench.cli.scorers import options_of, split_names
+from flowbench.cli.scorers import interval_option, options_of, reference_option, split_names, with_reference
 from flowbench.cli.train_processes import LAUNCHER, end_with_launcher
 from flowbench.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from flowbench.benchmarks import Suite
-    from flowbench.cli.subjects import Subject
-    from flowbench.evals import Results
+    from flowbench.benchmarks.sources import PictureSource
+
+_OF_EVALUATE = ("limit", "batch_size", "seed", "steps", "images_per_prompt", "guidance", "interval", "label", "out")
+"""Options that are keyword arguments of `benchmarks.evaluate`."""
 
 
 @click.command(name="eval")
@@ -56,7 +58,7 @@ if TYPE_CHECKING:
 @click.option("--steps", type=click.IntRange(1), help="Denoising steps. Default: the suite's.")
 @click.option("--images-per-prompt", type=click.IntRange(1), metavar="N", help="Default: the suite's.")
 @click.option(
-    "--limit", type=click.IntRange(1), metavar="N", help="Only so many prompts, taken in turns from the tags."
+    "--limit", type=click.IntRange(1), metavar="N", help="Only this many prompts, taken in turns from the tags."
 )
 @click.option(
     "--stage", "stages", multiple=True, metavar="NAME[,NAME]", help="Only these of generate, score, summarise."
@@ -77,6 +79,8 @@ if TYPE_CHECKING:
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="For one call of a reward.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all pictures.")
 @click.option("--label", metavar="TEXT", help="Its name in tables.")
+@reference_option
+@interval_option
 @error_rate_option(default=MOST_UNSCORED, show_default=True)
 @format_option
 @device_options
@@ -92,43 +96,53 @@ def evaluate(
     be killed and started again: pictures and scores that are there are not made again.
     """
     from flowbench.benchmarks.execution import STAGES
-    from flowbench.cli.subjects import find_subject
+    from flowbench.benchmarks.sources import PictureSource
+    from flowbench.evals import load_results
+    from flowbench.reports.tables.evaluations import summary_table
 
     end_with_launcher()
     asked = split_names(stages) or list(STAGES)
-    subject = find_subject(settings.pop("ckpt"), settings.pop("images"))
-    chosen = [_suite(name, settings, metrics, arguments) for name in _suite_names(suites, subject)]
+    source = PictureSource.find(settings["ckpt"], settings["images"])
+    names = split_names(suites) or source.suites()
+    if not names:
+        raise ConfigError("--suite names no suite. `flowbench list suites` shows them.")
+    chosen = [_suite(name, settings, metrics, arguments) for name in names]
     if processes > 1 and settings["shard"] is None:
         for stage in [stage for stage in STAGES[:2] if stage in asked]:
             run_shares(click.get_current_context().obj, stage, processes, settings["device"])
         asked = [stage for stage in asked if stage != "generate"]
-    subject.load(settings["device"] or "auto", settings["dtype"] or "float32")
-    folders = [_evaluated(subject, suite, asked, settings) for suite in chosen]
-    if "summarise" in asked:
-        _show(folders, style, max_error_rate)
-    else:
+    source.load(settings["device"] or "auto", settings["dtype"] or "float32")
+    folders = [_evaluated(source, suite, asked, settings) for suite in chosen]
+    if "summarise" not in asked:
         for folder in folders:
             _say_pictures(folder, asked)
-
-
-def _suite_names(suites: Sequence[str], subject: Subject) -> list[str]:
-    names = split_names(suites) or subject.suites()
-    if not names:
-        raise ConfigError("--suite names no suite. `flowbench list suites` shows them.")
-    return names
+        return
+    results = [load_results(folder) for folder in folders]
+    show_tables([summary_table(each) for each in results], [each.summary.as_json() for each in results], style=style)
+    for each in results:
+        for name, reason in each.not_run.items() if style == "csv" else ():  # the one format without the table's notes
+            click.echo(f"not run: {name}: {reason}", err=True)
+        click.echo(f"evaluation: {each.folder}", err=True)
+    for each in results:
+        refuse_unscored(each, max_error_rate)
 
 
 def _suite(name: str, settings: dict[str, Any], metrics: Sequence[str], arguments: Sequence[str]) -> Suite:
     """The suite with the prompts, scorers and options that the command line asks for."""
-    from flowbench import benchmarks
+    from flowbench import benchmarks, prompts
     from flowbench.benchmarks.scorers import find
 
-    _refuse_prompt_set(name)
+    if name not in benchmarks.registry and name in prompts.prompt_sets:
+        raise ConfigError(
+            f"'{name}' is a set of prompts without a suite: no judge of its own is here. Take a suite's protocol with "
+            f"its prompts: --suite drawbench --prompts {name} --metric NAME"
+        )
     suite = benchmarks.find(name)
     if settings["prompts"]:
         suite = suite.with_prompts(settings["prompts"])
     if metrics:
         suite = suite.with_scorers(split_names(metrics))
+    suite = with_reference(suite, settings["reference"])
     scorers = {scorer: find(scorer, suite.options.get(scorer)) for scorer in suite.scorers}
     options = options_of(scorers, arguments, {"device": settings["device"]})  # the dtype is the model's alone
     for scorer, found in scorers.items():
@@ -136,30 +150,20 @@ def _suite(name: str, settings: dict[str, Any], metrics: Sequence[str], argument
     return replace(suite, options=options)
 
 
-def _refuse_prompt_set(name: str) -> None:
-    """Raise ConfigError for a prompt set that no suite goes by."""
-    from flowbench import benchmarks, prompts
-
-    if name not in benchmarks.registry and name in prompts.prompt_sets:
-        raise ConfigError(
-            f"'{name}' is a set of prompts without a suite: no judge of its own is here. Take a suite's protocol with "
-            f"its prompts: --suite drawbench --prompts {name} --metric NAME"
-        )
-
-
-def _evaluated(subject: Subject, suite: Suite, stages: Sequence[str], settings: dict[str, Any]) -> Path:
+def _evaluated(source: PictureSource, suite: Suite, stages: Sequence[str], settings: dict[str, Any]) -> Path:
     from flowbench import benchmarks
     from flowbench.benchmarks.execution import WHOLE
     from flowbench.cli.progress import evaluation_progress
 
-    part = settings["shard"] or WHOLE
+    share = settings["shard"] or WHOLE
     shares_stderr = LAUNCHER in os.environ or sys.stderr.isatty()
-    with evaluation_progress(suite.name, quiet=part.index > 0 and shares_stderr) as progress:
-        execution = benchmarks.Execution(stages, part, settings["timeout"], progress)
-        folder = benchmarks.evaluate(subject.made, suite, execution=execution, **subject.settings(settings))
-    if part is WHOLE and suite.resolution and subject.resolution not in (None, suite.resolution):
+    with evaluation_progress(suite.name, quiet=share.index > 0 and shares_stderr) as progress:
+        execution = benchmarks.Execution(stages, share, settings["timeout"], progress)
+        chosen = source.settings({name: settings[name] for name in _OF_EVALUATE})
+        folder = benchmarks.evaluate(source, suite, execution=execution, **chosen)
+    if share is WHOLE and suite.resolution and source.resolution not in (None, suite.resolution):
         sys.stderr.write(
-            f"note: {suite.name} is reported at {suite.resolution} pixels; these pictures have {subject.resolution}.\n"
+            f"note: {suite.name} is reported at {suite.resolution} pixels; these pictures have {source.resolution}.\n"
         )
     return folder
 
@@ -167,33 +171,12 @@ def _evaluated(subject: Subject, suite: Suite, stages: Sequence[str], settings: 
 def _say_pictures(folder: Path, stages: Sequence[str]) -> None:
     """After stages that print no table, how many pictures are there; a process that `run_shares` started leaves it to
     the one that started it. Raises RunError when they were to be scored and none is there."""
-    from flowbench import store
+    from flowbench.evals.evaluation import read_card
+    from flowbench.layout import EvaluationFolder
 
-    agreed = store.read_json(folder / "card.json")["must_agree"]
-    made, total = len(list((folder / "images").glob("*.png"))), agreed["num_prompts"] * agreed["images_per_prompt"]
+    agreed, images = read_card(folder).must_agree, EvaluationFolder(folder).images
+    made, total = len(list(images.glob("*.png"))), agreed["num_prompts"] * agreed["images_per_prompt"]
     if "score" in stages and not made:
         raise RunError(f"{folder}: nothing to score: 0 of {total} pictures are made. Run the stage generate first.")
     if LAUNCHER not in os.environ:
         click.echo(f"evaluation: {folder} ({made} of {total} pictures are there)", err=True)
-
-
-def _show(folders: Sequence[Path], style: str | None, max_error_rate: float) -> None:
-    from flowbench.evals import load_results
-    from flowbench.reports.tables.evaluations import summary_table
-
-    results = [load_results(folder) for folder in folders]
-    show_tables([summary_table(each) for each in results], [each.summary for each in results], style=style)
-    for each in results:
-        if style == "csv":  # the one format without the table's notes
-            _say_not_run(each)
-        click.echo(f"evaluation: {each.folder}", err=True)
-    for each in results:
-        for name, scorer in each.summary["scorers"].items():
-            where = each.summary["suite"] if len(each.summary["scorers"]) == 1 else f"{each.summary['suite']}, {name}"
-            total = each.summary["images" if scorer["level"] == "picture" else "prompts"]
-            refuse_unscored(where, {**scorer, "images": total}, max_error_rate, what=f"{scorer['level']}s")
-
-
-def _say_not_run(results: Results) -> None:
-    for name, reason in results.not_run.items():
-        click.echo(f"not run: {name}: {reason}", err=True)

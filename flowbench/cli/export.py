@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,7 +15,7 @@ from flowbench.errors import ConfigError
 
 if TYPE_CHECKING:
     from flowbench.evals import Results
-    from flowbench.evals.score import Record
+    from flowbench.evals.evaluation import Record
     from flowbench.reports.export import Placed
     from flowbench.types import Prompt
 
@@ -43,9 +45,8 @@ def export(
     if prompts is not None and style != "geneval":
         raise ConfigError("--prompts is for --format geneval: the other formats hold no metadata of prompts.")
     if style == "geneval":
-        path = formats.export_geneval(
-            results, _prompts(results, prompts), out, overwrite=overwrite, beside=_results_file(Path(out))
-        )
+        beside = partial(_write_results, Path(out))
+        path = formats.export_geneval(results, _prompts(results, prompts), out, overwrite=overwrite, beside=beside)
     else:
         write: dict[str, Callable[..., Path]] = {
             "jsonl": formats.export_jsonl,
@@ -64,37 +65,38 @@ def _prompts(results: Results, file: str | None) -> list[Prompt]:
     if file is not None:
         every = prompts.load(file, "test")
     else:
-        suite = benchmarks.find(str(results.summary["suite"]))
+        suite = benchmarks.find(results.summary.suite)
         every = prompts.load(suite.prompt_set, suite.split)
     by_id = {prompt.id: prompt for prompt in every}
-    used = list(dict.fromkeys(record["prompt_id"] for record in results.records))
+    used = list(dict.fromkeys(record.prompt_id for record in results.records))
     if any(each not in by_id for each in used) or (
-        prompts.prompts_digest(by_id[each] for each in used) != results.card["must_agree"]["prompts"]
+        prompts.prompts_digest(by_id[each] for each in used) != results.card.must_agree["prompts"]
     ):
         raise ConfigError(
-            f"{results.folder} was made on other prompts than {file or results.summary['suite']} holds. "
+            f"{results.folder} was made on other prompts than {file or results.summary.suite} holds. "
             "Give the file that it was made on: --prompts FILE."
         )
     return every
 
 
-def _results_file(out: Path) -> Callable[[Path, Sequence[Placed]], Any]:
-    """Writes GenEval's results.jsonl, where a GenEval reward was among the scorers."""
+def _write_results(out: Path, folder: Path, placed: Sequence[Placed]) -> None:
+    """GenEval's results.jsonl in the export, where a GenEval reward was among the scorers."""
+    from flowbench import store
     from flowbench.benchmarks import geneval_results
     from flowbench.benchmarks.existing import ExistingPicture
+    from flowbench.layout import EvaluationFolder
 
-    def write(folder: Path, placed: Sequence[Placed]) -> None:
-        given = [ExistingPicture(each.prompt, each.record["index"], out / each.name, each.name) for each in placed]
-        geneval_results.write(folder, given, [_judged(each.record) for each in placed])
-
-    return write
+    given = [ExistingPicture(each.prompt, each.record.index, out / each.name, each.name) for each in placed]
+    judged = {each.record.key: _judged(each.record) for each in placed}
+    if text := "".join(geneval_results.lines(given, judged)):
+        store.write_text(EvaluationFolder(folder).geneval_results, text)
 
 
 def _judged(record: Record) -> Record:
     """The record as GenEval's reward alone would have written it: it may be one of several scorers."""
-    for name, details in record.get("details_by", {}).items():
-        if "objects" in details and "official" not in record["parts"]:
-            parts = {part.removeprefix(f"{name}/"): value for part, value in record["parts"].items()}
-            note = record.get("notes", {}).get(name, "")
-            return {**record, "value": record["parts"][name], "parts": parts, "note": note, "details": details}
+    for name, details in record.details_by.items():
+        if "objects" in details and "official" not in record.parts:
+            parts = {part.removeprefix(f"{name}/"): value for part, value in record.parts.items()}
+            note = record.notes.get(name, "")
+            return replace(record, value=record.parts[name], parts=parts, note=note, details=details)
     return record

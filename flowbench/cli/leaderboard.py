@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from flowbench.cli.output import format_option, show_tables
 from flowbench.errors import ConfigError
-
-if TYPE_CHECKING:
-    from flowbench.reports.tables.formats import Table
 
 PAGE = "leaderboard.html"
 
@@ -41,11 +37,14 @@ def leaderboard(
     """
     if not (runs or bases or published):
         raise ConfigError("there is nothing to rank. Name run folders, or --published NAME to see what others printed.")
+    if page is not None and Path(page).is_dir():  # a run folder behind a bare --html would be taken for its file
+        raise ConfigError(f"--html {page}: that is a folder. Put --html last, or name a file: --html {PAGE}.")
+    from flowbench import store
     from flowbench.evals import published as tables
     from flowbench.evals.leaderboard import find_leaderboards, to_json
+    from flowbench.reports.tables.html import to_html
     from flowbench.reports.tables.leaderboards import leaderboard_table
 
-    _check_page(page)
     boards = find_leaderboards(
         runs,
         bases,
@@ -56,18 +55,5 @@ def leaderboard(
     shown = [leaderboard_table(board) for board in boards]
     show_tables(shown, [to_json(board) for board in boards], style=style, out=out)
     if page is not None:
-        _write_page(page, shown)
-
-
-def _check_page(page: str | None) -> None:
-    """A run folder behind a bare --html would be taken for its file."""
-    if page is not None and Path(page).is_dir():
-        raise ConfigError(f"--html {page}: that is a folder. Put --html last, or name a file: --html {PAGE}.")
-
-
-def _write_page(page: str, shown: list[Table]) -> None:
-    from flowbench import store
-    from flowbench.reports.tables.html import to_html
-
-    store.write_text(page, to_html(shown, title="Leaderboard" if len(shown) == 1 else "Leaderboards"))
-    click.echo(f"wrote {page}", err=True)
+        store.write_text(page, to_html(shown, title="Leaderboard" if len(shown) == 1 else "Leaderboards"))
+        click.echo(f"wrote {page}", err=True)

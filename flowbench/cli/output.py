@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +11,7 @@ import click
 from flowbench.errors import RewardError
 
 if TYPE_CHECKING:
+    from flowbench.evals import Results
     from flowbench.reports.tables.formats import Table
 
 WIDTH = 160
@@ -27,9 +28,26 @@ def format_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def show_tables(tables: Sequence[Table], data: Any, *, style: str | None, out: str | None = None) -> None:
     """Print the tables (for JSON: `data`), or write them to the file `out`, where Markdown is the default."""
-    from flowbench import store
+    from rich.console import Console
 
-    text = _as_text(tables, data, style or ("markdown" if out else "terminal"))
+    from flowbench import store
+    from flowbench.reports.tables.formats import to_rich, write
+
+    style = style or ("markdown" if out else "terminal")
+    if style == "json":
+        text = store.to_json(data, indent=2) + "\n"
+    elif style == "terminal":
+        console = Console()
+        if not console.is_terminal and "COLUMNS" not in os.environ:
+            console = Console(width=WIDTH)
+        shown = []
+        for table in tables:
+            with console.capture() as capture:
+                console.print(to_rich(table, console.width))
+            shown.append(capture.get())
+        text = "\n".join(shown)
+    else:
+        text = write(tables, style)
     if out is None:
         click.echo(text, nl=False)
     else:
@@ -37,39 +55,15 @@ def show_tables(tables: Sequence[Table], data: Any, *, style: str | None, out: s
         click.echo(f"wrote {out}")
 
 
-def refuse_unscored(where: str, summary: Mapping[str, Any], most: float, *, what: str = "pictures") -> None:
-    """Raise RewardError when more than this share of an evaluation's pictures (or prompts) is unscored: its means then
-    hold for another set than they claim. Everything has been written by then."""
-    unscored, images = summary["unscored"], summary["images"]
-    if unscored <= most * images:
-        return
-    reasons = summary["unscored_reasons"]
-    often = max(reasons, key=reasons.__getitem__).rstrip(".")
-    raise RewardError(
-        f"{where}: {unscored} of {images} {what} are unscored, most often because {often}. What was scored is kept; "
-        "mend the cause and run the same command again, or allow it: --max-error-rate 1."
-    )
-
-
-def _as_text(tables: Sequence[Table], data: Any, style: str) -> str:
-    from flowbench import store
-    from flowbench.reports.tables.formats import write
-
-    if style == "json":
-        return store.to_json(data, indent=2) + "\n"
-    if style == "terminal":
-        return "\n".join(_for_terminal(table) for table in tables)
-    return write(tables, style)
-
-
-def _for_terminal(table: Table) -> str:
-    from rich.console import Console
-
-    from flowbench.reports.tables.formats import to_rich
-
-    console = Console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(width=WIDTH)
-    with console.capture() as capture:
-        console.print(to_rich(table, console.width))
-    return capture.get()
+def refuse_unscored(results: Results, most: float) -> None:
+    """Raise RewardError when a scorer has left more than this share of an evaluation's pictures (or prompts) unscored:
+    its means then hold for another set than they claim. Everything has been written by then."""
+    for scorer in results.summary.scorers:
+        total = results.summary.total(scorer.level)
+        if scorer.unscored > most * total:
+            often = max(scorer.unscored_reasons, key=scorer.unscored_reasons.__getitem__).rstrip(".")
+            raise RewardError(
+                f"{results.summary.suite}, {scorer.name}: {scorer.unscored} of {total} {scorer.level}s are unscored, "
+                f"most often because {often}. What was scored is kept; mend the cause and run the same command again, "
+                "or allow it: --max-error-rate 1."
+            )

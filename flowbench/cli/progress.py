@@ -35,7 +35,7 @@ def evaluation_progress(
 
             def show(stage: str, done: int, total: int) -> None:
                 if stage not in tasks:
-                    tasks[stage] = bars.add_task(f"{suite}: {_text(suite, stage)}", total=total)
+                    tasks[stage] = bars.add_task(f"{suite}: {_text(stage)}", total=total)
                 bars.update(tasks[stage], completed=done)
 
             yield show
@@ -80,7 +80,7 @@ class _Lines:
         self.stage, self.since = "", None
 
     def _say(self, words: str) -> None:
-        click.echo(f"{self.suite}: {_text(self.suite, self.stage)}{words}", err=True)
+        click.echo(f"{self.suite}: {_text(self.stage)}{words}", err=True)
 
 
 def _minutes(seconds: float) -> str:
@@ -90,8 +90,6 @@ def _minutes(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def _text(suite: str, stage: str) -> str:
-    """Stages are "generate" and the scorers' names; `flowbench score` has no suite but its scorer."""
-    if stage == "generate":
-        return "making pictures"
-    return "scoring" if stage == suite else f"scoring, {stage}"
+def _text(stage: str) -> str:
+    """Stages are "generate" and the scorers' names."""
+    return "making pictures" if stage == "generate" else f"scoring, {stage}"

@@ -117,7 +117,7 @@ def _compare(run: str, against: str, suite: str | None, allow_mismatch: bool, pl
         pages += written
         refused += [] if written else mismatches[:1]
     if not pages and not refused:
-        here, there = (", ".join(sorted({each.summary["suite"] for each in side})) for side in (ours, theirs))
+        here, there = (", ".join(sorted({each.summary.suite for each in side})) for side in (ours, theirs))
         raise ConfigError(
             f"{run} and {against} share no suite to compare on: here {here}, there {there}. Evaluate both on one."
         )
@@ -136,7 +136,7 @@ def _beside_each(
 
     pages, mismatches = [], []
     for baseline in baselines:
-        if baseline.summary["suite"] != candidate.summary["suite"] or baseline.folder.samefile(candidate.folder):
+        if baseline.summary.suite != candidate.summary.suite or baseline.folder.samefile(candidate.folder):
             continue
         try:
             pages.append(

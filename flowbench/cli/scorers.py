@@ -1,20 +1,52 @@
-"""What `eval` and `score` share: scorers by name, and their options from the command line."""
+"""What `eval` and `score` share: scorers by name, their options from the command line, what they compare with."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from flowbench.errors import ConfigError
+from flowbench.stats.methods import METHODS
 
 if TYPE_CHECKING:
+    from flowbench.benchmarks import Suite
     from flowbench.benchmarks.scorers import Scorer
+
+
+def reference_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--reference FOLDER`."""
+    return click.option(
+        "--reference", metavar="FOLDER", help="The pictures that fid, kid and cmmd compare with: a folder or a table."
+    )(command)
+
+
+def interval_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--interval METHOD`; None where it is not given."""
+    return click.option(
+        "--interval", type=click.Choice(METHODS), help="How the 95 % intervals are found. Default: percentile."
+    )(command)
 
 
 def split_names(words: Sequence[str]) -> list[str]:
     """`a,b` and `c` -> a, b, c, each once, in order."""
     return list(dict.fromkeys(name.strip() for word in words for name in word.split(",") if name.strip()))
+
+
+def with_reference(suite: Suite, reference: str | None) -> Suite:
+    """The suite with these reference pictures, if some are given. Raises ConfigError where they are needed and none are
+    named, and where nobody looks at them."""
+    from flowbench.benchmarks.scorers import find
+
+    suite = suite if reference is None else replace(suite, reference=reference)
+    comparing = [scorer for scorer in map(find, suite.scorers) if scorer.level == "set"]
+    if reference is not None and not comparing:
+        raise ConfigError("--reference has no use here: only fid, kid and cmmd compare with other pictures.")
+    for scorer in comparing:
+        replace(scorer, reference=suite.reference).check_reference()
+    return suite
 
 
 def options_of(
@@ -28,7 +60,7 @@ def options_of(
 
     given = {flag: value for flag, value in flags.items() if value is not None}
     options = {
-        name: {**scorer.options, **{flag: given[flag] for flag in given if flag in _parameters(scorer)}}
+        name: {**scorer.options, **{flag: value for flag, value in given.items() if flag in scorer.parameters()}}
         for name, scorer in scorers.items()
     }
     for argument in arguments:
@@ -43,10 +75,3 @@ def options_of(
         except yaml.YAMLError:
             raise ConfigError(f"'{argument}': '{value}' is not a YAML value.") from None
     return options
-
-
-def _parameters(scorer: Scorer) -> Mapping[str, inspect.Parameter]:
-    from flowbench import metrics, rewards
-
-    registry = metrics.registry if scorer.kind == "metric" else rewards.registry
-    return inspect.signature(registry.get(scorer.name)).parameters

@@ -13,7 +13,7 @@ from flowbench.errors import CardMismatch, ConfigError
 from flowbench.evals.facts import Facts, aligned, facts_of, other_scorer
 from flowbench.evals.provenance import origin_of, printed_training, trained_on
 from flowbench.evals.published import PublishedTable
-from flowbench.evals.results import Results, check_comparable, find_results, settings_of, unlike_settings
+from flowbench.evals.results import Results, check_comparable, find_results, unlike_settings
 from flowbench.evals.versus import paired
 from flowbench.stats.paired import Paired, draws_for, holm
 from flowbench.stats.ranks import rank_ranges
@@ -25,45 +25,52 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Row:
-    """One evaluation. `gain` is its headline minus the baseline's (None for base rows, or without a baseline), `p_holm`
-    its p adjusted over all gains of the board.
-
-    `differs` names the declared settings in which it departs from the baseline (without one, from the first row).
-    `ranks`: by metric, the best and worst rank that it can have. `trained_on`: the rewards that it was trained on, as
-    far as its run says. `unlike`: metrics that another scorer scored than in the board's other rows, with the
-    difference; they are not shown. `origin` is "measured", or "re-measured" when others have published its number.
-    """
+    """One evaluation."""
 
     results: Results
+    """Its numbers."""
     is_base: bool
+    """Whether gains may be measured against it."""
     gain: Paired | None = None
+    """Its headline minus the baseline's; None for base rows, or without a baseline."""
     differs: tuple[str, ...] = ()
+    """Declared settings in which it departs from the baseline (without one, from the first row)."""
     p_holm: float = math.nan
+    """The gain's p, adjusted over all gains of the board."""
     ranks: Mapping[str, Span] = field(default_factory=dict)
+    """By metric, the best and the worst rank that it can have."""
     trained_on: tuple[str, ...] = ()
+    """The rewards that it was trained on, as far as its run says."""
     unlike: Mapping[str, str] = field(default_factory=dict)
+    """Metrics that another scorer scored than in the board's other rows, with the difference; they are not shown."""
     origin: str = "measured"
+    """"measured", or "re-measured" when others have published its number."""
 
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Base rows as given, then the others, best headline first. `baseline` is the base row that gains refer to.
-
-    `columns`: the headline, then the metrics beside it. `published`: rows that others printed, best first; they stand
-    apart and take no part in ranks and gains. A board may hold nothing else. `apart`: why the suite's other evaluations
-    stand on boards of their own, a sentence each.
-    """
+    """Base rows as given, then the others, best headline first. A board may hold nothing but published rows."""
 
     suite: str
+    """That all of them measure."""
     headline: str
+    """The metric by which they are ordered."""
     also_show: tuple[str, ...]
+    """The metrics beside it."""
     tags: tuple[str, ...]
+    """Of the prompts, in the suite's order."""
     unseen: tuple[str, ...]
+    """Tags whose prompts stand in the training split too."""
     baseline: Results | None
+    """The base row that gains refer to."""
     rows: tuple[Row, ...]
+    """The measured ones."""
     columns: tuple[Facts, ...] = ()
+    """The headline, then the metrics beside it."""
     published: PublishedTable | None = None
+    """Rows that others printed, best first; they stand apart and take no part in ranks and gains."""
     apart: tuple[str, ...] = ()
+    """Why the suite's other evaluations stand on boards of their own, a sentence each."""
 
 
 def find_leaderboards(
@@ -84,20 +91,34 @@ def find_leaderboards(
     none, CardMismatch when there are base rows and no other row may be compared with one, or when settings differ.
     """
     named, others = _found(bases), _found(folders)
-    base = named or {place: each for place, each in others.items() if _is_untrained(each)}
+    base = named or {
+        place: each
+        for place, each in others.items()
+        if each.card.subject["adapter"] == "none" and not each.card.is_of_existing
+    }
     everything = {**base, **others}
-    suites = dict.fromkeys(each.summary["suite"] for each in everything.values())
-    _check_suite(suite, list(suites), published)
+    suites = dict.fromkeys(each.summary.suite for each in everything.values())
+    printed = dict.fromkeys(table.suite for table in published)
+    if suite is not None and suite not in printed:
+        if printed:
+            raise ConfigError(f"--published is of {', '.join(printed)}, --suite {suite} keeps none of it. Drop one.")
+        if suite not in suites:
+            raise ConfigError(f"no evaluation of suite '{suite}' is in these folders, only of {', '.join(suites)}.")
     boards = [
         build_leaderboard(
             [group[place] for place in group if place not in base],
             [group[place] for place in group if place in base],
             allow_mismatch=allow_mismatch,
         )
-        for group in _groups({at: each for at, each in everything.items() if suite in (None, each.summary["suite"])})
+        for group in _groups({at: each for at, each in everything.items() if suite in (None, each.summary.suite)})
     ]
     for name in suites:
-        _refuse_strangers([board for board in boards if board.suite == name])
+        of_suite = [board for board in boards if board.suite == name]
+        if not any(board.baseline and any(not row.is_base for row in board.rows) for board in of_suite):
+            rows = [row for board in of_suite for row in board.rows]
+            first = {row.is_base: row.results for row in reversed(rows)}
+            if len(first) == 2:  # base rows and others, and no two of them stand on one board
+                _check(first[True], first[False], first[True].headline, True)
     boards = [replace(board, apart=tuple(_apart(board, boards))) for board in boards]
     return _with_published(boards, [table for table in published if suite in (None, table.suite)])
 
@@ -126,11 +147,11 @@ def build_leaderboard(
     rows = [_with_settings(row, baseline, rows[0].results, columns) for row in rows]
     rows = _with_ranks(_with_gains(rows, baseline, columns[0]), columns)
     return Leaderboard(
-        suite=first.summary["suite"],
+        suite=first.summary.suite,
         headline=columns[0].metric,
         also_show=tuple(column.metric for column in columns[1:]),
         tags=first.tags,
-        unseen=tuple(tag for tag in first.tags if tag in first.summary["unseen"]),
+        unseen=tuple(tag for tag in first.tags if tag in first.summary.unseen),
         baseline=baseline,
         rows=tuple(rows),
         columns=columns,
@@ -145,9 +166,26 @@ def to_json(board: Leaderboard) -> dict[str, Any]:
         "columns": [asdict(column) for column in board.columns],
         "baseline": board.baseline.label if board.baseline else None,
         "unseen_seeds_only": list(board.unseen),
-        "must_agree": board.rows[0].results.card["must_agree"] if board.rows else None,
+        "must_agree": board.rows[0].results.card.must_agree if board.rows else None,
         "apart": list(board.apart),
-        "rows": [_row_json(row) for row in board.rows],
+        "rows": [
+            {
+                "label": row.results.label,
+                "origin": row.origin,
+                "is_base": row.is_base,
+                "folder": str(row.results.folder),
+                **row.results.card.subject,
+                **row.results.card.declared,
+                "trained_on": list(row.trained_on),
+                "unscored": row.results.summary.unscored,
+                "metrics": row.results.summary.as_json()["metrics"],
+                "ranks": {metric: list(span) for metric, span in row.ranks.items()},
+                "gain": asdict(row.gain) | {"p_holm": row.p_holm} if row.gain else None,
+                "differs_from_baseline": list(row.differs),
+                "scored_by_others": dict(row.unlike),
+            }
+            for row in board.rows
+        ],
         "published": [
             asdict(row) | {"origin": row.origin} for row in (board.published.rows if board.published else ())
         ],
@@ -155,23 +193,10 @@ def to_json(board: Leaderboard) -> dict[str, Any]:
 
 
 def shown_metrics(results: Results) -> list[str]:
-    """The headline, what the suite shows beside it, and the value of every other scorer that was asked."""
-    scorers = results.summary.get("scorers") or {}
-    values = [name for name in scorers if name in results.summary["metrics"]] if len(scorers) > 1 else []
-    return [
-        name for name in dict.fromkeys([results.summary["headline"], *results.summary["also_show"], *values]) if name
-    ]
-
-
-def _check_suite(suite: str | None, suites: Sequence[str], published: Sequence[PublishedTable]) -> None:
-    """Raises ConfigError when nothing is of the one suite that is to be kept, or no published table that was named."""
-    printed = list(dict.fromkeys(table.suite for table in published))
-    if suite is None or suite in printed:
-        return
-    if printed:
-        raise ConfigError(f"--published is of {', '.join(printed)}, --suite {suite} keeps none of it. Drop one.")
-    if suite not in suites:
-        raise ConfigError(f"no evaluation of suite '{suite}' is in these folders, only of {', '.join(suites)}.")
+    """Of what was measured: the headline, what the suite shows beside it, the value of every other scorer."""
+    summary = results.summary
+    values = [each.name for each in summary.scorers] if len(summary.scorers) > 1 else []
+    return [name for name in dict.fromkeys([summary.headline, *summary.also_show, *values]) if name in summary.metrics]
 
 
 def _columns(evaluations: Sequence[Results]) -> tuple[Facts, ...]:
@@ -179,10 +204,9 @@ def _columns(evaluations: Sequence[Results]) -> tuple[Facts, ...]:
     found: dict[str, Facts] = {}
     for each in evaluations:
         for metric in shown_metrics(each):
-            if metric in each.summary["metrics"]:
-                found.setdefault(metric, facts_of(each, metric))
+            found.setdefault(metric, facts_of(each, metric))
     if not found:
-        name = evaluations[0].summary["suite"]
+        name = evaluations[0].summary.suite
         raise ConfigError(f"suite '{name}' has no number to rank by: nothing scored its pictures. Score them first.")
     return tuple(found.values())
 
@@ -192,17 +216,13 @@ def _found(folders: Iterable[str | Path]) -> dict[Path, Results]:
     return {results.folder.resolve(): results for folder in folders for results in find_results(folder)}
 
 
-def _is_untrained(results: Results) -> bool:
-    return results.card["subject"].get("adapter") == "none" and not results.is_given
-
-
 def _groups(everything: Mapping[Path, Results]) -> list[dict[Path, Results]]:
     """What may stand on one board: evaluations of the same settings whose headline the same scorer gave."""
     groups: list[dict[Path, Results]] = []
     for place, each in everything.items():
         for group in groups:
             first = next(iter(group.values()))
-            if settings_of(first) == settings_of(each) and not _other_scorer(each, first, first.summary["headline"]):
+            if not unlike_settings(first, each) and not _other_scorer(each, first, first.headline):
                 group[place] = each
                 break
         else:
@@ -225,17 +245,7 @@ def _check(first: Results, other: Results, headline: str, allow_mismatch: bool) 
 
 def _other_scorer(a: Results, b: Results, metric: str) -> str:
     """In what the scorers differ; "" also when one of the two has no such metric: then it has nothing to compare."""
-    both = metric in a.summary["metrics"] and metric in b.summary["metrics"]
-    return other_scorer(a, b, metric) if both else ""
-
-
-def _refuse_strangers(boards: Sequence[Leaderboard]) -> None:
-    """Raises CardMismatch when one suite has base rows and others, and no two of them stand on one board."""
-    bases = [row.results for board in boards for row in board.rows if row.is_base]
-    others = [row.results for board in boards for row in board.rows if not row.is_base]
-    together = any(board.baseline and any(not row.is_base for row in board.rows) for board in boards)
-    if bases and others and not together:
-        _check(bases[0], others[0], bases[0].summary["headline"], True)
+    return other_scorer(a, b, metric) if metric in a.summary.metrics.keys() & b.summary.metrics.keys() else ""
 
 
 def _apart(board: Leaderboard, boards: Sequence[Leaderboard]) -> Iterator[str]:
@@ -244,14 +254,12 @@ def _apart(board: Leaderboard, boards: Sequence[Leaderboard]) -> Iterator[str]:
     for other in others:
         first, second = board.rows[0].results, other.rows[0].results
         which = f"the table of '{second.label}'" if len(others) > 1 else f"the other table of {board.suite}"
-        unlike = unlike_settings(first, second) or [f"who scored {board.headline} ({_other_scorers(board, other)})"]
+        unlike = unlike_settings(first, second)
+        if not unlike:
+            pairs = itertools.product(board.rows, other.rows)
+            why = (_other_scorer(one.results, two.results, board.headline) for one, two in pairs)
+            unlike = [f"who scored {board.headline} ({next(filter(None, why), '')})"]
         yield f"Not comparable with {which}: {'; '.join(unlike)}."
-
-
-def _other_scorers(board: Leaderboard, other: Leaderboard) -> str:
-    pairs = itertools.product(board.rows, other.rows)
-    found = (_other_scorer(one.results, two.results, board.headline) for one, two in pairs)
-    return next(filter(None, found), "")
 
 
 def _with_published(boards: Sequence[Leaderboard], tables: Sequence[PublishedTable]) -> list[Leaderboard]:
@@ -313,38 +321,20 @@ def _with_ranks(rows: Sequence[Row], columns: Sequence[Facts]) -> list[Row]:
     """Rank ranges by metric, among the rows that have it from the same scorer."""
     spans: list[dict[str, Span]] = [{} for _ in rows]
     for column in columns:
-        places = [place for place, row in enumerate(rows) if column.is_ranked and _has(row, column.metric)]
+        name = column.metric
+        places = [
+            place
+            for place, row in enumerate(rows)
+            if column.is_ranked and name not in row.unlike and not math.isnan(row.results.mean(name))
+        ]
         if len(places) < 2:
             continue
-        held = aligned([rows[place].results for place in places], column.metric)
+        held = aligned([rows[place].results for place in places], name)
         named = {str(place): values for place, values in zip(places, held.values, strict=True)}
         found = rank_ranges(named, held.prompt_ids, held.tags, direction=column.better)
         for place in places:
-            spans[place][column.metric] = found[str(place)]
+            spans[place][name] = found[str(place)]
     return [replace(row, ranks=each) for row, each in zip(rows, spans, strict=True)]
-
-
-def _has(row: Row, metric: str) -> bool:
-    return metric not in row.unlike and not math.isnan(row.results.mean(metric))
-
-
-def _row_json(row: Row) -> dict[str, Any]:
-    results = row.results
-    return {
-        "label": results.label,
-        "origin": row.origin,
-        "is_base": row.is_base,
-        "folder": str(results.folder),
-        **results.card["subject"],
-        **results.card["declared"],
-        "trained_on": list(row.trained_on),
-        "unscored": results.summary["unscored"],
-        "metrics": results.summary["metrics"],
-        "ranks": {metric: list(span) for metric, span in row.ranks.items()},
-        "gain": asdict(row.gain) | {"p_holm": row.p_holm} if row.gain else None,
-        "differs_from_baseline": list(row.differs),
-        "scored_by_others": dict(row.unlike),
-    }
 
 
 def _goodness(results: Results, headline: Facts) -> float:

@@ -7,6 +7,7 @@ from pathlib import Path
 from flowbench.errors import FlowbenchError
 from flowbench.evals.published import PublishedTable
 from flowbench.evals.results import Results
+from flowbench.layout import RunFolder
 
 _PLACES = (1, 2)
 """How far above an evaluation its run lies: RUN/eval/NAME, or RUN/dev/eval/NAME."""
@@ -17,18 +18,13 @@ def trained_on(results: Results) -> tuple[str, ...]:
 
     A model without an adapter was trained by nobody here.
     """
-    if results.card["subject"].get("adapter") in (None, "none"):
+    if results.card.subject["adapter"] == "none":
         return ()
-    noted = results.card.get("noted", {}).get("trained_on")
+    noted = results.card.noted.get("trained_on")
     if noted:
         return tuple(noted)
-    folder = results.folder.resolve()
-    for above in _PLACES:
-        if len(folder.parents) > above:
-            names = _rewards_of(folder.parents[above] / "config.yaml")
-            if names:
-                return names
-    return ()
+    above = results.folder.resolve().parents
+    return next(filter(None, (_rewards_of(above[place]) for place in _PLACES if len(above) > place)), ())
 
 
 def training_of(source: str | Path) -> tuple[str, ...]:
@@ -40,7 +36,7 @@ def training_of(source: str | Path) -> tuple[str, ...]:
     if not folder.is_dir():
         return ()
     places = (folder, *folder.parents[1:2])  # RUN, or RUN of RUN/checkpoints/NAME
-    return next(filter(None, (_rewards_of(place / "config.yaml") for place in places)), ())
+    return next(filter(None, map(_rewards_of, places)), ())
 
 
 def in_domain(scorer: str, rewards: tuple[str, ...]) -> bool:
@@ -50,26 +46,26 @@ def in_domain(scorer: str, rewards: tuple[str, ...]) -> bool:
 
 def origin_of(results: Results, table: PublishedTable) -> str:
     """ "re-measured" when the table holds a number for these very weights, by their hub id; else "measured"."""
-    subject = results.card["subject"]
-    weights = subject.get("source") if subject.get("adapter") == "none" else subject.get("adapter_source")
+    subject = results.card.subject
+    weights = subject.get("source") if subject["adapter"] == "none" else subject.get("adapter_source")
     return "re-measured" if weights and any(row.hub == weights for row in table.rows) else "measured"
 
 
 def printed_training(results: Results, table: PublishedTable) -> tuple[str, ...]:
     """The rewards that an adapter from the hub was trained on, as the table says of it; () when it does not know it."""
-    source = results.card["subject"].get("adapter_source")
+    source = results.card.subject.get("adapter_source")
     rows = [row for row in table.rows if source and row.hub == source]
     return tuple(dict.fromkeys(name for row in rows for name in row.trained_on))
 
 
-def _rewards_of(path: Path) -> tuple[str, ...]:
+def _rewards_of(run: Path) -> tuple[str, ...]:
     """The names in a run's reward settings; () when there is no such file, or it is something else."""
     from flowbench.config import read_yaml
 
-    if not path.is_file():
+    if not RunFolder(run).is_training:
         return ()
     try:
-        reward = read_yaml(path).get("reward")
+        reward = read_yaml(RunFolder(run).config).get("reward")
     except FlowbenchError:  # a file of somebody else's: it says nothing about this run
         return ()
     name = reward.get("name") if isinstance(reward, dict) else None

@@ -21,18 +21,21 @@ Verdict = Literal["better", "worse", "unclear", ""]
 
 @dataclass(frozen=True)
 class Line:
-    """A metric overall (`tag` None) or on one tag. `paired` is None where values cannot be paired (a set has only one).
-
-    p_holm: p adjusted over the overall lines or, of a tag, over all lines of tags; NaN where nothing is tested, since
-    neither end is better.
-    """
+    """One metric of a candidate and a baseline."""
 
     facts: Facts
+    """Which metric, and what it is of."""
     tag: str | None
+    """The tag that it is measured on; None: overall."""
     candidate: float
+    """Its mean."""
     baseline: float
+    """The other's mean."""
     paired: Paired | None
+    """Candidate minus baseline; None where values cannot be paired (a set has only one)."""
     p_holm: float = math.nan
+    """p adjusted over the overall lines or, of a tag, over all lines of tags; NaN where nothing is tested, since
+    neither end is better."""
 
     @property
     def verdict(self) -> Verdict:
@@ -46,20 +49,22 @@ class Line:
 
 @dataclass(frozen=True)
 class Versus:
-    """A candidate against a baseline. `differs`: declared settings in which they differ, "guidance: 1.0 and 3.0".
-
-    `wins`: how often the candidate's picture is the better one by the first metric (None: nothing to win).
-    `refused`: metrics that both have and that other scorers scored, with the difference. `missing`: metrics that only
-    one of them has.
-    """
+    """A candidate against a baseline."""
 
     candidate: Results
+    """Whose gains are asked for."""
     baseline: Results
+    """What it is measured against."""
     lines: tuple[Line, ...]
+    """Each metric that both have: overall, then by tag."""
     wins: WinRate | None
+    """How often the candidate's picture is the better one by the first metric; None: nothing to win."""
     differs: tuple[str, ...] = ()
+    """Declared settings in which they differ, "guidance: 1.0 and 3.0"."""
     refused: tuple[tuple[str, str], ...] = ()
+    """Metrics that both have and that other scorers scored, with the difference."""
     missing: tuple[str, ...] = ()
+    """Metrics that only one of them has."""
 
     @property
     def headline(self) -> str:
@@ -77,22 +82,28 @@ def compare_evaluations(
     pictures, and when no metric is left.
     """
     differs = check_comparable(candidate, baseline, allow_mismatch=allow_mismatch)
-    both = [metric for metric in metrics or candidate.metrics if _held(candidate, metric) and _held(baseline, metric)]
+    shared = candidate.summary.metrics.keys() & baseline.summary.metrics.keys()
+    both = [metric for metric in metrics or candidate.metrics if metric in shared]
     refused = [(metric, why) for metric in both if (why := other_scorer(candidate, baseline, metric))]
     kept = [metric for metric in both if metric not in dict(refused)]
     if not kept:
         raise CardMismatch(_nothing_left(candidate, baseline, refused))
     tags = (None, *candidate.tags)
     lines = _tested(candidate, baseline, [(facts_of(candidate, metric), tag) for metric in kept for tag in tags])
+    first, wins = lines[0].facts, None
+    if first.is_ranked:
+        columns = aligned([candidate, baseline], first.metric)
+        ours, theirs = columns.values
+        wins = win_rate(ours, theirs, columns.prompt_ids, columns.tags, direction=first.better)
     everything = dict.fromkeys([*candidate.metrics, *baseline.metrics])
     return Versus(
         candidate,
         baseline,
         tuple(lines),
-        _wins(candidate, baseline, lines[0].facts),
+        wins,
         tuple(differs),
         tuple(refused),
-        tuple(metric for metric in everything if not (_held(candidate, metric) and _held(baseline, metric))),
+        tuple(metric for metric in everything if metric not in shared),
     )
 
 
@@ -110,6 +121,8 @@ def compare_results(
     """
     check_comparable(candidate, baseline, allow_mismatch=allow_mismatch)
     metric = metric or candidate.headline
+    if metric not in candidate.summary.metrics.keys() & baseline.summary.metrics.keys():
+        raise CardMismatch(_nothing_left(candidate, baseline, []))
     if why := other_scorer(candidate, baseline, metric):
         raise CardMismatch(_nothing_left(candidate, baseline, [(metric, why)]))
     return paired(aligned([candidate, baseline], metric, tag), draws_for(1))
@@ -136,10 +149,6 @@ def to_records(versus: Versus) -> list[dict[str, Any]]:
         means = {"candidate": versus.candidate.mean(metric), "baseline": versus.baseline.mean(metric)}
         entries.append({"metric": metric, "tag": None, **means, "paired": None, "refused": why})
     return entries
-
-
-def _held(results: Results, metric: str) -> bool:
-    return metric in results.summary["metrics"]
 
 
 def _tested(candidate: Results, baseline: Results, wanted: Sequence[tuple[Facts, str | None]]) -> list[Line]:
@@ -170,20 +179,13 @@ def _adjusted(lines: Sequence[Line], tests: Sequence[str]) -> list[float]:
 
 
 def paired(columns: Columns, draws: int) -> Paired:
-    """The first column minus the second; p by so many draws, all else as `paired_test` gives it everywhere."""
+    """The first column minus the second; p by that many draws, all else as `paired_test` gives it everywhere."""
     ours, theirs = columns.values
     found = paired_test(ours, theirs, columns.prompt_ids, columns.tags)
-    if draws <= draws_for(1):
+    if draws <= found.flips:
         return found
-    return replace(found, p=paired_test(ours, theirs, columns.prompt_ids, columns.tags, draws=draws).p)
-
-
-def _wins(candidate: Results, baseline: Results, facts: Facts) -> WinRate | None:
-    if not facts.is_ranked:
-        return None
-    columns = aligned([candidate, baseline], facts.metric)
-    ours, theirs = columns.values
-    return win_rate(ours, theirs, columns.prompt_ids, columns.tags, direction=facts.better)
+    more = paired_test(ours, theirs, columns.prompt_ids, columns.tags, draws=draws)
+    return replace(found, p=more.p, flips=more.flips)
 
 
 def _nothing_left(candidate: Results, baseline: Results, refused: Sequence[tuple[str, str]]) -> str:

@@ -19,7 +19,7 @@ from flowbench import assets
 from flowbench.metrics import inception
 from flowbench.metrics.catalog import register
 from flowbench.metrics.too_few import at_least, sizes, too_few_in_set
-from flowbench.rewards.card import Card
+from flowbench.rewards.card import Card, Part
 from flowbench.rewards.networks import place
 from flowbench.types import Sample, Score
 
@@ -37,6 +37,7 @@ CARD = Card(
     preprocessing=inception.PREPROCESSING,
     needs=(inception.ASSET,),
     reference="torchmetrics' example (subsets of 50, 299 px): 0.0312",
+    parts={"std": Part("KID")},
 )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from flowbench import metrics, rewards, store
 from flowbench.evals.results import Results
+from flowbench.layout import EvaluationFolder, RunFolder
 
 
 def commands(sides: Sequence[Results]) -> list[str]:
@@ -26,57 +27,58 @@ def commands_for_base(trained: Sequence[Results], run: Path) -> list[str]:
     """The lines that evaluate, under the settings of these evaluations, the model without the adapter that `run` has
     trained, and write the run's report with both."""
     base = Path(f"{run}-base")
-    return [
-        *dict.fromkeys(_evaluate(each, base) for each in trained),
-        _line("report", [_shown(run), "--base", _shown(base)]),
-    ]
+    report = f"flowbench report {shlex.quote(_shown(run))} --base {shlex.quote(_shown(base))}"
+    return [*dict.fromkeys(_evaluate(each, base) for each in trained), report]
 
 
 def _evaluate(results: Results, base: Path | None = None) -> str:
     """`--limit` stands there always: with the number of all prompts it changes nothing. With `base`: the same of the
     model without its adapter, into that folder."""
-    agreed, declared, noted = (results.card.get(part, {}) for part in ("must_agree", "declared", "noted"))
-    run = _run(results)
-    if results.is_given and "scorer" in agreed:  # flowbench score; older evaluations have one scorer too
-        return _score(str(agreed.get("suite")), run)
-    # of given pictures the card knows the contents, not their folder
-    subject = ["--images", "PICTURES"] if results.is_given else ["--ckpt", _subject(results, run, base)]
+    card, run = results.card, _run_of(results)
+    scorers = [each.name for each in results.summary.scorers if each.ran]  # the parts of the first go by plain names
+    if card.is_of_scored:
+        named = {kind: [name for name in scorers if _known(name)[0] == kind] for kind in ("reward", "metric")}
+        kinds = {f"--{kind}": ",".join(names) or None for kind, names in named.items()}
+        return _line("score", ["PICTURES"], {**kinds, "--vocabulary": card.noted.get("vocabulary")}, results)
+    if card.is_of_existing:  # the card knows their contents, not their folder
+        subject, dtype = ["--images", "PICTURES"], None
+    else:
+        is_in_run = base is None and card.subject["adapter"] != "none" and run.checkpoints.is_dir()
+        source = card.subject.get("source") or card.subject["model"]
+        subject = ["--ckpt", _shown(run.path) if is_in_run else str(source)]
+        dtype = str(card.noted["dtype"]).removeprefix("torch.")
     options = {
-        "--guidance": declared.get("guidance"),
-        "--steps": declared.get("steps"),
-        "--seed": agreed.get("seed"),
-        "--limit": agreed.get("num_prompts"),
-        "--images-per-prompt": agreed.get("images_per_prompt"),
-        "--metric": ",".join(_scorers(results)) or None,
-        "--batch-size": noted.get("batch_size"),
-        "--dtype": str(noted["dtype"]).removeprefix("torch.") if noted.get("dtype") and not results.is_given else None,
-        "--out": _shown(base or run),
+        "--suite": card.must_agree["suite"],
+        "--guidance": card.declared.get("guidance"),
+        "--steps": card.declared.get("steps"),
+        "--seed": card.must_agree["seed"],
+        "--limit": card.must_agree["num_prompts"],
+        "--images-per-prompt": card.must_agree["images_per_prompt"],
+        "--metric": ",".join(scorers) or None,
+        "--dtype": dtype,
     }
-    words: list[object] = [*subject, "--suite", agreed.get("suite")]
-    for name, value in options.items():
+    return _line("eval", subject, options, results, base)
+
+
+def _line(
+    command: str, subject: Sequence[str], options: Mapping[str, object], results: Results, base: Path | None = None
+) -> str:
+    """The command with its options (None: not given), those that all have, and those of the scorers."""
+    noted = results.card.noted
+    is_beside_others = any(entry.level == "set" for entry in results.summary.metrics.values())
+    every = {
+        **options,
+        "--reference": "REFERENCE" if is_beside_others else None,
+        "--interval": noted["interval"] if noted["interval"] != "percentile" else None,
+        "--batch-size": noted.get("batch_size"),
+        "--out": _shown(base or _run_of(results).path),
+    }
+    words: list[object] = [*subject]
+    for name, value in every.items():
         if value is not None:
             words += [name, f"{value:g}" if isinstance(value, float) else value]
-    return _line("eval", [*words, *_scorer_options(agreed.get("scorers") or {})])
-
-
-def _score(scorer: str, run: Path) -> str:
-    kind, factory = _known(scorer)
-    reference = ["--reference", "REFERENCE"] if getattr(factory, "level", "") == "set" else []
-    return _line("score", ["PICTURES", f"--{kind}", scorer, *reference, "--out", _shown(run)])
-
-
-def _subject(results: Results, run: Path, base: Path | None) -> object:
-    trained = results.card["subject"].get("adapter", "none") != "none" and base is None
-    source = results.card["subject"].get("source") or results.card["subject"].get("model")
-    return _shown(run) if trained and (run / "checkpoints").is_dir() else source
-
-
-def _scorers(results: Results) -> list[str]:
-    """All of them; first the one whose parts go by their plain names, since a JSON file keeps no order."""
-    names = list(results.card["must_agree"].get("scorers") or {})
-    plain = [entry for metric, entry in results.summary["metrics"].items() if metric not in names and "/" not in metric]
-    first = plain[0].get("scorer") if plain else None
-    return sorted(names, key=lambda name: name != first)
+    words += _scorer_options(results.card.scorers)
+    return " ".join(["flowbench", command, *(shlex.quote(str(word)) for word in words)])
 
 
 def _scorer_options(scorers: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -86,7 +88,8 @@ def _scorer_options(scorers: Mapping[str, Mapping[str, Any]]) -> list[str]:
         _, factory = _known(name)
         parameters = inspect.signature(factory).parameters if factory is not None else {}
         for option, value in (identity.get("options") or {}).items():
-            if option not in parameters or _plain(parameters[option].default) != value:
+            default = parameters[option].default if option in parameters else inspect.Parameter.empty
+            if value != (list(default) if isinstance(default, tuple) else default):  # as it comes back from a card
                 words.append(f"{name}.{option}={store.to_json(value)}")
     return words
 
@@ -99,19 +102,10 @@ def _known(scorer: str) -> tuple[str, Any]:
     return "reward", None
 
 
-def _plain(value: Any) -> Any:
-    """As it comes back from a card: a tuple as a list."""
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _line(command: str, words: Sequence[object]) -> str:
-    return " ".join(["flowbench", command, *(shlex.quote(str(word)) for word in words)])
-
-
-def _run(results: Results) -> Path:
+def _run_of(results: Results) -> RunFolder:
     """The run folder of `<run>/eval/<suite>-<key>`."""
     folder = results.folder.resolve()
-    return folder.parent.parent if folder.parent.name == "eval" else folder
+    return EvaluationFolder(folder).run or RunFolder(folder)
 
 
 def _shown(path: Path) -> str:

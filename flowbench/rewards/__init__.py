@@ -11,6 +11,7 @@ from flowbench.lazy import lazy_exports
 
 _LAZY = {
     "Card": "flowbench.rewards.card",
+    "Part": "flowbench.rewards.card",
     "Reward": "flowbench.rewards.base",
     "accept_licence": "flowbench.rewards.licences",
     "build": "flowbench.rewards.combine",
@@ -23,6 +24,7 @@ _LAZY = {
 }
 __all__ = [
     "Card",
+    "Part",
     "Reward",
     "accept_licence",
     "build",
@@ -37,7 +39,7 @@ __getattr__, __dir__ = lazy_exports(__name__, _LAZY)
 
 if TYPE_CHECKING:
     from flowbench.rewards.base import Reward
-    from flowbench.rewards.card import Card
+    from flowbench.rewards.card import Card, Part
     from flowbench.rewards.catalog import describe, needed_weights, plugin_code, register, registry
     from flowbench.rewards.combine import build, check
     from flowbench.rewards.licences import accept_licence

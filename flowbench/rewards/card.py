@@ -2,46 +2,68 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 Terms = Literal["permissive", "non-commercial", "copyleft", "unknown"]
+Direction = Literal["higher", "lower", "none"]
+"""Which end is better ("none": neither, it only describes)."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a named part of a score is. One that no card names has no unit and no direction."""
+
+    unit: str = ""
+    direction: Direction = "none"
 
 
 @dataclass(frozen=True)
 class Card:
-    """The facts of one reward or metric, printed beside its numbers.
-
-    `low` and `high` bound the value in `unit` (None: no bound); `direction` says which end is better ("none": neither,
-    it only describes). `rl_scale` and `rl_shift` are the affine map that published training code puts on the value,
-    value x scale + shift (1/26 for PickScore, for example); the reported value is never changed by it. `backbone`,
-    `revision` and `preprocessing` say what looks at the picture and how it is brought into shape: another one gives
-    other numbers. `version` changes with every change of code that moves a number: scores of two versions are not
-    compared. `needs` names the weights to fetch (`flowbench assets list`). `cached`: whether its scores go into the
-    score cache (None: those of a reward that needs weights do); False suits one that looks at more of a sample than its
-    picture and its prompt's text, tag and metadata, True a slow one without weights. `licence` is that of code and
-    weights, `terms` what it asks of a user: a scorer whose terms are not permissive runs only after `--accept-licence`.
-    `reference` is a published number to check against.
-    """
+    """The facts of one reward or metric, printed beside its numbers."""
 
     name: str
+    """Under which it is registered."""
     summary: str = ""
+    """What it says of a picture, in one sentence."""
     unit: str = ""
+    """Of the value."""
     low: float | None = None
+    """The lowest value, in `unit`; None: no bound."""
     high: float | None = None
-    direction: Literal["higher", "lower", "none"] = "higher"
+    """The highest."""
+    direction: Direction = "higher"
+    """Which end of the value is better."""
     source: str = ""
+    """Where it was published."""
     licence: str = ""
+    """Of code and weights."""
     terms: Terms = "permissive"
+    """What the licence asks of a user: a scorer whose terms are not permissive runs only after `--accept-licence`."""
     rl_scale: float = 1.0
+    """With `rl_shift`, the affine map that published training code puts on the value, value x scale + shift (1/26 for
+    PickScore, for example); the reported value is never changed by it."""
     rl_shift: float = 0.0
+    """See `rl_scale`."""
     backbone: str = ""
+    """What looks at the picture: another network gives other numbers."""
     revision: str = ""
+    """Which weights it has."""
     preprocessing: str = ""
+    """How the picture is brought into shape."""
     version: str = "1"
+    """Changes with every change of code that moves a number: scores of two versions are not compared."""
     needs: tuple[str, ...] = ()
+    """The weights to fetch (`flowbench assets list`)."""
     cached: bool | None = None
+    """Whether its scores go into the score cache. None: those of a reward that needs weights do; False suits one that
+    looks at more of a sample than its picture and its prompt's text, tag and metadata, True a slow one without weights.
+    """
     reference: str = ""
+    """A published number to check against."""
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    """The named parts of its scores."""
 
     def for_training(self, value: float) -> float:
         """The value as published training code uses it."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from flowbench.rewards import Card, openclip, register
+from flowbench.rewards import Card, Part, openclip, register
 from flowbench.rewards.networks import place, score_texts
 from flowbench.types import RewardFunction, Sample, Score
 
@@ -36,6 +36,7 @@ _card = partial(
     licence="MIT (code and weights)",
     rl_scale=1 / 30,
     preprocessing="shorter side to 224, bicubic by PIL; centre crop; text cut after 77 tokens",
+    parts={"cosine": Part("cosine", "higher")},
 )
 L_14_CARD = _card(
     "clip_score-vit-l-14",

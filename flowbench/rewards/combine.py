@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from flowbench.errors import ConfigError
 from flowbench.registry import did_you_mean
 from flowbench.rewards.base import OnError, Reward, build_one, settings_of
-from flowbench.rewards.card import Card
+from flowbench.rewards.card import Card, Part
 from flowbench.rewards.catalog import registry
 from flowbench.types import Sample, Score
 
@@ -90,6 +90,10 @@ class WeightedSum(Reward):
             unit=f"weighted sum ({combine})",
             licence=", ".join(licences),
             needs=tuple(dict.fromkeys(need for part in parts.values() for need in part.card.needs)),
+            parts={
+                **{name: Part(part.card.unit, part.card.direction) for name, part in parts.items()},
+                **{f"{name}/{key}": each for name, part in parts.items() for key, each in part.card.parts.items()},
+            },
         )
         in_groups = combine in ("zscore", "rank") or any(part.per_group for part in parts.values())
         super().__init__(name, self._sum, card=card, per_group=in_groups)

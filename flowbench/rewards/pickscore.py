@@ -25,7 +25,7 @@ from PIL import Image
 
 from flowbench import assets
 from flowbench.errors import AssetError
-from flowbench.rewards import Card, register
+from flowbench.rewards import Card, Part, register
 from flowbench.rewards.networks import Placement, building, encode_once, in_batches, place, score_texts
 from flowbench.rewards.openclip import unit
 from flowbench.types import RewardFunction, Sample, Score
@@ -44,6 +44,7 @@ CARD = Card(
     preprocessing="shorter side to 224, bicubic by PIL; centre crop; text padded to and cut after 77 tokens",
     needs=("pickscore", "clip-vit-h-14-processor"),
     reference="DrawBench: SD3.5-M 22.34, after Flow-GRPO on PickScore 23.53 (arXiv 2505.05470)",
+    parts={"cosine": Part("cosine", "higher")},
 )
 TOKENS = 77
 

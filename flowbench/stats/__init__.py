@@ -9,7 +9,7 @@ from flowbench.lazy import lazy_exports
 _LAZY = {
     "Direction": "flowbench.stats.paired",
     "Interval": "flowbench.stats.intervals",
-    "Method": "flowbench.stats.intervals",
+    "Method": "flowbench.stats.methods",
     "Paired": "flowbench.stats.paired",
     "WinRate": "flowbench.stats.paired",
     "draws_for": "flowbench.stats.paired",
@@ -42,6 +42,7 @@ __getattr__, __dir__ = lazy_exports(__name__, _LAZY)
 
 if TYPE_CHECKING:
     from flowbench.stats.analytic import standard_error
-    from flowbench.stats.intervals import Interval, Method, interval, interval_table
+    from flowbench.stats.intervals import Interval, interval, interval_table
+    from flowbench.stats.methods import Method
     from flowbench.stats.paired import Direction, Paired, WinRate, draws_for, holm, paired_table, paired_test, win_rate
     from flowbench.stats.ranks import rank_ranges

@@ -1,7 +1,7 @@
 """Standard errors in closed form, clustered on prompts and stratified by tag.
 
 The mean of a tag is a ratio of two sums over its n prompts, totals / counts. To first order it varies as the sum of the
-prompts' residuals e = total - mean * count does, hence the variance n / (n - 1) * sum(e^2) / (sum of counts)^2: the
+prompts' residuals e = total - mean * count does; so its variance is n / (n - 1) * sum(e^2) / (sum of counts)^2: the
 cluster-robust variance ("CR1", Liang and Zeger 1986) of a regression on a constant. The variance of a mean of tag
 means is the sum of theirs over the square of their number, since tags share no prompts.
 """
@@ -45,7 +45,7 @@ def error_and_freedom(parts: Sequence[Stratum]) -> tuple[float, float]:
 
 
 def student_interval(parts: Sequence[Stratum], confidence: float) -> tuple[float, float]:
-    """`mean_of_means` plus and minus so many standard errors as Student's t has in the middle `confidence`."""
+    """`mean_of_means` plus and minus as many standard errors as Student's t has in the middle `confidence`."""
     error, freedom = error_and_freedom(parts)
     mean, reach = mean_of_means(parts), student_quantile(freedom, (1 + confidence) / 2) * error
     return mean - reach, mean + reach

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy
 from numpy import ndarray
@@ -17,19 +17,29 @@ from numpy import ndarray
 from flowbench.errors import ConfigError
 from flowbench.stats import analytic, resampling
 from flowbench.stats.clusters import Design, Stratum, as_values, enough, mean_of_means
-
-Method = Literal["percentile", "bca", "analytic"]
+from flowbench.stats.methods import CONFIDENCE, DRAWS, METHODS, Method
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its confidence interval. count, unscored: scored values, and NaN ones (they are in no mean)."""
+    """A mean and its confidence interval over prompts, with all that says what kind of interval it is."""
 
     mean: float
+    """NaN when nothing was scored."""
     low: float
+    """Lower bound; NaN where there are too few prompts for an interval."""
     high: float
+    """Upper bound; NaN likewise."""
     count: int
+    """Scored values."""
     unscored: int
+    """NaN values, which are in no mean."""
+    method: Method
+    """How low and high were found."""
+    confidence: float
+    """How often intervals found in this way hold the true mean."""
+    draws: int
+    """Of the bootstrap; 0 for "analytic", which draws nothing."""
 
 
 def interval(
@@ -37,8 +47,8 @@ def interval(
     prompt_ids: Sequence[Any],
     tags: Sequence[Any] | None = None,
     *,
-    confidence: float = 0.95,
-    draws: int = 2000,
+    confidence: float = CONFIDENCE,
+    draws: int = DRAWS,
     seed: int = 0,
     method: Method = "percentile",
 ) -> Interval:
@@ -64,8 +74,8 @@ def interval_table(
     prompt_ids: Sequence[Any],
     tags: Sequence[Any] | None = None,
     *,
-    confidence: float = 0.95,
-    draws: int = 2000,
+    confidence: float = CONFIDENCE,
+    draws: int = DRAWS,
     seed: int = 0,
     method: Method = "percentile",
 ) -> dict[str, Interval]:
@@ -78,13 +88,18 @@ def interval_table(
     design = Design.of(prompt_ids, tags)
     parts = {name: design.strata(column) for name, column in scores.items()}
     bounds = dict(zip(parts, bounds_of(list(parts.values()), confidence, draws, seed, method), strict=True))
-    counts = {name: sum(int(part.counts.sum()) for part in each) for name, each in parts.items()}
-    return {
-        name: Interval(
-            mean_of_means(parts[name]), *_within(bounds[name], column), counts[name], len(column) - counts[name]
-        )
-        for name, column in scores.items()
-    }
+    found = {}
+    for name, column in scores.items():
+        low, high = _within(bounds[name], column)
+        count = sum(int(part.counts.sum()) for part in parts[name])
+        unscored, drawn = len(column) - count, draws_of(method, draws)
+        found[name] = Interval(mean_of_means(parts[name]), low, high, count, unscored, method, confidence, drawn)
+    return found
+
+
+def draws_of(method: Method, draws: int) -> int:
+    """How many of `draws` a method makes: all of them, or none."""
+    return 0 if method == "analytic" else draws
 
 
 def check_confidence(confidence: float) -> None:
@@ -107,8 +122,8 @@ def bounds_of(
     Raises ConfigError for an unknown method, and for less than one draw.
     """
     check_draws(draws)
-    if method not in get_args(Method):
-        raise ConfigError(f"interval method '{method}': give one of {', '.join(get_args(Method))}.")
+    if method not in METHODS:
+        raise ConfigError(f"interval method '{method}': give one of {', '.join(METHODS)}.")
     found = [(math.nan, math.nan)] * len(columns)
     alike: dict[tuple[int, ...], list[int]] = {}  # columns of which the same prompts are scored share their draws
     for place, parts in enumerate(columns):

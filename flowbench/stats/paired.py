@@ -12,40 +12,67 @@ import numpy
 from flowbench.errors import ConfigError
 from flowbench.stats import analytic, resampling
 from flowbench.stats.clusters import Design, as_values, mean_of_means
-from flowbench.stats.intervals import Method, bounds_of, interval
+from flowbench.stats.intervals import bounds_of, draws_of, interval
+from flowbench.stats.methods import CONFIDENCE, DRAWS, Method
 
 Direction = Literal["higher", "lower"]
 
 
 @dataclass(frozen=True)
 class Paired:
-    """a minus b. count, unscored: pairs in the comparison, and pairs left out since a or b is NaN.
-
-    detectable: the true difference that this comparison, at its prompts and spread, would call one (p < 5 %) four times
-    in five. Smaller ones it mostly misses: "no difference found" says nothing about them.
-    """
+    """a minus b on the same prompts and seeds."""
 
     difference: float
+    """Of the means; of the means of tag means where there are tags."""
     low: float
+    """Lower bound; NaN, as `detectable`, where there are too few prompts for an interval."""
     high: float
+    """Upper bound; NaN likewise."""
     p: float
+    """Two-sided, by sign flips of prompts; never 0."""
     prompts: int
+    """Prompts with a pair that is scored on both sides."""
     count: int
+    """Pairs in the comparison."""
     unscored: int
+    """Pairs left out since a or b is NaN."""
+    method: Method
+    """How low and high were found."""
+    confidence: float
+    """Of the interval from low to high."""
+    draws: int
+    """Of the bootstrap behind low and high; 0 for "analytic"."""
+    flips: int
+    """Random sign flips behind p."""
     detectable: float = math.nan
+    """The true difference that this comparison, at its prompts and spread, would call one (p < 5 %) four times in five.
+    Smaller ones it mostly misses: "no difference found" says nothing about them."""
 
 
 @dataclass(frozen=True)
 class WinRate:
-    """How often a beats b. wins, ties, losses: pairs of pictures; unscored: pairs left out since a or b is NaN."""
+    """How often a beats b on the same prompt and seed."""
 
     rate: float
+    """A tie counts half; with tags, the mean of the tags' rates."""
     low: float
+    """Lower bound; NaN where there are too few prompts for an interval."""
     high: float
+    """Upper bound; NaN likewise."""
     wins: int
+    """Pairs of pictures of which a's is the better one."""
     ties: int
+    """Pairs of equal value."""
     losses: int
+    """Pairs of which b's is the better one."""
     unscored: int
+    """Pairs left out since a or b is NaN."""
+    method: Method
+    """How low and high were found."""
+    confidence: float
+    """Of the interval from low to high."""
+    draws: int
+    """Of the bootstrap behind low and high."""
 
 
 def paired_test(
@@ -54,7 +81,7 @@ def paired_test(
     prompt_ids: Sequence[Any],
     tags: Sequence[Any] | None = None,
     *,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
     method: Method = "percentile",
 ) -> Paired:
@@ -63,7 +90,7 @@ def paired_test(
     difference: of the means (with tags: of the means of tag means). low, high: its 95% interval over prompts,
     stratified by tag, by the `method` of `interval`; NaN with fewer than 20 prompts, and so is `detectable`.
     p, two-sided: sign-flip permutation over prompts (under the null hypothesis swapping the two models on a prompt
-    changes nothing), (k + 1) / (draws + 1), hence never 0.
+    changes nothing), (k + 1) / (draws + 1), so that it is never 0.
     A pair with a NaN on either side is left out of both, and counted; a tag left without pairs makes all numbers NaN.
     Raises ConfigError for lengths that differ, infinite values, less than one draw or an unknown method.
     """
@@ -75,7 +102,7 @@ def paired_table(
     prompt_ids: Sequence[Any],
     tags: Sequence[Any] | None = None,
     *,
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
     method: Method = "percentile",
 ) -> dict[str, Paired]:
@@ -86,7 +113,7 @@ def paired_table(
     design = Design.of(prompt_ids, tags)
     differences = [as_values(a, prompt_ids, tags) - as_values(b, prompt_ids, tags) for a, b in pairs.values()]
     columns = [design.strata(each) for each in differences]
-    bounds = bounds_of(columns, 0.95, draws, seed, method)
+    bounds = bounds_of(columns, CONFIDENCE, draws, seed, method)
     p_values = resampling.sign_flip_p(columns, draws, seed)
     found = {}
     for place, (name, parts) in enumerate(zip(pairs, columns, strict=True)):
@@ -99,6 +126,10 @@ def paired_table(
             prompts=sum(len(part.counts) for part in parts),
             count=len(differences[place]) - unscored,
             unscored=unscored,
+            method=method,
+            confidence=CONFIDENCE,
+            draws=draws_of(method, draws),
+            flips=draws,
             detectable=analytic.detectable(parts),
         )
     return found
@@ -111,7 +142,7 @@ def win_rate(
     tags: Sequence[Any] | None = None,
     *,
     direction: Direction = "higher",
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
 ) -> WinRate:
     """The share of pairs (same prompt and seed) in which a is better than b; a tie counts half.
@@ -124,7 +155,8 @@ def win_rate(
     outcomes = (numpy.sign(differences) + 1) / 2  # NaN stays NaN
     found = interval(outcomes, prompt_ids, tags, draws=draws, seed=seed)
     wins, ties, losses = (int((differences > 0).sum()), int((differences == 0).sum()), int((differences < 0).sum()))
-    return WinRate(found.mean, found.low, found.high, wins, ties, losses, found.unscored)
+    kind = (found.method, found.confidence, found.draws)
+    return WinRate(found.mean, found.low, found.high, wins, ties, losses, found.unscored, *kind)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -151,7 +183,7 @@ def draws_for(tests: int, size: float = 0.05) -> int:
     """Draws enough for the permutation tests of a table of that many: the smallest p that Holm's correction leaves is
     at most a tenth of `size`. 2,000, the default of `paired_test`, for up to ten tests.
     """
-    return max(2000, math.ceil(10 * tests / size))
+    return max(DRAWS, math.ceil(10 * tests / size))
 
 
 def sign_of(direction: str) -> int:

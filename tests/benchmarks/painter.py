@@ -67,7 +67,8 @@ def red(*, limit: int = 128, blind_to: str = "", switch: str = "", pause: float 
 
 def make_suite(folder: Path, *, prompts_per_tag: int = 4, **fields) -> benchmarks.Suite:
     """A suite over a prompt file in `folder`, scored by `red`."""
-    rewards.registry.add("red", red)
+    parts = {"official": rewards.Part("share", "higher"), "green": rewards.Part("level", "none")}
+    rewards.registry.add("red", red, card=rewards.Card("red", parts=parts))
     path = folder / "prompts.jsonl"
     lines = [
         {"id": f"{tag}-{number}", "prompt": f"a {tag} {number}", "tag": tag}

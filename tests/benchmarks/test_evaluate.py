@@ -45,7 +45,7 @@ def test_numbers_of_an_evaluation(tmp_path, painter):
     overall = summary["metrics"]["official"]["overall"]
     assert overall["mean"] == pytest.approx(sum(tag_means) / 3)
     assert overall["low"] < overall["mean"] < overall["high"]
-    assert (summary["label"], summary["model"], summary["unscored"]) == ("mine", "painter", 0)
+    assert (summary["label"], summary["model"], summary["scorers"][0]["unscored"]) == ("mine", "painter", 0)
     assert summary["card"] == store.read_json(folder / "card.json")
     for record in records:
         with Image.open(folder / record["image"]) as image:
@@ -94,7 +94,8 @@ def test_what_a_reward_cannot_score_is_unscored_and_counted_not_zero(tmp_path, p
     assert [record["value"] for record in blind] == [None] * 3
     assert "too dark to see" in blind[0]["note"]
     summary = store.read_json(folder / "summary.json")
-    assert summary["unscored"] == 3 == sum(summary["unscored_reasons"].values())
+    (red,) = summary["scorers"]
+    assert red["unscored"] == 3 == sum(red["unscored_reasons"].values())
     seen = [r["seed"] % 256 >= 128 for r in records if r["tag"] == "counting" and r["prompt_id"] != "counting-2"]
     assert summary["metrics"]["official"]["tags"]["counting"]["mean"] == pytest.approx(sum(seen) / 9)
 
@@ -106,7 +107,7 @@ def test_a_mended_reward_scores_what_it_could_not_before(tmp_path, painter):
     switch.touch()
     broken = benchmarks.evaluate(painter, suite, out=tmp_path / "broken")
     summary = store.read_json(broken / "summary.json")
-    assert summary["unscored"] == 36
+    assert summary["scorers"][0]["unscored"] == 36
     assert summary["metrics"]["official"]["overall"]["mean"] is None
     switch.unlink()
     benchmarks.evaluate(painter, suite, out=tmp_path / "broken")

@@ -34,11 +34,11 @@ def test_pictures_answer_the_prompts_of_their_text(tmp_path):
     source = rows(tmp_path / "closed", [*entries, *entries])
     folder = benchmarks.evaluate(ExistingSource(existing.read(source), "closed"), suite, out=tmp_path)
     results = load_results(folder)
-    assert (results.label, results.card["subject"]["model"]) == ("closed", "pictures")
-    assert results.card["must_agree"]["resolution"] == 8
+    assert (results.label, results.card.subject["model"]) == ("closed", "pictures")
+    assert results.card.must_agree["resolution"] == 8
     assert results.mean("official") == pytest.approx(3 / 4)
-    assert {record["parts"]["official"] for record in results.records if record["prompt_id"].endswith("-0")} == {0.0}
-    with Image.open(folder / results.records[0]["image"]) as image:
+    assert {record.parts["official"] for record in results.records if record.prompt_id.endswith("-0")} == {0.0}
+    with Image.open(folder / results.records[0].image) as image:
         assert image.getpixel((0, 0)) == (20, 0, 0)
 
 
@@ -48,9 +48,9 @@ def test_a_prompt_that_was_refused_is_unscored_and_never_a_zero(tmp_path):
     source = rows(tmp_path / "closed", entries[:-1])
     (source / "0.png").write_bytes(b"no picture")
     results = load_results(benchmarks.evaluate(ExistingSource(existing.read(source), "closed"), suite, out=tmp_path))
-    assert results.summary["unscored_reasons"] == {"there is no picture of it": 2}
+    assert results.summary.scorers[0].unscored_reasons == {"there is no picture of it": 2}
     assert results.mean("official") == 1.0
-    lacking = [(record["prompt_id"], record["index"]) for record in results.records if record["value"] is None]
+    lacking = [record.key for record in results.records if not record.is_scored]
     assert sorted(lacking) == [("counting-0", 0), ("two_object-3", 1)]
 
 
@@ -62,7 +62,7 @@ def test_files_named_after_ids_without_any_text(tmp_path):
         for number in range(2):
             Image.new("RGB", (8, 8), (255 * number, 0, 0)).save(folder / f"{tag}-{number}-0.png")
     results = load_results(benchmarks.evaluate(ExistingSource(existing.read(folder), "named"), suite, out=tmp_path))
-    assert {record["prompt_id"]: record["value"] for record in results.records} == {
+    assert {record.prompt_id: record.value for record in results.records} == {
         f"{tag}-{number}": float(number) for tag in ("counting", "single_object", "two_object") for number in range(2)
     }
 
@@ -79,7 +79,7 @@ def test_ids_that_end_in_digits(tmp_path):
         Image.new("RGB", (8, 8), (number, 0, 0)).save(folder / f"anime-{number:05d}.png")
     suite = make_suite(tmp_path, images_per_prompt=1).with_prompts(prompts)
     results = load_results(benchmarks.evaluate(ExistingSource(existing.read(folder), "named"), suite, out=tmp_path))
-    assert [record["value"] for record in results.records] == [1 / 255, 12 / 255]
+    assert [record.value for record in results.records] == [1 / 255, 12 / 255]
 
 
 def test_pictures_with_a_gap_are_scored_again_and_nobody_claims_a_seed(tmp_path):
@@ -87,11 +87,11 @@ def test_pictures_with_a_gap_are_scored_again_and_nobody_claims_a_seed(tmp_path)
     suite = make_suite(tmp_path, images_per_prompt=1)
     folder = benchmarks.evaluate(ExistingSource(existing.read(source), "closed"), suite, out=tmp_path)
     results = load_results(folder)
-    assert {record["seed"] for record in results.records} == {None}
+    assert {record.seed for record in results.records} == {None}
     with Image.open(folder / "images" / "counting-0-0.png") as image:
         assert json.loads(image.text["flowbench"])["seed"] is None
-    maker = RecordedSource(folder)
-    assert benchmarks.evaluate(maker, suite, out=maker.out, label="closed", **maker.settings()) == folder
+    source = RecordedSource(folder)
+    assert benchmarks.evaluate(source, suite, **source.settings({})) == folder
     assert load_results(folder).summary == results.summary
 
 
@@ -102,7 +102,8 @@ def test_other_sizes_are_another_resolution(tmp_path):
         folder.mkdir()
         for place, size in enumerate(sizes):
             Image.new("RGB", (size, size)).save(folder / f"{place}.png")
-        seen.add(ExistingSource(existing.read(folder), "x").agreed()["resolution"])
+        source = ExistingSource(existing.read(folder), "x")
+        seen.add(source.card(benchmarks.find("shapes")).must_agree["resolution"])
     assert {8, 16} < seen
     assert len(seen) == 4
 

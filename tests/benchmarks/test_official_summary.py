@@ -8,8 +8,10 @@ from statistics import fmean
 import pytest
 from PIL import Image
 
-from flowbench import store
-from flowbench.benchmarks import existing, scoring
+from flowbench import benchmarks
+from flowbench.benchmarks import existing
+from flowbench.benchmarks.suites.pictures import PICTURES
+from flowbench.evals import load_results
 from flowbench.rewards.geneval import Detection, detectors
 
 TAGS = {"single_object": 7, "two_object": 5, "counting": 6}
@@ -44,10 +46,8 @@ def scored(tmp_path):
                 Image.new("RGB", (8, 8), (cats, 0, 0)).save(folder / "samples" / f"{index:04d}.png")
             number += 1
     found = existing.read(tmp_path / "outputs")
-    options = {"detector": "cats"}
-    return scoring.score_pictures(
-        found, "geneval_official", out=tmp_path, label="x", vocabulary="coco80", options=options
-    )
+    suite = PICTURES.with_scorers(["geneval_official"], {"geneval_official": {"detector": "cats"}})
+    return benchmarks.evaluate(benchmarks.ExistingSource(found, "x"), suite, out=tmp_path)
 
 
 def test_the_numbers_are_those_of_the_published_rule(scored):
@@ -56,7 +56,7 @@ def test_the_numbers_are_those_of_the_published_rule(scored):
     assert len(lines) == 4 * sum(TAGS.values())
     by_tag = {tag: fmean(line["correct"] for line in lines if line["tag"] == tag) for tag in TAGS}
     assert len(set(by_tag.values())) == 3
-    entry = store.read_json(scored / "summary.json")["metrics"]["official"]
-    assert {tag: found["mean"] for tag, found in entry["tags"].items()} == pytest.approx(by_tag, abs=1e-12)
-    assert entry["overall"]["mean"] == pytest.approx(fmean(by_tag.values()), abs=1e-12)
-    assert entry["overall"]["mean"] != pytest.approx(fmean(line["correct"] for line in lines), abs=1e-3)
+    entry = load_results(scored).summary.metrics["official"]
+    assert {tag: found.mean for tag, found in entry.tags.items()} == pytest.approx(by_tag, abs=1e-12)
+    assert entry.overall.mean == pytest.approx(fmean(by_tag.values()), abs=1e-12)
+    assert entry.overall.mean != pytest.approx(fmean(line["correct"] for line in lines), abs=1e-3)

@@ -10,7 +10,9 @@ import pytest
 from painter import Painter
 
 from flowbench import benchmarks, rewards, store
-from flowbench.benchmarks import existing, scoring
+from flowbench.benchmarks import existing
+from flowbench.benchmarks.suites.pictures import PICTURES
+from flowbench.evals import load_results
 from flowbench.testing import sample_pictures
 from flowbench.trainer.scoring import RewardThread
 from flowbench.types import Sample
@@ -81,13 +83,9 @@ def test_training_evaluation_and_scoring_agree(name, evaluated, tmp_path):
     table = folder / "pictures.jsonl"
     table.write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = existing.read(table)
-    running = scoring.Running(batch_size=2)
-    scored = scoring.score_pictures(
-        found, name, out=tmp_path / "scores", label="x", vocabulary="coco80", running=running
-    )
-    in_scoring = {
-        (each["prompt_id"], each["index"]): each["value"] for each in store.read_jsonl(scored / "records.jsonl")
-    }
+    suite, source = PICTURES.with_scorers([name]), benchmarks.ExistingSource(found, "x")
+    scored = benchmarks.evaluate(source, suite, out=tmp_path / "scores", batch_size=2)
+    in_scoring = {record.key: record.value for record in load_results(scored).records}
     in_training = _as_in_training(name, found)
     exact = name in RULES or name in GENEVAL
     close = {"rel": 1e-5, "abs": 1e-7}  # a cosine near 0 is no more exact than the unit vectors that it comes from

@@ -1,4 +1,4 @@
-"""Whatever can change a score gives `flowbench score` another folder; what cannot, does not."""
+"""Whatever can change a score is scored anew: other pictures in another folder, by another scorer in another file."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from flowbench import assets, metrics, rewards
-from flowbench.benchmarks import existing, scoring
+from flowbench import assets, benchmarks, metrics, rewards
+from flowbench.benchmarks import existing
+from flowbench.benchmarks.suites.pictures import PICTURES
+from flowbench.evals import load_results
 from flowbench.registry import load_plugin_file
 from flowbench.rewards import registry
 
@@ -33,34 +35,47 @@ def table(tmp_path):
 @pytest.fixture
 def folder_of(tmp_path):
     def score(pictures, name="jpeg", **options):
-        return scoring.score_pictures(pictures, name, out=tmp_path / "out", label="x", options=options)
+        suite = PICTURES.with_scorers([name], {name: options})
+        return benchmarks.evaluate(benchmarks.ExistingSource(pictures, "x"), suite, out=tmp_path / "out")
 
     return score
+
+
+def num_files(folder):
+    return len(list(folder.glob("scores/*.jsonl")))
 
 
 def test_a_picture_that_moves_to_another_prompt_is_scored_again(table, folder_of):
     first = folder_of(table())
     moved = folder_of(table(("0.png", "a cat", 1), ("1.png", "a dog", 2), ("2.png", "a dog", 3)))
     assert moved != first and folder_of(table()) == first
-    records = [json.loads(line) for line in (moved / "records.jsonl").read_text().splitlines()]
-    assert [(record["prompt"], record["image"]) for record in records] == [
+    records = load_results(moved).records
+    assert [(record.prompt, record.image) for record in records] == [
         ("a cat", "0.png"), ("a dog", "1.png"), ("a dog", "2.png")
     ]  # fmt: skip
 
 
-def test_other_seeds_pictures_and_options_are_other_folders(table, folder_of, tmp_path):
+def test_other_seeds_and_pictures_are_other_folders(table, folder_of, tmp_path):
     first = folder_of(table())
     assert folder_of(table(("0.png", "a cat", 9), ("1.png", "a cat", 2), ("2.png", "a dog", 3))) != first
-    assert folder_of(table(), larger=True) != first
-    assert folder_of(table(), larger=False) == first  # the default, said aloud
     Image.new("RGB", (8, 8), "white").save(tmp_path / "0.png")
     assert folder_of(table()) != first
 
 
-def test_another_version_of_a_scorer_is_another_folder(table, folder_of, monkeypatch):
+def test_other_options_are_another_file_of_scores(table, folder_of):
+    first = folder_of(table())
+    small = load_results(first).mean("jpeg")
+    assert folder_of(table(), larger=True) == first
+    assert (num_files(first), load_results(first).mean("jpeg")) == (2, -small)
+    assert folder_of(table(), larger=False) == first  # the default, said aloud
+    assert (num_files(first), load_results(first).mean("jpeg")) == (2, small)
+
+
+def test_another_version_of_a_scorer_is_another_file_of_scores(table, folder_of, monkeypatch):
     first = folder_of(table())
     monkeypatch.setitem(registry._cards, "jpeg", dataclasses.replace(registry.card("jpeg"), version="2"))
-    assert folder_of(table()) != first
+    assert folder_of(table()) == first
+    assert num_files(first) == 2
 
 
 def test_where_and_how_fast_do_not_matter_and_engines_do():
@@ -91,12 +106,12 @@ def test_other_weights_or_another_configuration_are_another_identity(tiny_mirror
 
 
 def test_the_weights_of_a_reward_stand_in_the_card(table, folder_of, tiny_weights):
-    card = json.loads((folder_of(table(), "aesthetic") / "card.json").read_text())
+    card = load_results(folder_of(table(), "aesthetic")).card
     expected = [f"{name} {assets.identity(name)}" for name in ("clip-vit-l-14", "aesthetic")]
-    assert card["must_agree"]["scorer"]["weights"] == expected
+    assert card.scorers["aesthetic"]["weights"] == expected
 
 
-def test_a_rewritten_plugin_metric_is_measured_again(table, tmp_path):
+def test_a_rewritten_plugin_metric_is_measured_again(table, folder_of, tmp_path):
     def measured(value):
         path = tmp_path / f"plugin{value}.py"
         path.write_text(
@@ -106,10 +121,38 @@ def test_a_rewritten_plugin_metric_is_measured_again(table, tmp_path):
         )
         metrics.registry._targets.pop("mine", None)
         load_plugin_file(path)
-        folder = scoring.measure_pictures(table(), "mine", out=tmp_path / "out", label="x")
-        return json.loads((folder / "summary.json").read_text())["metrics"]["value"]["overall"]["mean"]
+        return load_results(folder_of(table(), "mine")).mean("mine")
 
     try:
         assert [measured(1.0), measured(2.0)] == [1.0, 2.0]
     finally:
         metrics.registry._targets.pop("mine", None)
+
+
+def test_scorers_of_later_calls_stand_behind_those_of_earlier_ones(table, folder_of):
+    """The names of parts and the headline stay, whoever is asked later."""
+    first = load_results(folder_of(table()))
+    later = load_results(folder_of(table(), "edge_density"))
+    assert later.folder == first.folder
+    assert [each.name for each in later.summary.scorers] == ["jpeg", "edge_density"]
+    assert (later.headline, later.metrics) == ("jpeg", ("jpeg", "edge_density"))
+    again = load_results(folder_of(table(), "color_entropy"))
+    assert [each.name for each in again.summary.scorers] == ["jpeg", "edge_density", "color_entropy"]
+    assert again.mean("jpeg") == first.mean("jpeg")
+
+
+def test_a_suite_without_prompts_of_its_own_is_for_pictures_only(tmp_path):
+    from painter import Painter
+
+    from flowbench.errors import ConfigError, RunError
+
+    with pytest.raises(ConfigError, match="measures pictures with those that they come with"):
+        benchmarks.evaluate(Painter(tmp_path / "diary"), PICTURES.with_scorers(["jpeg"]), out=tmp_path)
+    from flowbench.benchmarks.sources import RecordedSource
+
+    Image.new("RGB", (8, 8)).save(tmp_path / "0.png")
+    source = benchmarks.ExistingSource(existing.read(tmp_path), "x")
+    folder = benchmarks.evaluate(source, PICTURES.with_scorers(["jpeg"]), out=tmp_path / "out")
+    assert not (folder / "images").exists()  # they stay where they are
+    with pytest.raises(RunError, match=r"holds no pictures .* flowbench score PICTURES"):
+        RecordedSource(folder)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 from painter import Painter, make_suite
+from PIL import Image
 
 from flowbench import benchmarks, metrics, rewards, store
+from flowbench.benchmarks import Execution, existing
+from flowbench.benchmarks.execution import Share
 from flowbench.benchmarks.scorers import Scorer, find
-from flowbench.errors import AssetError, ConfigError, UnknownName
+from flowbench.errors import AssetError, ConfigError, MissingFile, RunError, UnknownName
 from flowbench.evals import load_results
 from flowbench.rewards import Card
 from flowbench.types import Score
@@ -90,15 +94,15 @@ def test_what_cannot_run_is_listed_with_the_reason_while_the_rest_runs(tmp_path,
     folder = benchmarks.evaluate(painter, several(tmp_path, "needy", "red", "broken"), out=tmp_path)
     results = load_results(folder)
     assert (results.headline, results.metrics) == ("needy", ("needy", "broken", "red"))  # the suite's own, as ever
-    assert results.interval("needy")["mean"] is None
+    assert math.isnan(results.mean("needy"))
     assert results.mean("red") > 0
-    assert {record["value"] for record in results.records} == {None}
-    assert results.records[0]["note"].startswith("needy did not run: 'pickscore' is not here")
-    assert "red/official" in results.records[0]["parts"]
+    assert {record.value for record in results.records} == {None}
+    assert results.records[0].note.startswith("needy did not run: 'pickscore' is not here")
+    assert "red/official" in results.records[0].parts
     assert "'pickscore' is not here" in results.not_run["needy"]
     assert "HF_HUB_OFFLINE forbids" in results.not_run["needy"]
     assert results.not_run["broken"] == "the package 'nowhere' is not installed. Install it."
-    assert list(results.card["must_agree"]["scorers"]) == ["red"]
+    assert list(results.card.scorers) == ["red"]
 
 
 def test_when_none_can_run_that_is_said_before_a_picture_is_made(tmp_path, painter, monkeypatch):
@@ -120,8 +124,8 @@ def test_other_scorers_later_keep_the_pictures_and_the_first_ones_numbers(tmp_pa
     assert after.headline == before.headline == "official"
     assert after.metrics == (*before.metrics, "blue")
     assert all(after.interval(metric) == before.interval(metric) for metric in before.metrics)
-    assert after.interval("blue")["count"] == 36
-    assert set(after.card["must_agree"]["scorers"]) == {"blue", "red"}
+    assert after.interval("blue").count == 36
+    assert set(after.card.scorers) == {"blue", "red"}
 
 
 def test_what_cannot_run_today_keeps_yesterdays_scores(tmp_path, painter, monkeypatch):
@@ -136,8 +140,8 @@ def test_what_cannot_run_today_keeps_yesterdays_scores(tmp_path, painter, monkey
     after = load_results(benchmarks.evaluate(painter, suite.with_scorers(["red", "blue"]), out=tmp_path))
     assert after.headline == "official"
     assert after.interval("official") == before.interval("official")
-    status = after.summary["scorers"]["red"]
-    assert (status["status"], status["reason"]) == ("scored", "its weights are gone. Fetch them.")
+    status = after.summary.scorers[0]
+    assert (status.name, status.status, status.reason) == ("red", "scored", "its weights are gone. Fetch them.")
     assert after.not_run == {}
 
 
@@ -159,8 +163,8 @@ def test_a_second_scorer_that_fails_on_every_picture_is_a_dash(tmp_path, painter
         options={"red": {"switch": str(tmp_path)}},
     )  # fmt: skip
     results = load_results(benchmarks.evaluate(painter, suite, out=tmp_path))
-    assert results.interval("red/official")["mean"] is None
-    assert results.summary["scorers"]["red"]["unscored"] == 36
+    assert math.isnan(results.mean("red/official"))
+    assert [(each.name, each.unscored) for each in results.summary.scorers] == [("blue", 0), ("red", 36)]
 
 
 def test_other_options_of_a_scorer_are_another_file_of_scores(tmp_path, painter):
@@ -189,12 +193,119 @@ def test_scorers_are_rewards_or_metrics_by_name():
     with pytest.raises(UnknownName, match=r"unknown reward or metric 'vend'\. Did you mean 'vendi'\?"):
         find("vend")
     with pytest.raises(ConfigError, match="no option 'size'"):
-        find("jpeg", {"size": 3})
+        find("jpeg", {"size": 3}).check()
 
 
-def test_a_metric_beside_reference_pictures_is_sent_to_score(tmp_path, painter):
-    with pytest.raises(ConfigError, match=r"`flowbench score EVALUATION/images --metric fid --reference FOLDER`"):
-        benchmarks.evaluate(painter, several(tmp_path, "red", "fid"), out=tmp_path)
+def distance(*, offset: float = 0.0):
+    def measure(samples, reference):
+        levels = [[picture.getpixel((0, 0))[0] for picture in side] for side in
+                  ([sample.image for sample in samples], reference)]  # fmt: skip
+        return Score(abs(sum(levels[0]) / len(levels[0]) - sum(levels[1]) / len(levels[1])) + offset, {"spread": 1.0})
+
+    return measure
+
+
+@pytest.fixture
+def reference(tmp_path, monkeypatch):
+    """A metric of sets under the name "distance", and a folder of two pictures to compare with."""
+    distance.level = "set"
+    card = Card("distance", unit="levels", direction="lower", parts={"spread": rewards.Part("levels", "none")})
+    monkeypatch.setitem(metrics.registry._targets, "distance", distance)
+    monkeypatch.setitem(metrics.registry._cards, "distance", card)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for level in (10, 30):
+        Image.new("RGB", (8, 8), (level, 0, 0)).save(folder / f"{level}.png")
+    return folder
+
+
+def test_a_suite_may_compare_with_reference_pictures(tmp_path, painter, reference):
+    suite = several(tmp_path, "red", "distance", reference=str(reference))
+    results = load_results(benchmarks.evaluate(painter, suite, out=tmp_path))
+    reds = [record.seed % 256 for record in results.records]
+    entry = results.summary.metrics["distance"]
+    assert entry.overall.mean == pytest.approx(abs(sum(reds) / len(reds) - 20))
+    assert (entry.overall.count, entry.level, entry.direction, entry.unit, entry.tags) == (
+        1,
+        "set",
+        "lower",
+        "levels",
+        {},
+    )
+    assert math.isnan(entry.overall.low)  # one number: how sure it is, nobody knows
+    assert {record.parts["distance"] for record in results.records} == {None}  # it is no picture's
+    assert results.card.scorers["distance"]["reference"] == existing.pictures_digest(existing.read(reference))
+    assert results.summary.scorers[1].unscored == 0
+
+
+def test_other_reference_pictures_are_another_number_and_the_same_ones_are_compared_once(
+    tmp_path, painter, reference, monkeypatch
+):
+    suite = several(tmp_path, "red", "distance", reference=str(reference))
+    first = load_results(benchmarks.evaluate(painter, suite, out=tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(existing.ExistingPicture, "load", None)  # a second call reads no picture
+        folder = benchmarks.evaluate(painter, suite, out=tmp_path)
+    assert store.to_json(load_results(folder).summary.as_json()) == store.to_json(first.summary.as_json())
+    Image.new("RGB", (8, 8), (200, 0, 0)).save(reference / "10.png")
+    second = load_results(benchmarks.evaluate(painter, suite, out=tmp_path))
+    assert second.folder == first.folder
+    assert second.mean("distance") != first.mean("distance")
+    assert second.mean("red") == first.mean("red")
+
+
+def test_a_set_is_measured_when_all_its_pictures_are_there(tmp_path, painter, reference):
+    """By the first share alone, and never on a part of the pictures."""
+    suite = several(tmp_path, "distance", reference=str(reference))
+    whole = benchmarks.evaluate(painter, suite, out=tmp_path / "whole")
+    for index in range(2):
+        for stage in ("generate", "score"):
+            execution = Execution((stage,), Share(index, 2))
+            folder = benchmarks.evaluate(painter, suite, out=tmp_path / "b", batch_size=18, execution=execution)
+        assert not list(folder.glob("scores/*.jsonl"))  # share 1 came when half was there, share 2 leaves it to share 1
+    with pytest.raises(RunError, match="distance has not scored 1 of 1 sets yet"):
+        benchmarks.evaluate(painter, suite, out=tmp_path / "b", execution=Execution(("summarise",)))
+    benchmarks.evaluate(painter, suite, out=tmp_path / "b", batch_size=18)
+    assert load_results(folder).mean("distance") == load_results(whole).mean("distance")
+
+
+def test_a_reference_picture_that_cannot_be_read_leaves_the_set_unscored(tmp_path, painter, reference):
+    (reference / "10.png").write_bytes(b"no picture")
+    suite = several(tmp_path, "red", "distance", reference=str(reference))
+    results = load_results(benchmarks.evaluate(painter, suite, out=tmp_path))
+    assert math.isnan(results.mean("distance")) and results.mean("red") > 0
+    (reason,) = results.summary.scorers[1].unscored_reasons
+    assert "not a readable picture" in reason
+
+
+def test_a_metric_beside_reference_pictures_needs_some(tmp_path, painter, reference):
+    with pytest.raises(ConfigError, match=r"metric 'distance' compares with reference pictures, and none are named"):
+        benchmarks.evaluate(painter, several(tmp_path, "red", "distance"), out=tmp_path)
+    with pytest.raises(MissingFile, match="no such folder"):
+        benchmarks.evaluate(painter, several(tmp_path, "red", "distance", reference="nowhere"), out=tmp_path)
+    assert painter.painted() == []
+
+
+def test_a_part_that_no_card_names_only_describes(tmp_path, painter):
+    """Of card-less plugins too: nobody says whether its higher end is the better one."""
+    suite = make_suite(tmp_path, scorers=("blue", "red"), metrics=("blue", "half", "red/official", "red/green"),
+                       headline="blue", also_show=())  # fmt: skip
+    metrics_of = load_results(benchmarks.evaluate(painter, suite, out=tmp_path)).summary.metrics
+    facts = {name: (entry.scorer, entry.unit, entry.direction) for name, entry in metrics_of.items()}
+    assert facts == {
+        "blue": ("blue", "share", "lower"),
+        "half": ("blue", "", "none"),
+        "red/official": ("red", "share", "higher"),
+        "red/green": ("red", "level", "none"),
+    }
+
+
+def test_scores_of_a_plugin_that_is_not_here_today_do_not_stand_in_the_way(tmp_path, painter, monkeypatch):
+    suite = make_suite(tmp_path)
+    benchmarks.evaluate(painter, suite.with_scorers(["blue"]), out=tmp_path)
+    monkeypatch.delitem(rewards.registry._targets, "blue")
+    results = load_results(benchmarks.evaluate(painter, suite, out=tmp_path))
+    assert [each.name for each in results.summary.scorers] == ["red"]
 
 
 def test_a_pictures_file_says_how_it_was_made(tmp_path, painter):

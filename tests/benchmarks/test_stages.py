@@ -109,12 +109,13 @@ def test_an_evaluation_is_scored_again_without_its_model(tmp_path, painter):
     folder = benchmarks.evaluate(
         painter, suite, out=tmp_path / "a", guidance=2.0, limit=7, seed=3, label="painter", execution=made
     )
-    maker = RecordedSource(folder)
-    assert benchmarks.evaluate(maker, suite, out=maker.out, **maker.settings()) == folder
+    source = RecordedSource(folder)
+    again = source.settings({}) | {"label": None}
+    assert benchmarks.evaluate(source, suite, **again) == folder
     assert content(folder) == content(whole)
     (folder / "images" / "counting-0-1.png").unlink()
     with pytest.raises(RunError, match=r"counting-0-1\.png and others are missing, and the model is not here"):
-        benchmarks.evaluate(maker, suite, out=maker.out, **maker.settings())
+        benchmarks.evaluate(source, suite, **again)
 
 
 def group_size():
@@ -129,8 +130,8 @@ def test_a_prompt_whose_pictures_are_still_being_made_waits(tmp_path, painter, m
     """A reward that compares a prompt's pictures never sees some of them, whenever the scoring comes."""
     monkeypatch.setitem(rewards.registry._targets, "group_size", group_size)
     suite = make_suite(tmp_path, scorers=("group_size",), metrics=("official",), also_show=(), images_per_prompt=4)
-    for part in range(2):
-        made = Execution(("generate",), Share(part, 2))
+    for index in range(2):
+        made = Execution(("generate",), Share(index, 2))
         folder = benchmarks.evaluate(painter, suite, out=tmp_path, batch_size=6, execution=made)
         benchmarks.evaluate(painter, suite, out=tmp_path, batch_size=6, execution=Execution(("score",)))
     benchmarks.evaluate(painter, suite, out=tmp_path, batch_size=6)
@@ -171,11 +172,11 @@ def test_why_a_scorer_could_not_be_built_is_known_to_later_stages(tmp_path, pain
 
 def test_another_evaluation_than_the_one_at_hand_is_refused_and_nothing_is_written(tmp_path, painter):
     folder = benchmarks.evaluate(painter, make_suite(tmp_path), out=tmp_path / "a")
-    maker = RecordedSource(folder)
+    source = RecordedSource(folder)
     (tmp_path / "other.txt").write_text("a cat\n")
     other = make_suite(tmp_path).with_prompts(tmp_path / "other.txt")
     with pytest.raises(ConfigError, match=r"another evaluation than this one: they differ in num_prompts: 12 and 1"):
-        benchmarks.evaluate(maker, other, out=maker.out, **maker.settings())
+        benchmarks.evaluate(source, other, **source.settings({}))
     assert [path.name for path in (tmp_path / "a" / "eval").iterdir()] == [folder.name]
 
 
@@ -183,13 +184,13 @@ def test_an_evaluation_that_was_copied_stays_where_it_is(tmp_path, painter):
     suite = make_suite(tmp_path)
     folder = benchmarks.evaluate(painter, suite, out=tmp_path / "a")
     copied = shutil.copytree(folder, tmp_path / "b" / "mine")
-    maker = RecordedSource(copied)
-    assert benchmarks.evaluate(maker, suite, out=tmp_path / "c", **maker.settings()) == copied
+    source = RecordedSource(copied)
+    assert benchmarks.evaluate(source, suite, **(source.settings({}) | {"out": tmp_path / "c"})) == copied
     assert not (tmp_path / "c").exists()
 
 
 def test_a_damaged_card_is_said_so(tmp_path):
-    for text in ("[]", '{"subject": {}}'):
+    for text in ("[]", '{"subject": {}}', '{"format": 2}'):
         (tmp_path / "card.json").write_text(text)
         with pytest.raises(RunError, match="is no settings card"):
             RecordedSource(tmp_path)

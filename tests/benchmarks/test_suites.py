@@ -75,8 +75,10 @@ def test_a_suite_that_shows_what_it_does_not_measure_is_refused():
 
 def test_protocol_changes_only_what_is_named():
     suite = benchmarks.find("shapes")
-    changed = suite.with_protocol(steps=None, guidance=3.0)
-    assert changed == dataclasses.replace(suite, guidance=3.0)
+    changed = suite.with_protocol(steps=None, guidance=3.0, interval="bca")
+    assert changed == dataclasses.replace(suite, guidance=3.0, interval="bca")
+    with pytest.raises(ConfigError, match=r"interval is 'bayes'\. Use one of: percentile, bca, analytic"):
+        suite.with_protocol(interval="bayes")
     with pytest.raises(ConfigError, match="no setting 'headline'"):
         suite.with_protocol(headline=1)
 
@@ -117,7 +119,8 @@ def _card(tmp_path, model=None, **changes):
     suite = make_suite(tmp_path).with_protocol(**changes)
     prompt_set = prompts.find(suite.prompt_set)
     chosen = prompts.load(suite.prompt_set, "test")
-    return build_evaluation_card(ModelSource(model or Painter(tmp_path / "d")), suite, prompt_set, chosen, seed=0)
+    source = ModelSource(model or Painter(tmp_path / "d"))
+    return build_evaluation_card(source, suite, prompt_set, source.plan(suite, chosen, 0), seed=0)
 
 
 def test_card_key_follows_what_a_number_depends_on(tmp_path):
@@ -125,10 +128,11 @@ def test_card_key_follows_what_a_number_depends_on(tmp_path):
     assert len(key) == 10
     assert key == card_key(_card(tmp_path))
     noted = _card(tmp_path)
-    noted["noted"]["torch"] = "another"
+    noted.noted["torch"] = "another"
     assert card_key(noted) == key
     half = _card(tmp_path)
-    half["noted"]["dtype"] = "torch.float16"
+    half.noted["dtype"] = "torch.float16"
+    assert card_key(_card(tmp_path, interval="bca")) == key  # the same pictures, other bounds
     trained = Painter(tmp_path / "d", adapter={"a": torch.ones(2)})
     others = [card_key(half), card_key(_card(tmp_path, guidance=2.0)), card_key(_card(tmp_path, trained))]
     assert len({key, *others}) == 4

@@ -36,7 +36,7 @@ def test_other_scorers_with_options(world: Any, flowbench: Command, tmp_path: Pa
     done = flowbench("eval", *words)
     assert done.exit_code == 0, done.output
     summary = result_of(tmp_path)
-    assert list(summary["scorers"]) == ["jpeg", "saturation"]
+    assert [each["name"] for each in summary["scorers"]] == ["jpeg", "saturation"]
     assert summary["metrics"]["jpeg"]["overall"]["mean"] > 0  # plus the size in kB
     assert (summary["metrics"]["jpeg"]["unit"], summary["metrics"]["saturation"]["direction"]) == ("kB", "none")
     options = summary["card"]["must_agree"]["scorers"]["jpeg"]["options"]
@@ -111,7 +111,7 @@ def test_stages_and_an_evaluation_without_its_model(world: Any, flowbench: Comma
     assert again.exit_code == 0, again.output
     summary = result_of(tmp_path)
     assert (summary["label"], summary["headline"]) == ("named", "official")  # others give no other headline
-    assert list(summary["scorers"]) == ["geneval", "jpeg"]
+    assert [each["name"] for each in summary["scorers"]] == ["geneval", "jpeg"]
 
 
 def test_shares_and_a_stage_without_pictures(world: Any, flowbench: Command, tmp_path: Path) -> None:
@@ -122,6 +122,76 @@ def test_shares_and_a_stage_without_pictures(world: Any, flowbench: Command, tmp
     (folder,) = (tmp_path / "eval").iterdir()
     share = flowbench(*words, "--stage", "generate", "--shard", "1/2", "--batch-size", "8")
     assert share.stderr == f"evaluation: {folder} (12 of 20 pictures are there)\n"  # of batches of 8, 8 and 4
+
+
+def test_a_suite_beside_reference_pictures(
+    evaluated: Path, flowbench: Command, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Named on the command line or by the suite; the number is that of the metric itself."""
+    from flowbench import metrics
+    from flowbench.rewards import Card
+    from flowbench.types import Score
+
+    def sides(samples: Any, reference: Any) -> Score:
+        return Score(100.0 * len(samples) + len(reference))
+
+    sides_of: Any = lambda: sides  # noqa: E731 - a factory without options
+    sides_of.level = "set"
+    monkeypatch.setitem(metrics.registry._targets, "sides", sides_of)
+    monkeypatch.setitem(metrics.registry._cards, "sides", Card("sides", direction="lower"))
+    words = ("eval", "--images", evaluated / "images", "--out", tmp_path, "--metric", "jpeg,sides")
+    needed = flowbench(*words, "--suite", "shapes", "--limit", "6")
+    assert (needed.exit_code, "metric 'sides' compares with reference pictures" in needed.stderr) == (2, True)
+    done = flowbench(*words, "--suite", "shapes", "--limit", "6", "--reference", evaluated / "images")
+    assert done.exit_code == 0, done.output
+    assert result_of(tmp_path)["metrics"]["sides"]["overall"]["mean"] == 2424.0
+    (folder,) = (tmp_path / "eval").iterdir()
+    gallery = flowbench("report", folder)
+    assert gallery.exit_code == 0, gallery.output
+    assert "--reference REFERENCE" in (folder / "gallery.html").read_text()
+    useless = flowbench("eval", "--images", evaluated / "images", "--suite", "shapes", "--reference", tmp_path)
+    assert (useless.exit_code, "--reference has no use here" in useless.stderr) == (2, True)
+
+
+def test_another_kind_of_interval_over_the_same_pictures(
+    world: Any, evaluated: Path, flowbench: Command, tmp_path: Path
+) -> None:
+    words = ("eval", "--ckpt", world.model, *FEW, "--out", tmp_path, "--images-per-prompt", "1")
+    assert flowbench(*words).exit_code == 0
+    done = flowbench(*words, "--interval", "bca")
+    assert done.exit_code == 0, done.output
+    summary = result_of(tmp_path)  # one folder
+    assert {entry["overall"]["method"] for entry in summary["metrics"].values()} == {"bca"}
+    (folder,) = (tmp_path / "eval").iterdir()
+    kept = flowbench("eval", "--ckpt", folder, "--metric", "jpeg")  # an evaluation keeps its own
+    assert kept.exit_code == 0, kept.output
+    assert result_of(tmp_path)["metrics"]["jpeg"]["overall"]["method"] == "bca"
+    refused = flowbench(*words, "--interval", "bayes")
+    assert refused.exit_code == 2
+
+
+def test_an_evaluation_of_another_format_is_refused_in_a_sentence(
+    evaluated: Path, flowbench: Command, tmp_path: Path
+) -> None:
+    import shutil
+
+    old = tmp_path / "run" / "eval" / evaluated.name
+    shutil.copytree(evaluated, old)
+    for name in ("card.json", "summary.json"):
+        tree = store.read_json(old / name)
+        for part in (tree, tree.get("card", {})):
+            part.pop("format", None)
+        store.write_json(old / name, tree)
+    for words in (
+        ("compare", old, evaluated),
+        ("leaderboard", tmp_path / "run"),
+        ("report", old),
+        ("eval", "--ckpt", old),
+    ):
+        done = flowbench(*words)
+        assert done.exit_code == 2, done.output
+        assert "was written by an earlier flowbench" in done.stderr and "Evaluate again" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_registered_prompt_set_under_a_suites_protocol(world: Any, flowbench: Command, tmp_path: Path) -> None:
@@ -175,7 +245,7 @@ def test_what_did_not_run_is_said_and_the_rest_is_shown(
     assert "not run" not in done.stderr
     plain = flowbench("eval", *words, "--format", "csv")
     assert "not run: aesthetic: 'clip-vit-l-14' is not here" in plain.stderr
-    assert result_of(tmp_path)["scorers"]["aesthetic"]["status"] == "not run"
+    assert [each["status"] for each in result_of(tmp_path)["scorers"]] == ["scored", "not run"]
     none = flowbench("eval", *words[:-1], "aesthetic")
     assert none.exit_code == 2
     assert "'clip-vit-l-14' is not here" in none.stderr

@@ -57,17 +57,19 @@ def test_scoring_an_exported_geneval_folder_gives_the_same_verdicts(flowbench: C
 
 def test_the_results_file_when_geneval_is_not_the_first_scorer() -> None:
     from flowbench.cli.export import _judged
+    from flowbench.evals.evaluation import Record
 
-    record = {
-        "value": 20.0,
-        "parts": {"pickscore": 20.0, "cosine": 0.2, "geneval": 0.5, "geneval/official": 0.0},
-        "note": "",
-        "notes": {"geneval": "expected 2 cats, found 1"},
-        "details_by": {"geneval": {"objects": {"cat": []}}},
-    }
+    record = Record(
+        *("p", 0, 7, "counting", "two cats", "images/p-0.png"),
+        value=20.0,
+        parts={"pickscore": 20.0, "cosine": 0.2, "geneval": 0.5, "geneval/official": 0.0},
+        note="",
+        notes={"geneval": "expected 2 cats, found 1"},
+        details_by={"geneval": {"objects": {"cat": []}}},
+    )
     judged = _judged(record)
-    assert (judged["value"], judged["parts"]["official"], judged["note"]) == (0.5, 0.0, "expected 2 cats, found 1")
-    assert judged["details"] == {"objects": {"cat": []}}
+    assert (judged.value, judged.parts["official"], judged.note) == (0.5, 0.0, "expected 2 cats, found 1")
+    assert judged.details == {"objects": {"cat": []}}
 
 
 @pytest.mark.parametrize("style", ["jsonl", "parquet", "datasets", "model-card"])

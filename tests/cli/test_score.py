@@ -59,12 +59,12 @@ def test_genevals_layout_gets_the_same_scores_as_the_reward_itself(flowbench, dr
     words = ("score", drawn, "--reward", "geneval_official,jpeg", "--vocabulary", "shapes", "--out", out)
     result = flowbench(*words, "--format", "json")
     assert result.exit_code == 0, result.output
-    official, jpeg = json.loads(result.stdout)
+    (summary,) = json.loads(result.stdout)
     # 16 of 24 prompts are drawn right; the mean of the tags' means weighs them otherwise
-    assert official["images"] == 48 and official["unscored"] == 0
-    records = store.read_jsonl(only(out, "eval/geneval_official-*/records.jsonl"))
+    assert summary["images"] == 48 and [each["unscored"] for each in summary["scorers"]] == [0, 0]
+    records = store.read_jsonl(only(out, "eval/pictures-*/records.jsonl"))
     assert sum(record["value"] for record in records) == 32
-    results = store.read_jsonl(only(out, "eval/geneval_official-*/results.jsonl"))
+    results = store.read_jsonl(only(out, "eval/pictures-*/results.jsonl"))
     assert [line["correct"] for line in results] == [record["value"] == 1 for record in records]
     assert set(results[0]) == {"filename", "tag", "prompt", "correct", "reason", "metadata", "details"}
     assert json.loads(results[0]["metadata"])["include"] and results[-1]["reason"].startswith("expected ")
@@ -78,7 +78,9 @@ def test_genevals_layout_gets_the_same_scores_as_the_reward_itself(flowbench, dr
             Image.open(drawn / record["image"]).convert("RGB"),
         )
         assert reward([sample])[0].value == record["value"]
-    assert jpeg["unit"] == "kB" and jpeg["metrics"]["value"]["overall"]["mean"] < 0
+    jpeg, extras = summary["metrics"]["jpeg"], summary["metrics"]["extras"]
+    assert jpeg["unit"] == "kB" and jpeg["overall"]["mean"] < 0
+    assert (extras["unit"], extras["direction"]) == ("objects a picture", "lower")  # every part is measured too
     table = flowbench(*words).stdout
     assert "geneval_official ↑" in table and "correct pictures" in table and "kB" in table
 
@@ -88,7 +90,7 @@ def test_what_was_scored_is_not_scored_again_and_failures_are(flowbench, drawn, 
     failed = flowbench(*words)
     assert failed.exit_code == 2
     assert "spoiled: 8 of 48 pictures are unscored, most often because reward 'spoiled' failed" in failed.stderr
-    records = store.read_jsonl(only(tmp_path / "out", "eval/spoiled-*/records.jsonl"))
+    records = store.read_jsonl(only(tmp_path / "out", "eval/pictures-*/records.jsonl"))
     assert [record["value"] for record in records] == [0.5] * 40 + [None] * 8
     assert flowbench(*words, "--max-error-rate", "0.2").exit_code == 0
     spoiled |= {"broken": False, "asked": 0}
@@ -117,8 +119,8 @@ def test_two_folders_of_pictures_can_be_compared(flowbench, drawn, tmp_path):
 def test_options_of_a_reward_follow_by_name(flowbench, drawn, tmp_path):
     words = ("score", drawn, "--reward", "jpeg", "--out", tmp_path / "out", "--format", "json")
     small, large = (json.loads(flowbench(*words, *more).stdout)[0] for more in ((), ("jpeg.larger=true",)))
-    assert small["metrics"]["value"]["overall"]["mean"] == -large["metrics"]["value"]["overall"]["mean"]
-    assert len(list((tmp_path / "out" / "eval").iterdir())) == 2
+    assert small["metrics"]["jpeg"]["overall"]["mean"] == -large["metrics"]["jpeg"]["overall"]["mean"]
+    assert len(list((tmp_path / "out" / "eval").glob("*/scores/*.jsonl"))) == 2
 
 
 @pytest.mark.parametrize(
@@ -130,7 +132,10 @@ def test_options_of_a_reward_follow_by_name(flowbench, drawn, tmp_path):
         (["--reward", "jpeg", "jpeg.lager=true"], "Did you mean 'larger'?"),
         (["--reward", "jpeg", "geneval.x=1"], "'geneval' is not in use. In use: jpeg."),
         ([], "nothing to score with"),
-        (["--metric", "fid"], "metric 'fid' compares with other pictures. Give them: --reference FOLDER."),
+        (
+            ["--metric", "fid"],
+            "metric 'fid' compares with reference pictures, and none are named. Give them: --reference",
+        ),
         (["--metric", "saturation", "--reference", "."], "--reference has no use here"),
         (["--metric", "edge_density", "edge_density.treshold=1"], "Did you mean 'threshold'?"),
         (["--reward", "jpeg", "--prompts", "nowhere.txt"], "nowhere.txt: there is no such file"),
@@ -146,10 +151,10 @@ def test_a_broken_picture_takes_no_other_with_it(flowbench, drawn, tmp_path):
     (drawn / "00003" / "samples" / "0001.png").write_bytes(b"no picture")
     result = flowbench("score", drawn, "--reward", "jpeg", "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    records = store.read_jsonl(only(tmp_path / "out", "eval/jpeg-*/records.jsonl"))
+    records = store.read_jsonl(only(tmp_path / "out", "eval/pictures-*/records.jsonl"))
     (broken,) = [record for record in records if record["value"] is None]
     assert "not a readable picture" in broken["note"] and broken["image"] == "00003/samples/0001.png"
-    assert "1 of 48 unscored" in result.stdout
+    assert "1 of 48 pictures unscored (" in result.stdout
 
 
 def test_scorings_stand_in_leaderboards_with_dashes_for_what_is_not_known(flowbench, drawn, tmp_path):
@@ -191,16 +196,47 @@ def test_metrics_of_all_levels_beside_rewards(flowbench, drawn, tmp_path, tiny_w
     from flowbench.metrics import diversity
 
     monkeypatch.setattr(diversity, "ARCHITECTURE", tiny_clip.TINY_QUICK)
-    reference = ("--reference", drawn, "kid.subset_size=20", "kid.subsets=2")
+
+    def sides(samples, reference):
+        return Score(100.0 * len(samples) + len(reference), {"half": len(samples) / 2})
+
+    sides_of = lambda: sides  # noqa: E731 - a factory without options
+    sides_of.level = "set"
+    card = rewards.Card("sides", direction="lower", parts={"half": rewards.Part("pictures", "none")})
+    monkeypatch.setitem(metrics.registry._targets, "sides", sides_of)
+    monkeypatch.setitem(metrics.registry._cards, "sides", card)
     words = ("score", drawn, "--metric", "vendi,saturation", "--reward", "jpeg", "--out", tmp_path / "out")
     result = flowbench(*words, "--format", "json")
     assert result.exit_code == 0, result.output
-    by_name = {each["suite"]: each for each in json.loads(result.stdout)}
-    assert by_name["vendi"]["images"] == 24 and by_name["saturation"]["images"] == 48  # per prompt, per picture
-    assert 1 <= by_name["vendi"]["metrics"]["value"]["overall"]["mean"] <= 2
-    assert by_name["vendi"]["unit"] == "effective number of pictures"
+    (summary,) = json.loads(result.stdout)
+    vendi, saturation = (summary["metrics"][name] for name in ("vendi", "saturation"))
+    assert (vendi["overall"]["count"], saturation["overall"]["count"]) == (24, 48)  # per prompt, per picture
+    assert 1 <= vendi["overall"]["mean"] <= 2
+    assert vendi["unit"] == "effective number of pictures"
+    reference = ("--reference", drawn / "00000" / "samples")
+    beside = flowbench("score", drawn, "--metric", "sides", *reference, "--out", tmp_path / "out", "--format", "json")
+    assert beside.exit_code == 0, beside.output
+    (summary,) = json.loads(beside.stdout)
+    assert [each["name"] for each in summary["scorers"]] == ["jpeg", "vendi", "saturation", "sides"]  # in one folder
+    whole, half = summary["metrics"]["sides"], summary["metrics"]["sides/half"]
+    assert (whole["overall"]["mean"], whole["overall"]["count"], whole["overall"]["low"]) == (4802.0, 1, None)
+    assert (whole["level"], half["overall"]["mean"], half["unit"]) == ("set", 24.0, "pictures")
+    assert summary["metrics"]["vendi"] == vendi
     refused = flowbench("score", drawn, "--metric", "saturation", *reference)
     assert refused.exit_code == 2
+
+
+def test_another_kind_of_interval(flowbench, drawn, tmp_path):
+    (tmp_path / "plain").mkdir()
+    for number, path in enumerate(sorted(drawn.glob("*/samples/*.png"))):
+        path.rename(tmp_path / "plain" / f"{number}.png")  # without prompts, so that each is its own
+    words = ("score", tmp_path / "plain", "--metric", "edge_density", "--out", tmp_path / "out")
+    shown = [flowbench(*words, *more).stdout for more in ((), ("--interval", "bca"), ("--interval", "analytic"))]
+    for text, kind in zip(shown, ("percentile bootstrap of 2,000 draws", "BCa bootstrap", "Student's t"), strict=True):
+        assert f"48 prompts x 1 picture; brackets: 95 % interval over prompts ({kind}" in " ".join(text.split())
+    (folder,) = (tmp_path / "out" / "eval").iterdir()  # other bounds of the same pictures
+    assert store.read_json(folder / "card.json")["noted"]["interval"] == "analytic"
+    assert store.read_json(folder / "summary.json")["metrics"]["edge_density"]["overall"]["draws"] == 0
 
 
 def test_an_interrupted_metric_is_not_measured_twice(flowbench, drawn, tmp_path):

@@ -8,15 +8,16 @@ import json
 
 import pytest
 from evaluations import TAGS, write_evaluation
-from several import describe, write_suite
+from several import change, describe, write_suite
 
 from flowbench import store
 from flowbench.errors import CardMismatch, ConfigError, MissingFile, RunError
-from flowbench.evals import leaderboard
+from flowbench.evals import evaluation, leaderboard
 from flowbench.evals.provenance import in_domain, training_of
 from flowbench.evals.results import check_comparable, find_results, load_results
 from flowbench.evals.versus import compare_evaluations, compare_results
 from flowbench.reports import tables
+from flowbench.stats.intervals import Interval
 from flowbench.stats.paired import paired_test
 
 
@@ -54,8 +55,7 @@ def test_comparison_by_hand(weak, strong):
 
 
 def test_comparison_pairs_by_prompt_and_index_not_by_place(weak, strong):
-    path = strong.folder / "records.jsonl"
-    path.write_text("\n".join(reversed(path.read_text().splitlines())) + "\n")
+    evaluation.write_evaluation(strong.folder, strong.summary, strong.records[::-1])
     shuffled = load_results(strong.folder)
     assert shuffled.records[0] != strong.records[0]
     assert compare_results(shuffled, weak).difference == pytest.approx(compare_results(strong, weak).difference)
@@ -218,7 +218,10 @@ def test_the_terminal_loses_no_number_at_any_width(board, weak, strong, width):
 
 def test_numbers_as_text():
     assert tables.number(float("nan")) == tables.number(None) == "–"
-    assert tables.bounded({"mean": 0.5, "low": None, "high": None}) == "0.500"
+    nan = float("nan")
+    assert tables.bounded(Interval(0.5, nan, nan, 9, 0, "percentile", 0.95, 2000)) == "0.500"
+    assert tables.bounded(Interval(0.5, 0.4, 0.6, 90, 0, "bca", 0.95, 2000)) == "0.500 [0.400, 0.600]"
+    assert tables.bounded(Interval(nan, nan, nan, 0, 9, "percentile", 0.95, 2000)) == tables.bounded(None) == "–"
     assert tables.p_value(1 / 2001) == "0.0005"
     assert tables.p_value(0.0321) == "0.032"
 
@@ -337,9 +340,7 @@ def test_the_reward_that_was_trained_on_is_marked(tmp_path, weak, reward, marked
 @pytest.mark.parametrize(("noted", "marked"), [(["jpeg", "painting"], True), (["jpeg"], False), ([], False)])
 def test_an_evaluation_outside_its_run_knows_what_was_trained_on(tmp_path, weak, noted, marked):
     folder = write_evaluation(tmp_path / "elsewhere/eval/painting-1", _strong, label="trained", adapter="f00")
-    summary = store.read_json(folder / "summary.json")
-    summary["card"]["noted"] = {"trained_on": noted}
-    store.write_json(folder / "summary.json", summary)
+    change(folder, lambda summary: summary["card"]["noted"].update(trained_on=noted))
     (row,) = [row for row in leaderboard.build_leaderboard([load_results(folder)], [weak]).rows if not row.is_base]
     assert row.trained_on == tuple(noted)
     assert bool(tables.leaderboard_table(leaderboard.build_leaderboard([row.results], [weak])).shaded) is marked
@@ -436,9 +437,8 @@ def test_a_number_of_the_whole_set_is_shown_and_not_ranked(tmp_path):
     for label, value in (("one", 10.0), ("two", 12.0)):
         folder = write_suite(tmp_path / label, {"sharp": lambda number, index: number % 7}, label=label)
         describe(folder, {"sharp": ("points", "lower", "set")})
-        summary = store.read_json(folder / "summary.json")
-        summary["metrics"]["sharp"]["overall"] = {"mean": value, "low": None, "high": None, "count": 1, "unscored": 0}
-        store.write_json(folder / "summary.json", summary)
+        alone = {"mean": value, "low": None, "high": None, "count": 1}
+        change(folder, lambda summary, alone=alone: summary["metrics"]["sharp"]["overall"].update(alone))
     board = leaderboard.build_leaderboard([load_results(tmp_path / "two"), load_results(tmp_path / "one")])
     assert [(row.results.label, row.ranks) for row in board.rows] == [("one", {}), ("two", {})]
     assert [row[4] for row in tables.leaderboard_table(board).rows] == ["10.000", "12.000"]

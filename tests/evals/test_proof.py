@@ -86,4 +86,4 @@ def test_an_evaluation_that_is_not_there(proof, tmp_path):
 def test_the_bounds_are_what_a_measurement_says(proof, tmp_path):
     results = load_results(measured(tmp_path / "one", "drawbench", {"aesthetic": 5.0}, 0.3))
     found = results.interval("aesthetic")
-    assert found["low"] < 5.0 < found["high"] == pytest.approx(5.0 + 0.3 * 1.96 / 5, abs=0.02)
+    assert found.low < 5.0 < found.high == pytest.approx(5.0 + 0.3 * 1.96 / 5, abs=0.02)

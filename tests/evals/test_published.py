@@ -207,23 +207,30 @@ def test_a_table_of_ones_own_joins_its_suite_and_units_never_mix(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"surprise": 1}, "unknown key 'surprise'"),
+        ({"surprise": 1}, "'surprise' is none of its fields"),
         ({"headline": None}, "'headline' is missing"),
         ({"headline": "blunt"}, "the headline 'blunt' is none of the metrics sharp"),
-        ({"rows": [{"model": "x", "source": "y", "measured_by": "hearsay"}]}, "measured_by is 'hearsay'"),
+        (
+            {"rows": [{"model": "x", "source": "y", "measured_by": "hearsay"}]},
+            "'rows[0].measured_by' is 'hearsay', none of self, re-measured, copied, unknown",
+        ),
         ({"rows": [{"model": "x", "source": "y", "measured_by": "self", "values": {"loud": 1}}]}, "x has 'loud'"),
         (
             {"rows": [{"model": "x", "source": "y", "measured_by": "self", "values": {"sharp": "high"}}]},
-            "sharp is 'high'",
+            "'rows[0].values.sharp' is 'high' where a finite number belongs",
         ),
         (
             {"rows": [{"model": "x", "source": "y", "measured_by": "self", "values": {"sharp": math.nan}}]},
-            "sharp is nan",
+            "'rows[0].values.sharp' is nan where a finite number belongs",
         ),
-        ({"rows": ["x"]}, "row 1: give a mapping"),
+        (
+            {"rows": [{"model": "x", "source": "y", "measured_by": "self", "values": {"sharp": None}}]},
+            "x: sharp is empty; give a number, or leave it out",
+        ),
+        ({"rows": ["x"]}, "'rows[0]' is no mapping"),
         (
             {"metrics": {"sharp": {"scorer": "", "unit": "", "direction": "up"}}},
-            "metric 'sharp' has the direction 'up'",
+            "'metrics.sharp.direction' is 'up', none of higher, lower, none",
         ),
     ],
 )

@@ -1,15 +1,23 @@
-"""Finished evaluations as files: what does not belong together is refused in one sentence."""
+"""Finished evaluations as files: what is damaged, foreign or of another format is refused in one sentence."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
+import shutil
+
 import pytest
 from evaluations import write_evaluation
+from several import change, write_suite
 
 from flowbench import store
 from flowbench.errors import ConfigError, RunError
+from flowbench.evals import evaluation
+from flowbench.evals.evaluation import Record
 from flowbench.evals.results import find_one, find_results, load_results
 from flowbench.evals.versus import compare_evaluations
 from flowbench.reports import tables, write_gallery
+from flowbench.types import Prompt, Score
 
 
 @pytest.fixture
@@ -17,32 +25,118 @@ def folder(tmp_path):
     return write_evaluation(tmp_path / "run/eval/painting-1", lambda tag, number, index: number % 2)
 
 
-@pytest.mark.parametrize(
-    ("content", "why"),
-    [
-        ({}, "'suite' is missing"),
-        ([1], "no mapping"),
-        ({"loss": 3}, "'suite' is missing"),
-        ("card", "no mapping"),
-        ("must_agree", "'must_agree' is missing"),
-    ],
-)
+def test_what_is_written_is_what_is_read(folder, tmp_path):
+    """Every field of every class, NaN and None as they were; a second writing is the same to the byte."""
+    results = load_results(folder)
+    assert (results.records[0].value, results.records[0].parts) == (0.0, {"official": 0.0})
+    copied = tmp_path / "copied"
+    evaluation.write_evaluation(copied, results.summary, results.records)
+    for name in ("records.jsonl", "summary.json", "card.json"):
+        assert (copied / name).read_bytes() == (folder / name).read_bytes()
+    assert load_results(copied).records == results.records
+    assert math.isnan(results.summary.metrics["official"].tags["counting"].low)  # ten prompts are too few
+    assert store.read_json(folder / "card.json") == store.read_json(folder / "summary.json")["card"]
+
+
+def test_a_record_keeps_what_a_score_says_and_nothing_empty():
+    prompt = Prompt("p", "a cat", "animals")
+    unscored = Record.of(prompt, Score.unscored("no answer"), index=1, seed=None, image="images/p-1.png")
+    assert unscored.as_json() == {
+        "prompt_id": "p", "index": 1, "seed": None, "tag": "animals", "prompt": "a cat", "image": "images/p-1.png",
+        "value": None, "parts": {}, "note": "no answer",
+    }  # fmt: skip
+    scored = Record.of(prompt, Score(0.5, {"a": math.nan, "b": 1}, "", {"box": [1]}), index=0, seed=3, image="")
+    assert (scored.as_json()["parts"], scored.as_json()["details"]) == ({"a": None, "b": 1.0}, {"box": [1]})
+    assert scored.measured("value") == 0.5 and math.isnan(scored.measured("a")) and math.isnan(scored.measured("none"))
+
+
+@pytest.mark.parametrize("method", ["percentile", "bca", "analytic"])
+def test_every_interval_that_is_written_says_what_it_is(tmp_path, method):
+    summary = store.read_json(write_evaluation(tmp_path / "one", lambda *at: at[1] % 3, method=method) / "summary.json")
+    found = [entry["overall"] for entry in summary["metrics"].values()]
+    found += [each for entry in summary["metrics"].values() for each in entry["tags"].values()]
+    assert len(found) == 8
+    drawn = 0 if method == "analytic" else 2000
+    assert {(each["method"], each["confidence"], each["draws"]) for each in found} == {(method, 0.95, drawn)}
+    assert summary["card"]["noted"]["interval"] == method
+
+
+FOREIGN = [
+    ({}, "'suite' is missing"),
+    ([1], "it is no mapping"),
+    ({"loss": 3}, "'loss' is none of its fields"),
+    ({"card": "a card"}, "'card' is no mapping"),
+    ({"images": "60"}, "'images' is '60' where a whole number belongs"),
+    ({"images": True}, "'images' is True where a whole number belongs"),
+    ({"also_show": "value"}, "'also_show' is 'value' where a list belongs"),
+    ({"overall": "prompts"}, "'overall' is 'prompts', none of tags, pictures"),
+    ({"headline": None}, "'headline' is None where text belongs"),
+    ({"metrics": {"official": {}}}, "'metrics.official.overall' is missing"),
+    ({"scorers": [{"name": "x"}]}, r"'scorers\[0\].status' is missing"),
+]
+
+
+@pytest.mark.parametrize(("content", "why"), FOREIGN)
 def test_a_summary_of_something_else_is_refused(folder, content, why):
-    if content == "card":
-        content = store.read_json(folder / "summary.json") | {"card": "a card"}
-    elif content == "must_agree":
-        content = store.read_json(folder / "summary.json") | {"card": {"subject": {}}}
+    if isinstance(content, dict) and content and "loss" not in content:
+        content = store.read_json(folder / "summary.json") | content
     store.write_json(folder / "summary.json", content)
     for read in (load_results, find_results):
-        with pytest.raises(RunError, match=rf"summary\.json is no evaluation's summary: .*{why}"):
+        with pytest.raises(RunError, match=rf"summary\.json is no evaluation's summary: {why}\. Name another folder"):
             read(folder)
+
+
+@pytest.mark.parametrize("value", ["Infinity", '"0.5"', "[]"])
+def test_a_number_that_is_none_is_refused(folder, value):
+    change(folder, lambda summary: summary["metrics"]["official"]["overall"].update(mean=12345.5))
+    path = folder / "summary.json"
+    path.write_text(path.read_text().replace("12345.5", value))
+    with pytest.raises(RunError, match=r"'metrics\.official\.overall\.mean' is .* where a finite number belongs"):
+        load_results(folder)
+
+
+def test_a_card_that_lacks_what_others_read_is_refused(folder):
+    change(folder, lambda summary: summary["card"]["must_agree"].pop("seed"))
+    with pytest.raises(RunError, match=r"no settings card of an evaluation: 'must_agree\.seed' is missing"):
+        load_results(folder)
+
+
+def test_another_format_is_refused_by_name(folder):
+    """What earlier versions wrote had no number; it is told apart from what is no evaluation at all."""
+    change(folder, lambda summary: (summary.pop("format"), summary["card"].pop("format")))
+    with pytest.raises(RunError, match=r"was written by an earlier flowbench \(format 1.* Evaluate again, and delete"):
+        load_results(folder)
+    change(folder, lambda summary: summary.update(format=99))
+    with pytest.raises(RunError, match=r"was written by a later flowbench \(format 99"):
+        find_one(folder)
+    store.write_json(folder / "card.json", {"subject": {}, "must_agree": {}})
+    with pytest.raises(RunError, match=r"card\.json was written by an earlier flowbench"):
+        evaluation.read_card(folder)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "why"),
+    [
+        ("value", "0.5", "'value' is '0.5' where a finite number belongs"),
+        ("index", 0.5, "'index' is 0.5 where a whole number belongs"),
+        ("parts", {"official": "yes"}, "'parts.official' is 'yes' where a finite number belongs"),
+        ("parts", [1.0], r"'parts' is \[1.0\] where a mapping belongs"),
+        ("prompt", None, "'prompt' is None where text belongs"),
+        ("colour", "red", "'colour' is none of its fields"),
+    ],
+)
+def test_a_line_that_is_no_record_is_refused(folder, field, value, why):
+    path = folder / "records.jsonl"
+    trees = [record.as_json() for record in load_results(folder).records]
+    trees[2][field] = value
+    store.write_text(path, "".join(f"{store.to_json(tree)}\n" for tree in trees))
+    with pytest.raises(RunError, match=rf"records\.jsonl, line 3, is no record: {why}"):
+        load_results(folder)
 
 
 def test_records_of_another_time_are_noticed(folder):
     """Killed between the two files, an evaluation has as many records as before, and another summary."""
-    records, summary = folder / "records.jsonl", store.read_json(folder / "summary.json")
-    store.write_json(folder / "summary.json", summary | {"records_sha256": store.file_digest(records)})
-    assert load_results(folder).records
+    records = folder / "records.jsonl"
     records.write_text(records.read_text().replace('"value": 0.5', '"value": 0.25'))
     with pytest.raises(
         RunError, match=r"records\.jsonl is not the one that summary\.json speaks of\. Run .* mends it\."
@@ -63,7 +157,7 @@ def test_one_of_several_has_to_be_named(folder, tmp_path):
     ("overall", "words"), [("tags", "the unweighted mean of 3 tags"), ("pictures", "the mean over all pictures")]
 )
 def test_every_table_and_page_says_which_mean_it_shows(folder, overall, words):
-    store.write_json(folder / "summary.json", store.read_json(folder / "summary.json") | {"overall": overall})
+    change(folder, lambda summary: summary.update(overall=overall))
     results = load_results(folder)
     other = {"tags": "mean over all", "pictures": "unweighted"}[overall]
     texts = [
@@ -73,6 +167,62 @@ def test_every_table_and_page_says_which_mean_it_shows(folder, overall, words):
         write_gallery(results).read_text(),
     ]
     assert all(words in text and other not in text for text in texts)
+
+
+KINDS = {
+    "percentile": "95 % interval over prompts (percentile bootstrap of 2,000 draws)",
+    "bca": "95 % interval over prompts (BCa bootstrap of 2,000 draws)",
+    "analytic": "95 % interval over prompts (Student's t and the clustered standard error)",
+}
+
+
+@pytest.mark.parametrize("method", KINDS)
+def test_every_table_and_page_says_what_its_brackets_are_in_the_same_words(tmp_path, method):
+    from html import unescape
+
+    from flowbench.reports.export import export_model_card
+    from flowbench.reports.pages.index import index_page
+
+    results = load_results(write_evaluation(tmp_path / "eval/one", lambda *at: at[1] % 2, method=method))
+    texts = [
+        " ".join(tables.summary_table(results).notes),
+        " ".join(tables.scores_table(results).notes),
+        " ".join(tables.leaderboard_table(_board(results)).notes),
+        unescape(write_gallery(results).read_text()),
+        export_model_card(results, tmp_path / "card.md").read_text(),
+        unescape(index_page(tmp_path)),
+    ]
+    others = [words for name, words in KINDS.items() if name != method]
+    assert all(KINDS[method] in text for text in texts)
+    assert not any(other in text for text in texts for other in others)
+    assert tables.leaderboard_table(_board(results)).data[0]["interval"] == KINDS[method]
+
+
+def test_rows_of_unlike_intervals_are_named_both(tmp_path):
+    from flowbench.evals.leaderboard import build_leaderboard
+
+    both = [
+        load_results(write_evaluation(tmp_path / method, lambda *at: at[1] % 2, label=method, method=method))
+        for method in ("percentile", "bca")
+    ]
+    note = tables.leaderboard_table(build_leaderboard(both)).notes[0]
+    assert note.endswith(f"brackets: {KINDS['percentile']} or {KINDS['bca']}.")
+    assert compare_evaluations(*both).lines[0].paired.method == "percentile"  # they may be compared all the same
+
+
+def test_an_evaluation_is_found_by_its_card_and_finished_by_its_summary(tmp_path):
+    write_suite(tmp_path / "eval/one", {"sharp": lambda number, index: 1.0}, label="one")
+    shutil.copytree(tmp_path / "eval/one", tmp_path / "eval/begun")
+    (tmp_path / "eval/begun/summary.json").unlink()
+    assert [each.label for each in find_results(tmp_path)] == ["one"]
+
+
+def test_records_and_summaries_are_frozen(folder):
+    results = load_results(folder)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        results.records[0].value = 1.0
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        results.summary.label = "another"
 
 
 def _board(results):

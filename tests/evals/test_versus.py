@@ -9,11 +9,11 @@ import math
 
 import pytest
 from evaluations import TAGS, write_evaluation
-from several import describe, write_suite
+from several import change, describe, write_suite
 
 from flowbench import store
 from flowbench.errors import CardMismatch
-from flowbench.evals.facts import facts_of, other_scorer
+from flowbench.evals.facts import other_scorer
 from flowbench.evals.results import load_results
 from flowbench.evals.versus import compare_evaluations, compare_results, to_records
 from flowbench.reports import tables
@@ -133,10 +133,7 @@ def test_settings_are_refused_by_name_and_marked_when_allowed(tmp_path, pair):
 
 def test_of_two_suites_the_suite_is_named_and_not_what_follows_from_it(tmp_path, pair):
     other = write_evaluation(tmp_path / "other", lambda *at: 1, suite="another")
-    card = other / "summary.json"
-    summary = store.read_json(card)
-    summary["card"]["must_agree"]["images_per_prompt"] = 1
-    store.write_json(card, summary)
+    change(other, lambda summary: summary["card"]["must_agree"].update(images_per_prompt=1))
     with pytest.raises(CardMismatch, match=r"they differ in suite: \w+ and another\. Evaluate"):
         compare_evaluations(load_results(pair[0]), load_results(other))
 
@@ -161,16 +158,26 @@ def test_unscored_everywhere_is_a_dash_and_no_test(tmp_path):
     assert tables.comparison_table(versus).rows[1][1:] == ("–",) * 7
 
 
-def test_evaluations_of_before_are_read_too(tmp_path):
-    """One `scorer` in the card, no unit or direction by metric: what suites wrote before they had several scorers."""
-    results = load_results(write_evaluation(tmp_path / "old", lambda *at: 1))
-    results.card["must_agree"]["scorer"] = {"reward": "geneval", "options": {}}
-    facts = facts_of(results, "official")
-    assert (facts.scorer, facts.direction, facts.level) == ("geneval", "higher", "picture")
-    assert facts_of(results, "extras").direction == "lower"
-    other = load_results(write_evaluation(tmp_path / "older", lambda *at: 1))
-    other.card["must_agree"]["scorer"] = {"reward": "geneval", "options": {"geneval": {"extra_price": 0.4}}}
-    assert other_scorer(results, other, "official") == "options: none and {'geneval': {'extra_price': 0.4}}"
+def test_scorers_are_told_apart_by_all_that_decides_their_numbers(tmp_path):
+    one, two = (load_results(write_evaluation(tmp_path / name, lambda *at: 1)) for name in ("one", "two"))
+    assert other_scorer(one, two, "official") == ""
+    two.card.scorers["painting"]["options"] = {"extra_price": 0.4}
+    assert other_scorer(one, two, "official") == "options: none and {'extra_price': 0.4}"
+
+
+def test_a_comparison_says_what_its_intervals_are(pair):
+    versus = compare_evaluations(load_results(pair[1]), load_results(pair[0]))
+    table = tables.comparison_table(versus)
+    words = "95 % interval over prompts (percentile bootstrap of 2,000 draws)"
+    assert f"paired by prompt and seed, with its {words}. p Holm" in table.notes[0]
+    assert {row["interval"] for row in table.data} == {words}
+    paired = json.loads(store.to_json(to_records(versus)))[0]["paired"]
+    assert (paired["method"], paired["confidence"], paired["draws"], paired["flips"]) == (
+        "percentile",
+        0.95,
+        2000,
+        2000,
+    )
 
 
 def test_the_same_test_under_two_names_is_corrected_for_once(tmp_path):

@@ -73,6 +73,7 @@ def test_it_gives_as_many_numbers_as_its_level_asks_within_the_cards_range(name,
     high = math.inf if metric.card.high is None else metric.card.high
     assert all(each.score.is_scored and low <= each.score.value <= high for each in measured)
     assert len(measured) == 1 or len({each.score.value for each in measured}) > 1
+    assert {part for each in measured for part in each.score.parts} == set(metric.card.parts)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import sys
@@ -38,7 +39,7 @@ def results(tmp_path):
 @pytest.fixture
 def prompts(results):
     """The suite's: one more than was evaluated, in front."""
-    texts = {record["prompt_id"]: (record["prompt"], record["tag"]) for record in results.records}
+    texts = {record.prompt_id: (record.prompt, record.tag) for record in results.records}
     first = Prompt("not-evaluated", "x", "single_object")
     return [first, *(Prompt(key, text, tag, {"tag": tag, "include": [{"class": "é", "count": 1}], "prompt": text})
                      for key, (text, tag) in texts.items())]  # fmt: skip
@@ -47,9 +48,7 @@ def prompts(results):
 def test_jsonl_holds_every_score_of_every_picture(results, tmp_path):
     lines = [json.loads(line) for line in export_jsonl(results, tmp_path / "a.jsonl").read_text().splitlines()]
     assert len(lines) == 60
-    assert [(line["prompt_id"], line["index"]) for line in lines] == [
-        (record["prompt_id"], record["index"]) for record in results.records
-    ]
+    assert [(line["prompt_id"], line["index"]) for line in lines] == [record.key for record in results.records]
     by_key = {(line["prompt_id"], line["index"]): line for line in lines}
     assert by_key["counting-0", 1]["scores"] == {"value": None}
     assert by_key["counting-0", 1]["note"] == "no answer"
@@ -73,17 +72,17 @@ def test_parquet_is_the_same_table_with_the_card(results, tmp_path):
         }
     assert str(table.schema.field("scores/official").type) == "double"
     facts = json.loads(table.schema.metadata[b"flowbench"])
-    assert facts["card"] == results.card
+    assert facts["card"] == dataclasses.asdict(results.card)
 
 
 def test_details_of_all_scorers_are_kept(results, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
-    record = results.records[0]
-    record["details_by"] = {"ocr": {"recognized": "ünï"}}
+    record = dataclasses.replace(results.records[0], details_by={"ocr": {"recognized": "ünï"}})
+    results.records[0] = record
     line = json.loads(export_jsonl(results, tmp_path / "a.jsonl").read_text().splitlines()[0])
-    assert line["details_by"] == record["details_by"]
+    assert line["details_by"] == record.details_by
     row = parquet.read_table(export_parquet(results, tmp_path / "a.parquet")).slice(0, 1).to_pylist()[0]
-    assert json.loads(row["details"]) == record["details_by"]
+    assert json.loads(row["details"]) == record.details_by
 
 
 def test_without_pyarrow_it_is_said_what_to_install(results, tmp_path, monkeypatch):
@@ -151,14 +150,11 @@ def test_model_card_is_what_the_hub_reads(results, tmp_path):
     card = ModelCard.load(path)
     found = {each.metric_type: each for each in card.data.eval_results}
     official = results.interval("official")
-    assert found["official"].metric_value == official["mean"]
+    assert found["official"].metric_value == official.mean
     assert found["official"].dataset_name == "painting"
-    assert f"{official['low']:.4f} to {official['high']:.4f}" in found["official"].metric_name
+    assert f"{official.low:.4f} to {official.high:.4f}" in found["official"].metric_name
     text = card.text
-    assert (
-        f"| official (headline) | {official['mean']:.4f} | {official['low']:.4f} to {official['high']:.4f} | 58 |"
-        in text
-    )
+    assert f"| official (headline) | {official.mean:.4f} | {official.low:.4f} to {official.high:.4f} | 58 |" in text
     assert "&lt;b>model&lt;/b> \\| 1" in text
     assert "| declared: guidance | 1.0 |" in text
     assert "flowbench eval --ckpt painter --suite painting" in text
@@ -167,7 +163,7 @@ def test_model_card_is_what_the_hub_reads(results, tmp_path):
 def test_a_metric_without_a_number_stands_in_the_table_only(tmp_path):
     folder = write_evaluation(tmp_path / "eval", lambda tag, number, index: None)
     summary = store.read_json(folder / "summary.json")
-    summary["scorers"] = {"pickscore": {"status": "not run", "reason": "no weights | here"}}
+    summary["scorers"][0] |= {"name": "pickscore", "status": "not run", "reason": "no weights | here"}
     store.write_json(folder / "summary.json", summary)
     text = export_model_card(load_results(folder), tmp_path / "card.md").read_text()
     assert "- pickscore was not run: no weights \\| here" in text
@@ -209,7 +205,7 @@ def test_an_export_that_fails_leaves_what_was_there(results, prompts, tmp_path, 
     write, out = FOLDERS[style], tmp_path / "out"
     write(results, prompts, out)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    results.records[-1]["image"] = "../eval/../../etc/passwd"
+    results.records[-1] = dataclasses.replace(results.records[-1], image="../eval/../../etc/passwd")
     with pytest.raises(RunError, match="lies outside"):
         write(results, prompts, out, overwrite=True)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before

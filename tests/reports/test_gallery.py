@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import json
+import math
 import re
 import shlex
 from html.parser import HTMLParser
@@ -21,6 +23,7 @@ from PIL import Image
 from flowbench import store
 from flowbench.cli import main
 from flowbench.errors import CardMismatch
+from flowbench.evals import evaluation
 from flowbench.evals.facts import Facts
 from flowbench.evals.results import load_results
 from flowbench.evals.versus import compare_evaluations
@@ -30,6 +33,7 @@ from flowbench.reports.gallery import thumbnails as thumbs
 from flowbench.reports.gallery.sheet import Metric, moves, paired_sheet, reasons, sheet_of
 from flowbench.reports.pages.page import FOLDER, script_json
 from flowbench.reports.reproduce import commands
+from flowbench.stats.intervals import Interval
 
 
 def _before(number, index):
@@ -227,7 +231,7 @@ def test_reasons_are_counted_apart_and_what_rose_most_is_first(pair):
     assert risen[0][1] == [4, 21]
 
 
-def test_todays_records_of_one_scorer_are_read_too(tmp_path):
+def test_records_of_one_scorer(tmp_path):
     folder = write_evaluation(tmp_path / "old", lambda tag, number, index: int(index == 0), label="old")
     page = Page(write_gallery(folder))
     assert [metric["name"] for metric in page.data["metrics"]] == ["official", "value"]
@@ -237,13 +241,14 @@ def test_todays_records_of_one_scorer_are_read_too(tmp_path):
 
 def test_a_picture_that_is_gone_broken_or_elsewhere_is_a_blank(tmp_path):
     folder = write_scored(tmp_path / "run", _after)
-    records = store.read_jsonl(folder / "records.jsonl")
+    results = load_results(folder)
     secret = tmp_path / "secret.png"
     Image.new("RGB", (9, 9)).save(secret)
-    (folder / records[0]["image"]).unlink()
-    (folder / records[1]["image"]).write_bytes(b"no picture")
-    records[2]["image"], records[3]["image"], records[4]["image"] = "../secret.png", str(secret), ""
-    store.write_text(folder / "records.jsonl", "".join(store.to_json(each) + "\n" for each in records))
+    (folder / results.records[0].image).unlink()
+    (folder / results.records[1].image).write_bytes(b"no picture")
+    for place, name in ((2, "../secret.png"), (3, str(secret)), (4, "")):
+        results.records[place] = dataclasses.replace(results.records[place], image=name)
+    evaluation.write_evaluation(folder, results.summary, results.records)
     page = Page(write_gallery(folder))
     found = [picture["sides"][0] for picture in page.data["pictures"]]
     assert [side["t"] for side in found[:6]] == [-1, -1, -1, -1, -1, 0]
@@ -270,7 +275,7 @@ def test_unlike_settings_are_refused_unless_allowed(pair, tmp_path):
 
 def test_an_evaluation_without_a_headline_shows_all_it_has(pair):
     summary = store.read_json(pair[0].folder / "summary.json")
-    store.write_json(pair[0].folder / "summary.json", summary | {"headline": None, "also_show": []})
+    store.write_json(pair[0].folder / "summary.json", summary | {"headline": "", "also_show": []})
     page = Page(write_gallery(pair[0].folder))
     assert {metric["name"] for metric in page.data["metrics"]} == {"official", "pickscore", "vendi"}
     assert "None" not in page.text
@@ -287,9 +292,12 @@ def test_commands_are_commands(pair):
     assert "--ckpt painter --suite things --guidance 1 --steps 20 --seed 0 --limit 24" in lines[0]
 
 
+def found(mean, low=math.nan, high=math.nan):
+    return Interval(mean, low, high, 9, 0, "percentile", 0.95, 2000)
+
+
 def test_bars_stand_where_the_numbers_say():
-    entries = [{"mean": 0.5, "low": 0.4, "high": 0.6}, {"mean": None}]
-    root = ElementTree.fromstring(charts.lines(entries, charts.SHARES))
+    root = ElementTree.fromstring(charts.lines([found(0.5, 0.4, 0.6), None], charts.SHARES))
     (bar,) = root.findall("rect")
     assert (bar.get("x"), bar.get("width")) == ("0", "50.0")
     (whisker,) = [path for path in root.findall("path") if "whisker" in path.get("class")]
@@ -298,14 +306,14 @@ def test_bars_stand_where_the_numbers_say():
 
 
 def test_axis_of_other_scales_holds_every_bound():
-    axis = charts.axis_for([{"mean": 21.0, "low": 20.0, "high": 22.0}, {"mean": 25.0, "low": None}], share=False)
+    axis = charts.axis_for([found(21.0, 20.0, 22.0), found(25.0), None], share=False)
     assert axis.low == pytest.approx(20 - 0.4) and axis.high == pytest.approx(25 + 0.4)
-    assert charts.axis_for([{"mean": 3.0}], share=False).place(3.0) == 50.0
+    assert charts.axis_for([found(3.0)], share=False).place(3.0) == 50.0
 
 
 def test_histogram_counts_every_value():
     """32 bins over 0 to 32: three values in the first, one in the last, which ends at the largest value."""
-    root = ElementTree.fromstring(charts.histogram([[0.0, 0.1, 0.9, 32.0]], [{"mean": 8.25}]))
+    root = ElementTree.fromstring(charts.histogram([[0.0, 0.1, 0.9, 32.0]], [found(8.25)]))
     first, last = root.findall("rect")
     assert float(first.get("height")) == pytest.approx(3 * float(last.get("height")), abs=0.02)
     assert (float(first.get("x")), float(last.get("x"))) == (0, pytest.approx(100 - 100 / 32, abs=0.01))

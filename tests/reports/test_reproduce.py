@@ -5,9 +5,7 @@ from __future__ import annotations
 import shlex
 
 import click
-import pytest
-from evaluations import write_evaluation
-from several import write_suite
+from several import describe, write_suite
 
 from flowbench import store
 from flowbench.cli import main
@@ -50,13 +48,22 @@ def test_given_pictures_are_evaluated_again_on_their_suite(tmp_path):
     assert read["metrics"] == ("jpeg,pickscore",)
 
 
-@pytest.mark.parametrize(("scorer", "option"), [("jpeg", "rewards"), ("vendi", "metrics"), ("fid", "metrics")])
-def test_scored_pictures_are_scored_again(tmp_path, scorer, option):
-    folder = write_evaluation(tmp_path / "scored", lambda *at: 1, suite=scorer)
-    (line,) = commands([_changed(folder, subject=GIVEN, agreed={"scorer": {"reward": scorer}}, declared={})])
+def test_scored_pictures_are_scored_again(tmp_path):
+    scores = {name: lambda number, index: number for name in ("jpeg", "vendi", "fid")}
+    folder = write_suite(tmp_path / "scored", scores)
+    describe(folder, {"fid": ("FID", "lower", "set")})
+    agreed = {"suite": "pictures", "images_per_prompt": 1.96}
+    noted = {"vocabulary": "shapes", "interval": "bca"}
+    (line,) = commands([_changed(folder, subject=GIVEN, agreed=agreed, declared={}, noted=noted)])
     name, read = _parsed(line)
-    assert (name, read["source"], read[option]) == ("score", "PICTURES", (scorer,))
-    assert (read["reference"] is not None) == (scorer == "fid")  # it compares with other pictures
+    assert (name, read["source"], read["rewards"], read["metrics"]) == ("score", "PICTURES", ("jpeg",), ("vendi,fid",))
+    assert (read["reference"], read["vocabulary"], read["interval"]) == ("REFERENCE", "shapes", "bca")
+
+
+def test_another_kind_of_interval_is_named(tmp_path):
+    folder = write_suite(tmp_path / "one", {"jpeg": lambda number, index: number})
+    assert "--interval" not in commands([load_results(folder)])[0]
+    assert _parsed(commands([_changed(folder, noted={"interval": "analytic"})])[0])[1]["interval"] == "analytic"
 
 
 def test_options_that_are_no_defaults_are_named(tmp_path):
@@ -78,16 +85,5 @@ def test_options_that_are_no_defaults_are_named(tmp_path):
 def test_the_first_scorer_stays_the_first(tmp_path):
     """A card's scorers are sorted by name; "official" is a part of the one that went first."""
     scores = {"pickscore": lambda number, index: number, "aesthetic": lambda number, index: number}
-    folder = write_suite(tmp_path / "one", scores)
-    assert "--metric aesthetic,pickscore" in commands([load_results(folder)])[0]
-    summary = store.read_json(folder / "summary.json")
-    summary["metrics"]["official"] = summary["metrics"]["pickscore"]
-    store.write_json(folder / "summary.json", summary)
-    assert "--metric pickscore,aesthetic" in commands([load_results(folder)])[0]
-
-
-def test_an_evaluation_of_before_suites_had_several_scorers(tmp_path):
-    folder = write_evaluation(tmp_path / "old", lambda *at: 1)
-    (line,) = commands([_changed(folder, agreed={"scorer": {"reward": "geneval"}})])
-    name, read = _parsed(line)
-    assert (name, read["ckpt"], read["suites"], read["metrics"]) == ("eval", "painter", ("painting",), ())
+    folder = write_suite(tmp_path / "one", scores, not_run={"hpsv2": "no weights."})
+    assert "--metric pickscore,aesthetic " in commands([load_results(folder)])[0]

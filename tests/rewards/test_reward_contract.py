@@ -63,6 +63,24 @@ def test_its_card_is_complete(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_its_card_names_every_part_that_it_gives_and_no_other(name, build, samples_for):
+    """A part that no card names has neither unit nor direction in any table."""
+    reward = build(name)
+    parts = {part for score in reward(samples_for(name)) for part in score.parts}
+    reward.close()
+    only_where_text_is_read = {"confidence"} if name == "ocr" else set()
+    assert parts | only_where_text_is_read == set(reward.card.parts)
+    assert all(part.unit and part.direction in ("higher", "lower", "none") for part in reward.card.parts.values())
+
+
+def test_a_weighted_sum_knows_what_its_parts_are(blocks):
+    options = {"geneval": {"detector": blocks}}
+    parts = rewards.build({"geneval": 1.0, "jpeg": 0.1}, vocabulary="shapes", options=options).card.parts
+    assert (parts["jpeg"].unit, parts["jpeg"].direction) == ("kB", "higher")
+    assert parts["geneval/extras"].direction == "lower" and parts["geneval/official"].direction == "higher"
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_it_keeps_its_promises(name, blocks, samples_for, tiny_weights):
     """Length, range, order, determinism, batch size, untouched input, bad input, device."""
     exact = "geneval" in name or name in RULES

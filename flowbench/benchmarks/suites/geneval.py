@@ -1,7 +1,7 @@
 """GenEval: 553 prompts in six tags, judged by an object detector.
 
 Headline: `official`, the published verdict, in [0, 1], higher is better; overall = the unweighted mean of the six tags.
-As for the built-in world, `exclusive` and `strict` stand beside it, for the published rule never looks at extra
+As for the built-in world, `exclusive` and `strict` stand beside it, since the published rule never looks at extra
 objects. Source: arXiv 2310.11513; steps, guidance and resolution as Flow-GRPO evaluates SD3.5 (arXiv 2505.05470,
 section 5).
 """

@@ -1,7 +1,7 @@
 """HPDv2's benchmark: 3,200 prompts in four styles, one picture each, scored by HPS v2.1.
 
 Headline: `hpsv2.1`, a cosine, mostly .2 to .35 (papers print it x 100), higher is better; the mean over all pictures,
-which is that of the four styles, for they have 800 prompts each. Published tables give the spread over ten groups of
+which is that of the four styles, since they have 800 prompts each. Published tables give the spread over ten groups of
 80 prompts, which is no standard error: here stands an interval.
 Source: arXiv 2306.09341.
 """

@@ -1,6 +1,7 @@
 """A suite of one's own in a YAML file: the fields of `Suite`, checked; no code is loaded.
 
 prompt_set: mine.txt        # a registered set, or a file beside this one (.txt, .csv, .jsonl)
+reference: photos           # for fid, kid and cmmd: a folder beside this file, or any path
 steps: 28
 guidance: 4.5
 images_per_prompt: 2
@@ -23,10 +24,12 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "int": ((int,), "a whole number"),
     "int | None": ((int, type(None)), "a whole number"),
     "float": ((int, float), "a number"),
+    "Method": ((str,), "text"),
+    'Literal["tags", "pictures"]': ((str,), "text"),
     "tuple[str, ...]": ((list,), "a list of names"),
     "Mapping[str, Mapping[str, Any]]": ((dict,), "a mapping from scorers to their options"),
 }
-_NOT_FOR_FILES = ("own",)
+_NOT_FOR_FILES = ("own", "every_part")
 _NEEDED = ("prompt_set", "steps", "guidance")
 
 
@@ -43,9 +46,10 @@ def read(path: Path) -> Suite:
     if not isinstance(values, dict):
         raise ConfigError(f"suite file {path}: not a mapping. Write lines such as `steps: 28`.")
     _check(path, values)
-    beside = path.parent / str(values["prompt_set"])
-    if beside.is_file():
-        values["prompt_set"] = str(beside)
+    if (path.parent / values["prompt_set"]).is_file():
+        values["prompt_set"] = str(path.parent / values["prompt_set"])
+    if values.get("reference"):
+        values["reference"] = str(path.parent / values["reference"])
     lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
     return Suite(**{"name": path.stem, **values, **lists})
 

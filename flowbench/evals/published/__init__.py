@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from flowbench.errors import ConfigError, UnknownName
+from flowbench.evals.typed import from_plain
 
 __all__ = ["MEASURED_BY", "PublishedMetric", "PublishedRow", "PublishedTable", "load", "names"]
 
@@ -31,28 +32,35 @@ class PublishedMetric:
 
     scorer: str
     unit: str
-    direction: str
+    direction: Literal["higher", "lower", "none"]
 
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """One printed row. `values` by metric; `tags`: the headline by tag; what the source does not say is None or "".
-
-    `trained_on`: the rewards that the model was trained on. `hub`: the id of its weights, by which a measurement of our
-    own is recognised as a re-measured number. `mislabelled_as`: the name under which others copy it wrongly.
-    """
+    """One printed row; what the source does not say is None or ""."""
 
     model: str
+    """Its name, as printed."""
     source: str
-    measured_by: str
+    """Who printed it."""
+    measured_by: Literal["self", "re-measured", "copied", "unknown"]
+    """MEASURED_BY says what the words mean."""
     values: Mapping[str, float] = field(default_factory=dict)
+    """By metric."""
     tags: Mapping[str, float] = field(default_factory=dict)
+    """The headline by tag."""
     trained_on: tuple[str, ...] = ()
+    """The rewards that the model was trained on."""
     resolution: int | None = None
+    """Side of the pictures, in pixels."""
     rewriter: bool | None = None
+    """Whether a language model rewrote the prompts."""
     hub: str = ""
+    """The id of its weights, by which a measurement of our own is recognised as a re-measured number."""
     mislabelled_as: str = ""
+    """The name under which others copy it wrongly."""
     note: str = ""
+    """What else a reader must know."""
 
     @property
     def origin(self) -> str:
@@ -62,17 +70,26 @@ class PublishedRow:
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """The printed rows of one suite. `decimals`: how many digits they were printed with, at least."""
+    """The printed rows of one suite."""
 
     suite: str
+    """Its name."""
     title: str
+    """What the table is of."""
     headline: str
+    """One of the metrics."""
     metrics: Mapping[str, PublishedMetric]
+    """The columns."""
     prompts: int
+    """Their number in the published protocol."""
     images_per_prompt: int
+    """Pictures for each of them."""
     rows: tuple[PublishedRow, ...]
+    """As they were printed."""
     decimals: int = 2
+    """How many digits they were printed with, at least."""
     about: str = ""
+    """What a reader must know of all of them."""
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -101,66 +118,19 @@ def load(name: str | Path) -> PublishedTable:
             raise UnknownName(
                 f"no published table '{name}'.{did_you_mean(str(name), names())} Known: {known}; or give a .yaml file."
             )
-    tree = read_yaml(path)
-    metrics = {
-        key: _built(PublishedMetric, facts, f"{path}: metric '{key}'")
-        for key, facts in _mapping(tree.get("metrics"), f"{path}: metrics").items()
-    }
-    rows = tuple(_row(row, f"{path}: row {number}") for number, row in enumerate(tree.get("rows") or (), 1))
-    table: PublishedTable = _built(PublishedTable, {**tree, "metrics": metrics, "rows": rows}, str(path))
-    _check(table, str(path))
-    return table
-
-
-def _row(tree: Any, where: str) -> PublishedRow:
-    tree = _mapping(tree, where)
-    where = f"{where} ({tree.get('model', 'no model')})"
-    for name in ("values", "tags"):
-        _mapping(tree.get(name, {}), f"{where}: {name}")
-    row: PublishedRow = _built(PublishedRow, {**tree, "trained_on": tuple(tree.get("trained_on", ()))}, where)
-    return row
-
-
-def _built(kind: Any, tree: Any, where: str) -> Any:
-    """The dataclass from a mapping of its fields. Raises ConfigError that names what is wrong."""
-    tree = _mapping(tree, where)
-    known = {each.name: each.default is MISSING and each.default_factory is MISSING for each in fields(kind)}
-    for name in tree:
-        if name not in known:
-            raise ConfigError(f"{where}: unknown key '{name}'. Known: {', '.join(known)}.")
-    for name, needed in known.items():
-        if needed and name not in tree:
-            raise ConfigError(f"{where}: '{name}' is missing.")
-    return kind(**tree)
-
-
-def _mapping(tree: Any, where: str) -> dict[str, Any]:
-    if not isinstance(tree, Mapping):
-        raise ConfigError(f"{where}: give a mapping of keys to values, as flowbench/evals/published/geneval.yaml does.")
-    return dict(tree)
-
-
-def _check(table: PublishedTable, where: str) -> None:
-    """Raise ConfigError for a word that means nothing here, and for what is wrong in a row."""
-    for name, metric in table.metrics.items():
-        if metric.direction not in ("higher", "lower", "none"):
-            raise ConfigError(
-                f"{where}: metric '{name}' has the direction '{metric.direction}': write higher, lower or none."
-            )
-    if table.headline not in table.metrics:
+    try:
+        table = from_plain(PublishedTable, read_yaml(path))
+    except ValueError as error:
         raise ConfigError(
-            f"{where}: the headline '{table.headline}' is none of the metrics {', '.join(table.metrics)}."
-        )
+            f"{path}: {error}. Write a table in the form of flowbench/evals/published/geneval.yaml."
+        ) from None
+    if table.headline not in table.metrics:
+        raise ConfigError(f"{path}: the headline '{table.headline}' is none of the metrics {', '.join(table.metrics)}.")
     for row in table.rows:
-        _check_row(row, table, f"{where}: {row.model}")
-
-
-def _check_row(row: PublishedRow, table: PublishedTable, where: str) -> None:
-    if row.measured_by not in MEASURED_BY:
-        raise ConfigError(f"{where}: measured_by is '{row.measured_by}': write {', '.join(MEASURED_BY)}.")
-    foreign = sorted(set(row.values) - set(table.metrics))
-    if foreign:
-        raise ConfigError(f"{where} has '{foreign[0]}', which is none of the table's metrics.")
-    for key, value in [*row.values.items(), *row.tags.items()]:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise ConfigError(f"{where}: {key} is {value!r}; give a number, or leave it out.")
+        foreign = sorted(set(row.values) - set(table.metrics))
+        if foreign:
+            raise ConfigError(f"{path}: {row.model} has '{foreign[0]}', which is none of the table's metrics.")
+        for name, value in [*row.values.items(), *row.tags.items()]:
+            if math.isnan(value):
+                raise ConfigError(f"{path}: {row.model}: {name} is empty; give a number, or leave it out.")
+    return table

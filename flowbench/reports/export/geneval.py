@@ -17,8 +17,8 @@ from typing import Any
 
 from flowbench import store
 from flowbench.errors import ConfigError
+from flowbench.evals.evaluation import Record
 from flowbench.evals.results import Results
-from flowbench.evals.score import Record
 from flowbench.reports.export.places import new_folder, with_pictures
 from flowbench.types import Prompt
 
@@ -48,7 +48,7 @@ def export_geneval(
     """
     pictures = with_pictures(results)
     places = {prompt.id: place for place, prompt in enumerate(prompts)}
-    unknown = next((record["prompt_id"] for record, _ in pictures if record["prompt_id"] not in places), None)
+    unknown = next((record.prompt_id for record, _ in pictures if record.prompt_id not in places), None)
     if unknown is not None:
         raise ConfigError(
             f"{results.folder}: prompt '{unknown}' is not in the prompts given. Give those it was made on."
@@ -56,19 +56,16 @@ def export_geneval(
     with new_folder(out, results, "geneval", overwrite=overwrite) as folder:
         placed = []
         for record, path in pictures:
-            place = places[record["prompt_id"]]
-            number = folder / f"{place:05d}"
-            store.write_text(number / "metadata.jsonl", json.dumps(_metadata(prompts[place])) + "\n")
-            target = number / "samples" / f"{record['index']:04d}.png"
+            place = places[record.prompt_id]
+            number, prompt = folder / f"{place:05d}", prompts[place]
+            tag = {"tag": prompt.tag} if prompt.tag is not None else {}
+            # in the order in which the prompt set wrote it; text and tag are added where they stand nowhere else
+            metadata = {**tag, **prompt.metadata, "prompt": prompt.text}
+            store.write_text(number / "metadata.jsonl", json.dumps(metadata) + "\n")
+            target = number / "samples" / f"{record.index:04d}.png"
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(path, target)
-            placed.append(Placed(record, prompts[place], target.relative_to(folder).as_posix()))
+            placed.append(Placed(record, prompt, target.relative_to(folder).as_posix()))
         if beside is not None:
             beside(folder, placed)
     return Path(out)
-
-
-def _metadata(prompt: Prompt) -> dict[str, Any]:
-    """In the order in which the prompt set wrote it; text and tag are added where they stand nowhere else."""
-    tag = {"tag": prompt.tag} if prompt.tag is not None else {}
-    return {**tag, **prompt.metadata, "prompt": prompt.text}

@@ -6,18 +6,20 @@ Source: https://github.com/huggingface/hub-docs/blob/main/modelcard.md (model-in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from flowbench import store
+from flowbench.evals.evaluation import PARTS
 from flowbench.evals.results import Results
 from flowbench.reports.export.places import check_file
-from flowbench.reports.tables.footnotes import kind_of_mean
+from flowbench.reports.tables.cells import DASH
+from flowbench.reports.tables.footnotes import kind_of_interval, kind_of_mean
+from flowbench.stats.intervals import Interval
 
-_OF_SETTINGS = ("subject", "must_agree", "declared", "noted")
 _DIRECTIONS = {"higher": "higher is better", "lower": "lower is better"}
 
 
@@ -33,15 +35,18 @@ def model_index(results: Results) -> list[dict[str, Any]]:
     from huggingface_hub import EvalResult
     from huggingface_hub.repocard_data import eval_results_to_model_index
 
-    suite = str(results.summary["suite"])
-    measured = [
-        EvalResult(
-            task_type="text-to-image", dataset_type=suite, dataset_name=suite, metric_type=metric,
-            metric_value=interval["mean"], metric_name=_with_interval(metric, interval),
-        )
-        for metric in results.metrics
-        if (interval := results.interval(metric)).get("mean") is not None
-    ]  # fmt: skip
+    suite = results.summary.suite
+    measured = []
+    for metric in results.metrics:
+        found = results.summary.metrics[metric].overall
+        if not math.isnan(found.mean):
+            bounds = "" if math.isnan(found.low) else f", {_bounds(found)}, {kind_of_interval([found])}"
+            measured.append(
+                EvalResult(
+                    task_type="text-to-image", dataset_type=suite, dataset_name=suite, metric_type=metric,
+                    metric_value=found.mean, metric_name=f"{metric}{bounds}",
+                )
+            )  # fmt: skip
     return eval_results_to_model_index(results.label, measured)
 
 
@@ -51,58 +56,35 @@ def section(results: Results) -> str:
 
     summary = results.summary
     lines = [
-        f"## Evaluation: {_cell(summary['suite'])}",
+        f"## Evaluation: {_cell(summary.suite)}",
         "",
-        f"{_cell(results.label)}: {summary['images']} pictures of {summary['prompts']} prompts, "
-        f"{summary['unscored']} of them unscored. Overall is {kind_of_mean(results)}.",
+        f"{_cell(results.label)}: {summary.images} pictures of {summary.prompts} prompts, "
+        f"{summary.unscored} of them unscored. Overall is {kind_of_mean(results)}.",
         "",
-        "| metric | mean | 95 % interval | pictures | |",
+        "| metric | mean | interval | pictures | |",
         "|---|---:|---|---:|---|",
-        *(_metric_line(results, metric) for metric in results.metrics),
-        "",
-        *_not_run(results),
-        "### Settings",
-        "",
-        "| | |",
-        "|---|---|",
-        *(line for part in _OF_SETTINGS for line in _settings(part, results.card.get(part, {}))),
-        "",
-        "### Command",
-        "",
-        "```",
-        *commands([results]),
-        "```",
     ]
+    for metric, entry in ((metric, summary.metrics[metric]) for metric in results.metrics):
+        found = entry.overall
+        headline = " (headline)" if metric == results.headline else ""
+        mean = DASH if math.isnan(found.mean) else f"{found.mean:.4f}"
+        about = ", ".join(filter(None, (entry.unit, _DIRECTIONS.get(entry.direction, ""))))
+        lines.append(f"| {_cell(metric)}{headline} | {mean} | {_bounds(found)} | {found.count} | {_cell(about)} |")
+    kind = kind_of_interval(entry.overall for entry in summary.metrics.values())
+    lines += ["", f"Interval: {kind}." if kind else "Too few prompts for intervals.", ""]
+    not_run = [f"- {_cell(name)} was not run: {_cell(reason)}" for name, reason in results.not_run.items()]
+    lines += [*not_run, ""] if not_run else []
+    lines += ["### Settings", "", "| | |", "|---|---|"]
+    for part in PARTS:
+        for name, value in getattr(results.card, part).items():  # what is a dictionary itself is written as JSON
+            text = value if isinstance(value, str) and value else store.to_json(value)
+            lines.append(f"| {part}: {_cell(name)} | {_cell(text)} |")
+    lines += ["", "### Command", "", "```", *commands([results]), "```"]
     return "\n".join(lines) + "\n"
 
 
-def _metric_line(results: Results, metric: str) -> str:
-    interval, known = results.interval(metric), results.summary["metrics"].get(metric, {})
-    low, high = interval.get("low"), interval.get("high")
-    between = "–" if low is None or high is None else f"{low:.4f} to {high:.4f}"
-    mean = "–" if interval.get("mean") is None else f"{interval['mean']:.4f}"
-    about = ", ".join(filter(None, (known.get("unit", ""), _DIRECTIONS.get(known.get("direction", ""), ""))))
-    headline = " (headline)" if metric == results.headline else ""
-    return f"| {_cell(metric)}{headline} | {mean} | {between} | {interval.get('count', 0)} | {_cell(about)} |"
-
-
-def _not_run(results: Results) -> list[str]:
-    lines = [f"- {_cell(name)} was not run: {_cell(reason)}" for name, reason in results.not_run.items()]
-    return [*lines, ""] if lines else []
-
-
-def _settings(part: str, fields: Mapping[str, Any]) -> list[str]:
-    """One row for each setting; what is a dictionary itself is written as JSON."""
-    rows = []
-    for name, value in fields.items():
-        text = value if isinstance(value, str) and value else store.to_json(value)
-        rows.append(f"| {part}: {_cell(name)} | {_cell(text)} |")
-    return rows
-
-
-def _with_interval(metric: str, interval: Mapping[str, Any]) -> str:
-    low, high = interval.get("low"), interval.get("high")
-    return metric if low is None or high is None else f"{metric} (95 % interval {low:.4f} to {high:.4f})"
+def _bounds(found: Interval) -> str:
+    return DASH if math.isnan(found.low) else f"{found.low:.4f} to {found.high:.4f}"
 
 
 def _cell(text: Any) -> str:

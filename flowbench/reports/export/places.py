@@ -6,12 +6,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 from flowbench import store
 from flowbench.errors import ConfigError, RunError
+from flowbench.evals.evaluation import Record
 from flowbench.evals.results import Results
-from flowbench.evals.score import Record
 
 MARK = ".flowbench-export.json"
 """In every exported folder: what it is of. Only a folder that holds it is ever replaced."""
@@ -25,7 +26,15 @@ def new_folder(out: str | Path, results: Results, style: str, *, overwrite: bool
     is replaced, and nothing else.
     """
     out = Path(out)
-    _check_folder(out, overwrite)
+    if out.is_file():
+        raise ConfigError(f"{out} is a file. This format is a folder: name another --out.")
+    if out.exists() and any(out.iterdir()):
+        if not overwrite:
+            raise ConfigError(f"{out} is not empty. Name another --out, or pass --overwrite.")
+        if not (out / MARK).is_file():
+            raise ConfigError(
+                f"{out} holds files that no export has written, so it is not replaced. Name another --out."
+            )
     out.parent.mkdir(parents=True, exist_ok=True)
     staging = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     old = out.with_name(f".{out.name}.{os.getpid()}.old")
@@ -33,7 +42,7 @@ def new_folder(out: str | Path, results: Results, style: str, *, overwrite: bool
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir()
         yield staging
-        facts = {"format": style, "evaluation": str(results.folder), **origin(results), "card": results.card}
+        facts = {"format": style, "evaluation": str(results.folder), **origin(results), "card": asdict(results.card)}
         store.write_json(staging / MARK, facts)
         if out.exists():
             os.replace(out, old)
@@ -56,9 +65,9 @@ def check_file(out: str | Path, *, overwrite: bool) -> Path:
 def picture_of(results: Results, record: Record) -> Path | None:
     """The record's picture; None where it was never made. Raises RunError for a path that leaves the folder."""
     folder = results.folder.resolve()
-    path = (folder / record["image"]).resolve()
+    path = (folder / record.image).resolve()
     if folder not in path.parents:
-        raise RunError(f"{results.folder}: the picture '{record['image']}' lies outside. Mend records.jsonl.")
+        raise RunError(f"{results.folder}: the picture '{record.image}' lies outside. Mend records.jsonl.")
     return path if path.is_file() else None
 
 
@@ -76,17 +85,4 @@ def with_pictures(results: Results) -> list[tuple[Record, Path]]:
 
 def origin(results: Results) -> dict[str, str]:
     """What was evaluated on what. Not "label": for `datasets` that is a class."""
-    return {"suite": str(results.summary["suite"]), "name": results.label, "model": str(results.summary["model"])}
-
-
-def _check_folder(out: Path, overwrite: bool) -> None:
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise ConfigError(f"{out} is a file. This format is a folder: name another --out.")
-    if not any(out.iterdir()):
-        return
-    if not overwrite:
-        raise ConfigError(f"{out} is not empty. Name another --out, or pass --overwrite.")
-    if not (out / MARK).is_file():
-        raise ConfigError(f"{out} holds files that no export has written, so it is not replaced. Name another --out.")
+    return {"suite": results.summary.suite, "name": results.label, "model": results.summary.model}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from flowbench import store
 from flowbench.errors import ConfigError
+from flowbench.evals.evaluation import Record
 from flowbench.evals.results import Results
-from flowbench.evals.score import Record
 from flowbench.reports.export.places import check_file, origin
 
 COLUMNS = {"suite": "string", "name": "string", "model": "string", "prompt_id": "string", "index": "int64",
@@ -25,7 +26,8 @@ def export_jsonl(results: Results, out: str | Path, *, overwrite: bool = False) 
     path = check_file(out, overwrite=overwrite)
     lines = []
     for record in results.records:
-        more = {key: record[key] for key in ("details", "notes", "details_by") if record.get(key)}
+        found = {"details": record.details, "notes": record.notes, "details_by": record.details_by}
+        more = {name: value for name, value in found.items() if value}
         lines.append(store.to_json({**base_row(results, record), "scores": scores_of(record), **more}))
     return store.write_text(path, "".join(f"{line}\n" for line in lines))
 
@@ -46,10 +48,10 @@ def export_parquet(results: Results, out: str | Path, *, overwrite: bool = False
     kinds = {**COLUMNS, **{name: "float64" for name in score_columns(results)}, "details": "string"}
     schema = pyarrow.schema(
         [(name, getattr(pyarrow, kind)()) for name, kind in kinds.items()],
-        metadata={"flowbench": store.to_json({**origin(results), "card": results.card})},
+        metadata={"flowbench": store.to_json({**origin(results), "card": asdict(results.card)})},
     )
     for row, record in zip(rows, results.records, strict=True):
-        details = record.get("details_by") or record.get("details")
+        details = record.details_by or record.details
         row["details"] = store.to_json(details) if details else None
     buffer = io.BytesIO()
     parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), buffer)
@@ -65,15 +67,16 @@ def flat_row(results: Results, record: Record) -> dict[str, Any]:
 
 def base_row(results: Results, record: Record) -> dict[str, Any]:
     """What was asked of which model, and the note on the answer."""
-    return {**origin(results), **{name: record[name] for name in COLUMNS if name in record}}
+    asked = record.as_json()
+    return {**origin(results), **{name: asked[name] for name in COLUMNS if name in asked}}
 
 
 def scores_of(record: Record) -> dict[str, float | None]:
     """Every score of the picture by metric; None: unscored."""
-    return {"value": record["value"], **record["parts"]}
+    return {"value": record.value, **record.parts}
 
 
 def score_columns(results: Results) -> list[str]:
     """`scores/<metric>` for every metric of any picture, "value" first, then by name."""
-    names = {name for record in results.records for name in record["parts"]}
+    names = {name for record in results.records for name in record.parts}
     return [f"scores/{name}" for name in ("value", *sorted(names - {"value"}))]

@@ -7,13 +7,16 @@ from the page's style by class. Nothing but numbers of ours goes in, so that not
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from flowbench.reports.tables.cells import number
+
+if TYPE_CHECKING:
+    from flowbench.stats.intervals import Interval
 
 HEIGHT = 14  # of one line; the width is 100, stretched
 BINS = 32
@@ -35,30 +38,31 @@ class Axis:
 SHARES = Axis(0.0, 1.0, bars=True)
 
 
-def axis_for(entries: Sequence[Mapping[str, Any]], *, share: bool) -> Axis:
+def axis_for(entries: Sequence[Interval | None], *, share: bool) -> Axis:
     """From 0 to 1 for shares; else wide enough for every mean and bound, with a margin."""
     if share:
         return SHARES
-    ends = [float(entry[end]) for entry in entries for end in ("mean", "low", "high") if entry.get(end) is not None]
+    found = [end for entry in entries if entry is not None for end in (entry.mean, entry.low, entry.high)]
+    ends = [end for end in found if not math.isnan(end)]
     if not ends:
         return SHARES
     margin = (max(ends) - min(ends)) * 0.08 or abs(max(ends)) * 0.05 or 1.0
     return Axis(min(ends) - margin, max(ends) + margin, bars=False)
 
 
-def lines(entries: Sequence[Mapping[str, Any]], axis: Axis) -> Markup:
-    """One line per entry ({mean, low, high}, None = not there), one below the other; the last in the page's accent."""
+def lines(entries: Sequence[Interval | None], axis: Axis) -> Markup:
+    """One line per entry (None = not measured), one below the other; the last in the page's accent."""
     height = HEIGHT * len(entries)
     shapes = [_vertical("grid", x, 0, height) for x in (0, 25, 50, 75, 100)] if axis.bars else []
     for place, each in enumerate(entries):
         kind, top = ("now" if place == len(entries) - 1 else "was"), place * HEIGHT
-        if each.get("mean") is None:
+        if each is None or math.isnan(each.mean):
             continue
-        middle = axis.place(float(each["mean"]))
+        middle = axis.place(each.mean)
         if axis.bars:
             shapes.append(f'<rect class="{kind}" x="0" y="{top + 2}" width="{middle}" height="{HEIGHT - 4}"/>')
-        if each.get("low") is not None:
-            low, high = axis.place(float(each["low"])), axis.place(float(each["high"]))
+        if not math.isnan(each.low):
+            low, high = axis.place(each.low), axis.place(each.high)
             shapes.append(_whisker(low, high, top + HEIGHT / 2, f"{kind} on-bar" if axis.bars else kind))
         if not axis.bars:
             shapes.append(_vertical(f"dot {kind}", middle, top + 2, HEIGHT - 4))
@@ -66,7 +70,7 @@ def lines(entries: Sequence[Mapping[str, Any]], axis: Axis) -> Markup:
     return _svg(shapes, height, spoken)
 
 
-def histogram(values: Sequence[Sequence[float]], entries: Sequence[Mapping[str, Any]]) -> Markup:
+def histogram(values: Sequence[Sequence[float]], entries: Sequence[Interval | None]) -> Markup:
     """How the values of each side are spread, all on one axis, with a tick at each side's mean; sorted values in."""
     every = [value for side in values for value in side]
     if not every:
@@ -85,8 +89,8 @@ def histogram(values: Sequence[Sequence[float]], entries: Sequence[Mapping[str, 
                     f'<rect class="{kind}" x="{position * wide:.2f}" y="{top + HEIGHT * 2 - tall:.2f}" '
                     f'width="{wide - 0.4:.2f}" height="{tall}"/>'
                 )
-        if each.get("mean") is not None:
-            shapes.append(_vertical("mean", axis.place(float(each["mean"])), top, HEIGHT * 2))
+        if each is not None and not math.isnan(each.mean):
+            shapes.append(_vertical("mean", axis.place(each.mean), top, HEIGHT * 2))
     spoken = f"values from {number(low)} to {number(high)}"
     return _svg(shapes, HEIGHT * 2 * len(values), spoken)
 
@@ -104,13 +108,14 @@ def difference(middle: float, low: float, high: float, reach: float) -> Markup:
     return _svg(shapes, HEIGHT, f"difference {number(middle)}")
 
 
-def said(entry: Mapping[str, Any]) -> str:
+def said(entry: Interval | None) -> str:
     """'0.512, 95 % interval 0.480 to 0.544'."""
-    if entry.get("mean") is None:
+    if entry is None or math.isnan(entry.mean):
         return "not measured"
-    if entry.get("low") is None:
-        return number(entry["mean"])
-    return f"{number(entry['mean'])}, 95 % interval {number(entry['low'])} to {number(entry['high'])}"
+    if math.isnan(entry.low):
+        return number(entry.mean)
+    bounds = f"{number(entry.low)} to {number(entry.high)}"
+    return f"{number(entry.mean)}, {100 * entry.confidence:g} % interval {bounds}"
 
 
 def _counts(values: Sequence[float], axis: Axis) -> list[int]:

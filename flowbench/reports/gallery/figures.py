@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
@@ -15,6 +15,7 @@ from flowbench.reports.tables.cells import ARROWS, bounded, number, p_value, sig
 
 if TYPE_CHECKING:
     from flowbench.evals.versus import Line
+    from flowbench.stats.intervals import Interval
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def tag_blocks(sheet: Sheet) -> list[Block]:
         reach = _reach(list(compared.values()))
         rows = [
             Row(
-                name=f"{tag}{'*' if tag in sheet.last.summary.get('unseen', ()) else ''}",
+                name=f"{tag}{'*' if tag in sheet.last.summary.unseen else ''}",
                 arrow="",
                 unit="",
                 texts=[bounded(each) for each in sides],
@@ -134,9 +135,8 @@ def _reach(lines: Sequence[Line]) -> float:
     return (max(ends, default=0.0) or 1.0) * 1.05
 
 
-def _scored(entry: Mapping[str, Any]) -> str:
+def _scored(found: Interval | None) -> str:
     """'1,988 scored, 12 unscored'."""
-    if entry.get("count") is None:
+    if found is None:
         return ""
-    unscored = entry.get("unscored") or 0
-    return f"{entry['count']:,} scored" + (f", {unscored:,} unscored" if unscored else "")
+    return f"{found.count:,} scored" + (f", {found.unscored:,} unscored" if found.unscored else "")

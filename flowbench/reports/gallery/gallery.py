@@ -6,9 +6,11 @@ Thumbnails are part of the page; the whole pictures lie beside it, and the page 
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 from flowbench import store
+from flowbench.evals.evaluation import PARTS
 from flowbench.evals.results import Results, load_results
 from flowbench.evals.versus import compare_evaluations
 from flowbench.layout import EvaluationFolder
@@ -18,14 +20,12 @@ from flowbench.reports.gallery.sheet import Sheet, moves, paired_sheet, reasons,
 from flowbench.reports.pages.page import render, script_json
 from flowbench.reports.reproduce import commands
 from flowbench.reports.tables.cells import DASH, bounded, number, p_value, signed
-from flowbench.reports.tables.footnotes import kind_of_mean
+from flowbench.reports.tables.footnotes import brackets, kind_of_interval, kind_of_mean
 from flowbench.version import __version__
 
 STYLES = ("gallery/gallery.css",)
 SCRIPTS = ("gallery/gallery_data.js", "gallery/gallery_list.js", "gallery/gallery_viewer.js")
 MOST_REASONS = 40
-PARTS = ("subject", "must_agree", "declared", "noted")
-"""Of a settings card, in the order in which they are shown."""
 
 
 def write_gallery(evaluation: str | Path | Results, *, pictures: str | Path | None = None) -> Path:
@@ -54,7 +54,7 @@ def write_comparison(
     their folder. Raises CardMismatch as `compare_evaluations` does.
     """
     versus = compare_evaluations(candidate, baseline, allow_mismatch=allow_mismatch)
-    identity = store.digest([baseline.card, baseline.label])[:8]
+    identity = store.digest([asdict(baseline.card), baseline.label])[:8]
     page = candidate.folder / f"against-{store.slug(baseline.label)[:60]}-{identity}.html"
     folders = [Path(against or baseline.folder), Path(pictures or candidate.folder)]
     return store.write_text(page, _page(paired_sheet(versus), page, folders))
@@ -63,7 +63,7 @@ def write_comparison(
 def _page(sheet: Sheet, page: Path, folders: list[Path]) -> str:
     data, thumbnails = payload(sheet, page, folders)
     results = sheet.last
-    prompts = {row[-1]["prompt_id"] for row in sheet.rows}
+    prompts = {row[-1].prompt_id for row in sheet.rows}
     pictures = "pictures" if len(sheet.sides) == 1 else "pairs of pictures"
     return render(
         "gallery/gallery.html.j2",
@@ -76,9 +76,11 @@ def _page(sheet: Sheet, page: Path, folders: list[Path]) -> str:
         tiles=_tiles(sheet),
         counts=f"{len(prompts):,} prompts, {len(sheet.rows):,} {pictures}",
         mean=kind_of_mean(results) if sheet.tags else "",
+        brackets=brackets(side.interval(facts.metric) for side in sheet.sides for facts in sheet.facts),
+        difference=kind_of_interval(line.paired for line in sheet.versus.lines) if sheet.versus else "",
         rows=figures.metric_rows(sheet),
         blocks=figures.tag_blocks(sheet),
-        unseen=[tag for tag in sheet.tags if tag in results.summary.get("unseen", ())],
+        unseen=[tag for tag in sheet.tags if tag in results.summary.unseen],
         scorers=_troubled(results),
         moves=moves(sheet, sheet.headline),
         reasons=reasons(sheet)[:MOST_REASONS],
@@ -97,7 +99,7 @@ def _tiles(sheet: Sheet) -> list[tuple[str, str, str]]:
     name, tiles = sheet.facts[0].metric, []
     for label, side in zip(sheet.labels, sheet.sides, strict=True):
         entry = side.interval(name)
-        tiles.append((label if sheet.versus else name, number(entry.get("mean")), _bounds(bounded(entry))))
+        tiles.append((label if sheet.versus else name, number(entry.mean if entry else None), _bounds(bounded(entry))))
     paired = sheet.versus.lines[0].paired if sheet.versus else None
     if sheet.versus is None or paired is None or math.isnan(paired.difference):
         return tiles
@@ -117,23 +119,19 @@ def _bounds(text: str) -> str:
 
 def _troubled(results: Results) -> list[tuple[str, str, dict[str, int]]]:
     """(scorer, why it did not run, its reasons for leaving pictures unscored) of those that have any."""
-    scorers = results.summary.get("scorers") or {
-        results.summary["suite"]: {"status": "scored", "unscored_reasons": results.summary["unscored_reasons"]}
-    }
     troubled = []
-    for name, scorer in scorers.items():
-        why = str(scorer.get("reason") or "no reason given") if scorer.get("status") == "not run" else ""
-        unscored = dict(scorer.get("unscored_reasons") or {})
-        if why or unscored:
-            troubled.append((name, why, unscored))
+    for scorer in results.summary.scorers:
+        why = "" if scorer.ran else scorer.reason or "no reason given"
+        if why or scorer.unscored_reasons:
+            troubled.append((scorer.name, why, dict(scorer.unscored_reasons)))
     return troubled
 
 
 def _cards(sheet: Sheet) -> list[tuple[str, list[tuple[str, list[str], bool]]]]:
     """(part, (field, its value on each side, whether they differ)); what is no text is written as JSON."""
     parts = []
-    for part in sorted(sheet.last.card, key=lambda name: PARTS.index(name) if name in PARTS else len(PARTS)):
-        sides = [side.card.get(part, {}) for side in sheet.sides]
+    for part in PARTS:
+        sides = [getattr(side.card, part) for side in sheet.sides]
         fields = []
         for name in dict.fromkeys(name for side in sides for name in side):
             held = [side.get(name) for side in sides]

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from flowbench import store
-from flowbench.evals.score import Record
+from flowbench.evals.evaluation import Record
 from flowbench.reports.gallery.sheet import Sheet
 from flowbench.reports.gallery.thumbnails import thumbnails
 
@@ -38,8 +38,8 @@ def payload(sheet: Sheet, page: Path, folders: Sequence[Path]) -> tuple[dict[str
     pictures = []
     for number, row in enumerate(sheet.rows):
         record = row[-1]
-        prompt = {"id": record["prompt_id"], "text": record["prompt"], "tag": record["tag"] or ""}
-        prompts.setdefault(record["prompt_id"], {**prompt, "place": len(prompts)})
+        prompt = {"id": record.prompt_id, "text": record.prompt, "tag": record.tag or ""}
+        prompts.setdefault(record.prompt_id, {**prompt, "place": len(prompts)})
         sides = []
         for side, each in enumerate(row):
             place = number * len(row) + side
@@ -55,9 +55,7 @@ def payload(sheet: Sheet, page: Path, folders: Sequence[Path]) -> tuple[dict[str
                     **_said(each),
                 }
             )
-        pictures.append(
-            {"p": prompts[record["prompt_id"]]["place"], "i": record["index"], "s": record["seed"], "sides": sides}
-        )
+        pictures.append({"p": prompts[record.prompt_id]["place"], "i": record.index, "s": record.seed, "sides": sides})
     described = {
         "labels": list(sheet.labels),
         "metrics": [
@@ -78,7 +76,7 @@ def payload(sheet: Sheet, page: Path, folders: Sequence[Path]) -> tuple[dict[str
 
 def _path(folder: Path, record: Record) -> Path | None:
     """Where the record's picture lies; None without one, or when its name would lead out of the folder."""
-    name = PurePosixPath(record["image"] or "")
+    name = PurePosixPath(record.image)
     if not name.parts or name.is_absolute() or ".." in name.parts:
         return None
     return folder / name
@@ -97,10 +95,10 @@ def _address(path: Path | None, page: Path) -> str | None:
 def _said(record: Record) -> dict[str, list[Any]]:
     """n, b and d of a side: the first scorer's note, then those of the others by name; the boxes that were found; what
     else the scorers have to say (the text that was read), as words."""
-    notes = [["", str(record["note"])]] if record["note"] else []
-    for scorer, note in (record.get("notes") or {}).items():
-        if note and note != record["note"]:
-            notes.append([str(scorer), str(note)])
+    notes = [["", record.note]] if record.note else []
+    for scorer, note in record.notes.items():
+        if note and note != record.note:
+            notes.append([scorer, note])
     boxes: list[list[Any]] = []
     facts = []
     for scorer, details in _details(record):
@@ -114,8 +112,7 @@ def _said(record: Record) -> dict[str, list[Any]]:
 
 def _details(record: Record) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """(scorer, its details), each once; "" is the first scorer. A weighted sum nests those of its parts by name."""
-    by_scorer = record.get("details_by") or {}
-    found = [("", record.get("details") or {}), *by_scorer.items()]
+    found = [("", record.details), *record.details_by.items()]
     seen: list[Mapping[str, Any]] = []
     for scorer, details in found:
         nested = {name: inner for name, inner in details.items() if name != "objects" and isinstance(inner, Mapping)}

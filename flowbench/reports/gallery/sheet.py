@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from flowbench.evals.evaluation import Record
 from flowbench.evals.facts import Facts, facts_of
 from flowbench.evals.results import Results
-from flowbench.evals.score import Record
 from flowbench.evals.versus import Versus
 
 Values = tuple[float | None, ...]
@@ -80,7 +80,7 @@ class Sheet:
         """Of all metrics, the headline first: of two sides, those that were compared."""
         if self.versus is not None:
             return tuple(dict.fromkeys(line.facts for line in self.versus.lines))
-        held = [name for name in self.last.metrics if all(name in side.summary["metrics"] for side in self.sides)]
+        held = [name for name in self.last.metrics if all(name in side.summary.metrics for side in self.sides)]
         return tuple(facts_of(self.last, name) for name in held)
 
     @cached_property
@@ -129,9 +129,8 @@ def paired_sheet(versus: Versus) -> Sheet:
 
 def side_by_side(before: Results, after: Results, versus: Versus | None = None) -> Sheet:
     """Two evaluations in the order of the second: the pictures (prompt and index) that both hold."""
-    held = {(record["prompt_id"], record["index"]): record for record in before.records}
-    keys = [(record["prompt_id"], record["index"]) for record in after.records]
-    rows = ((held[key], record) for key, record in zip(keys, after.records, strict=True) if key in held)
+    held = {record.key: record for record in before.records}
+    rows = ((held[record.key], record) for record in after.records if record.key in held)
     return Sheet((before, after), tuple(rows), versus)
 
 
@@ -148,7 +147,7 @@ def moves(sheet: Sheet, metric: Metric | None) -> list[Moves]:
             way = "mended" if gain > 0 else "broken"
         else:
             way = "stayed_right" if now == metric.right else "stayed_wrong"
-        for tag in {row[-1]["tag"] if sheet.tags else None, None}:
+        for tag in {row[-1].tag if sheet.tags else None, None}:
             counts[tag, way] += 1
     ways = ("mended", "broken", "stayed_right", "stayed_wrong", "unscored")
     return [Moves(tag, **{way: counts[tag, way] for way in ways}) for tag in (*sheet.tags, None)]
@@ -166,7 +165,7 @@ def reasons(sheet: Sheet) -> list[tuple[str, list[int]]]:
         counts.append(Counter())
         for place, row in enumerate(sheet.rows):
             if not (metric and metric.is_verdict and metric.values[side][place] == metric.right):
-                parts = [part.strip() for part in (row[side]["note"] or "").split("; ")]
+                parts = [part.strip() for part in row[side].note.split("; ")]
                 counts[side].update(part for part in dict.fromkeys(parts) if part)
     found = dict.fromkeys(part for count in reversed(counts) for part in count)
     several = [(part, [count[part] for count in counts]) for part in found]
@@ -184,10 +183,10 @@ def _values(records: Sequence[Record], facts: Facts) -> Values:
     values: list[float | None] = []
     of_prompts: dict[str, float] = {}
     for record in records:
-        value = record["value"] if facts.metric == "value" else record.get("parts", {}).get(facts.metric)
-        values.append(None if value is None or not math.isfinite(value) else float(value))
+        value = record.measured(facts.metric)
+        values.append(value if math.isfinite(value) else None)
         if values[-1] is not None:
-            of_prompts.setdefault(record["prompt_id"], values[-1])
+            of_prompts.setdefault(record.prompt_id, values[-1])
     if facts.level == "prompt":
-        return tuple(of_prompts.get(record["prompt_id"]) for record in records)
+        return tuple(of_prompts.get(record.prompt_id) for record in records)
     return tuple(values)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from flowbench import store
 from flowbench.errors import FlowbenchError
+from flowbench.evals.evaluation import read_summary
 from flowbench.layout import EvaluationFolder, RunFolder
 from flowbench.reports.pages.page import render
 from flowbench.reports.tables.cells import bounded
+from flowbench.reports.tables.footnotes import kind_of_interval
 from flowbench.version import __version__
 
 DEPTH = 4
@@ -34,11 +35,13 @@ class Entry:
     pages: list[tuple[str, str]]
     """(what it is, its address)"""
     suite: str = ""
-    """Of an evaluation, as the two below."""
+    """Of an evaluation, as the three below."""
     metric: str = ""
     """The headline's name."""
     value: str = ""
     """The headline's mean and interval."""
+    interval: str = ""
+    """What the interval is."""
 
 
 def index_page(root: Path) -> str:
@@ -61,6 +64,7 @@ def index_page(root: Path) -> str:
         version=__version__,
         reports=reports,
         evaluations=sorted(evaluations, key=lambda entry: (not entry.pages, entry.place)),
+        intervals=sorted({entry.interval for entry in evaluations} - {""}),
         unwritten=unwritten,
     )
 
@@ -70,11 +74,11 @@ def _evaluation(root: Path, folder: EvaluationFolder) -> Entry:
     pages += [(page.stem.replace("-", " "), page) for page in sorted(folder.path.glob("against-*.html"))]
     links, place = [(what, _address(root, page)) for what, page in pages], _place(root, folder.path)
     try:
-        summary = store.read_json(folder.summary)
-        metric = str(summary["headline"])
-        value = bounded(summary["metrics"].get(metric, {}).get("overall", {}))
-        return Entry(str(summary["label"]), place, links, str(summary["suite"]), metric, value)
-    except (FlowbenchError, KeyError, TypeError, AttributeError):  # another's file of that name: shown, not understood
+        summary = read_summary(folder.path)
+        found = summary.metrics[summary.headline].overall if summary.headline in summary.metrics else None
+        value, kind = bounded(found), kind_of_interval([found])
+        return Entry(summary.label, place, links, summary.suite, summary.headline, value, kind)
+    except FlowbenchError:  # another's file of that name: shown, not understood
         return Entry(_name(folder.path), place, links)
 
 

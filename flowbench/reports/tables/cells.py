@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
+from flowbench.stats.intervals import Interval
 from flowbench.stats.paired import Paired
 
 DASH = "–"
@@ -17,11 +16,11 @@ def number(value: float | None) -> str:
     return DASH if value is None or math.isnan(value) else f"{value:.3f}"
 
 
-def bounded(interval: Mapping[str, Any]) -> str:
+def bounded(interval: Interval | None) -> str:
     """'0.512 [0.480, 0.544]', the mean alone where there is no interval (too few prompts), or a dash."""
-    if interval.get("mean") is None or interval.get("low") is None:
-        return number(interval.get("mean"))
-    return f"{number(interval['mean'])} [{number(interval['low'])}, {number(interval['high'])}]"
+    if interval is None or math.isnan(interval.mean) or math.isnan(interval.low):
+        return number(interval.mean if interval else None)
+    return f"{number(interval.mean)} [{number(interval.low)}, {number(interval.high)}]"
 
 
 def signed(paired: Paired) -> str:

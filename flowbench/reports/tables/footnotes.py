@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Iterable, Sequence
 
 from flowbench.evals.results import Results
+from flowbench.stats.intervals import Interval
+from flowbench.stats.paired import Paired, WinRate
 
 UNSEEN_MARK = "*"
+_HOW = {
+    "percentile": "percentile bootstrap of {draws:,} draws",
+    "bca": "BCa bootstrap of {draws:,} draws",
+    "analytic": "Student's t and the clustered standard error",
+}
 
 
-def counts(results: Results) -> str:
-    """'553 prompts x 4 pictures; overall is the unweighted mean of 6 tags; brackets: ...'."""
-    agreed = results.card["must_agree"]
+def kind_of_interval(found: Iterable[Interval | Paired | WinRate | None]) -> str:
+    """What the bounds of these are: '95 % interval over prompts (percentile bootstrap of 2,000 draws)', of several
+    kinds all of them; "" where none has bounds. Every table and page says it in these words."""
+    bounded = [each for each in found if each is not None and not math.isnan(each.low)]
+    kinds = (
+        f"{100 * each.confidence:g} % interval over prompts ({_HOW[each.method].format(draws=each.draws)})"
+        for each in bounded
+    )
+    return " or ".join(dict.fromkeys(kinds))
+
+
+def brackets(intervals: Iterable[Interval | None]) -> str:
+    """What stands in the brackets of a table with these intervals."""
+    kind = kind_of_interval(intervals)
+    return f"brackets: {kind}" if kind else "too few prompts for intervals"
+
+
+def counts(evaluations: Sequence[Results]) -> str:
+    """'553 prompts x 4 pictures; overall is the unweighted mean of 6 tags; brackets: ...', of evaluations on the same
+    pictures."""
+    results = evaluations[0]
+    prompts, images = results.summary.prompts, results.summary.images
+    each, uneven = divmod(images, prompts)
+    pictures = f", {images} pictures" if uneven else f" x {each} picture{'s' if each > 1 else ''}"
     mean = f"overall is {kind_of_mean(results)}; " if results.tags else ""
-    bounds = any(results.interval(metric).get("low") is not None for metric in results.summary["metrics"])
-    sure = "brackets: 95 % interval, bootstrap over prompts" if bounds else "too few prompts for intervals"
-    pictures = "1 picture" if agreed["images_per_prompt"] == 1 else f"{agreed['images_per_prompt']:g} pictures"
-    return f"{agreed['num_prompts']} prompts x {pictures}; {mean}{sure}."
+    overall = (entry.overall for each in evaluations for entry in each.summary.metrics.values())
+    return f"{prompts} prompts{pictures}; {mean}{brackets(overall)}."
 
 
 def kind_of_mean(results: Results) -> str:
@@ -34,39 +60,21 @@ def unseen(tags: Sequence[str]) -> list[str]:
     return [f"{UNSEEN_MARK} the training split holds the same prompts: evaluated on unseen seeds, not unseen prompts."]
 
 
-def unscored(results: Sequence[Results]) -> list[str]:
-    """One line for each evaluation and scorer that left something unscored, or did not run, with the reasons."""
-    return [f"{each.label}: {line}" for each in results for line in _gaps(each.summary)]
-
-
-def unscored_by_scorer(scored: Sequence[Results]) -> list[str]:
-    """The same for scorings of one set of pictures, which are named by their scorer."""
-    return [
-        f"{each.summary['suite']}: {each.summary['unscored']} of {each.summary['images']} unscored "
-        f"({_reasons(each.summary)}), left out of its mean."
-        for each in scored
-        if each.summary["unscored"]
-    ]
-
-
-def _gaps(summary: Mapping[str, Any]) -> list[str]:
-    scorers: Mapping[str, Any] = summary.get("scorers") or {"": summary}
+def unscored(evaluations: Sequence[Results], most: int = 2) -> list[str]:
+    """One line for each evaluation and scorer that left something unscored, or did not run, with the `most` frequent
+    reasons (one that names its prompt comes once for each prompt)."""
     lines = []
-    for name, status in scorers.items():
-        by = f" by {name}" if len(scorers) > 1 else ""
-        if status.get("status") == "not run":
-            lines.append(f"{name} did not run: {str(status['reason']).rstrip('.')}.")
-        elif status["unscored"]:
-            what = {"prompt": f"{summary['prompts']} prompts", "set": "1 set"}.get(
-                status.get("level", "picture"), f"{summary['images']} pictures"
-            )
-            lines.append(f"{status['unscored']} of {what} unscored{by} ({_reasons(status)}), left out of its means.")
+    for results in evaluations:
+        scorers = results.summary.scorers
+        for scorer in scorers:
+            found, total = scorer.unscored_reasons, results.summary.total(scorer.level)
+            often = [reason.rstrip(".") for reason in sorted(found, key=lambda reason: -found[reason])]
+            more = [f"{len(often) - most} more reasons like these"] * (len(often) > most)
+            why = "; ".join([*often[:most], *more])
+            by = f" by {scorer.name}" if len(scorers) > 1 else ""
+            what = f"{scorer.unscored} of {total} {scorer.level}{'s' if total > 1 else ''} unscored{by}"
+            if not scorer.ran:
+                lines.append(f"{results.label}: {scorer.name} did not run: {scorer.reason.rstrip('.')}.")
+            elif scorer.unscored:
+                lines.append(f"{results.label}: {what} ({why}), left out of its means.")
     return lines
-
-
-def _reasons(summary: Mapping[str, Any], most: int = 2) -> str:
-    """The most frequent reasons; one that names its prompt comes once for each prompt."""
-    reasons = summary["unscored_reasons"]
-    often = sorted(reasons, key=lambda reason: -reasons[reason])
-    more = [f"{len(often) - most} more reasons like these"] * (len(often) > most)
-    return "; ".join([*(str(reason).rstrip(".") for reason in often[:most]), *more])

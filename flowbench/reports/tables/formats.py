@@ -9,7 +9,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flowbench.reports.tables.html import to_html
 from flowbench.reports.tables.latex import to_latex
@@ -64,17 +64,14 @@ def to_csv(table: Table) -> str:
         names = list(dict.fromkeys(name for row in table.data for name in row))
         writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: _plain(value) for name, value in row.items()} for row in table.data)
+        for row in table.data:
+            known = {name: value for name, value in row.items() if value is not None and value == value}  # NaN is not
+            # a text that a spreadsheet would run as a formula gets a leading quote
+            texts = {name: f"'{each}" for name, each in known.items() if isinstance(each, str) and _FORMULA.match(each)}
+            writer.writerow(known | texts)
     else:
         csv.writer(text, lineterminator="\n").writerows([table.header, *table.rows])
     return text.getvalue()
-
-
-def _plain(value: Any) -> Any:
-    """NaN is not known, hence empty. A text that a spreadsheet would run as a formula gets a leading quote."""
-    if value is None or value != value:
-        return ""
-    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 
 def _columns_that_fit(table: Table, width: int) -> list[list[int]]:
@@ -103,14 +100,10 @@ def _rich_block(table: Table, columns: Sequence[int]) -> RenderableType:
         width = {"max_width": NAME_WIDTH, "overflow": "fold"} if column == 0 else {"justify": "right", "no_wrap": True}
         block.add_column(Text(table.header[column]), **width)  # type: ignore[arg-type]
     for place, row in enumerate(table.rows):
-        block.add_row(*(Text(row[column], style=_style(table, place, column)) for column in columns))
+        plain = "dim" if place in table.copied else ""
+        styles = {column: "bold" if (place, column) in table.bold else plain for column in columns}
+        block.add_row(*(Text(row[column], style=styles[column]) for column in columns))
     return block
-
-
-def _style(table: Table, row: int, column: int) -> str:
-    if row in table.copied:
-        return "dim"
-    return "bold" if (row, column) in table.bold else ""
 
 
 def _escaped(cell: str) -> str:

@@ -39,7 +39,11 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
 
 def to_latex(table: Table) -> str:
     """The table in LaTeX. Put \\usepackage{booktabs} into the preamble; a wide one goes into \\resizebox."""
-    rows = [_row(table, place) for place in range(len(table.rows))]
+    rows = []
+    for place, row in enumerate(table.rows):
+        cells = [escaped(cell) for cell in row]
+        cells = [rf"\textbf{{{cell}}}" if (place, column) in table.bold else cell for column, cell in enumerate(cells)]
+        rows.append(_cells([rf"\textit{{{cells[0]}}}", *cells[1:]] if place in table.copied else cells))
     first_copied = min(table.copied, default=None)
     if first_copied:
         rows.insert(first_copied, r"\midrule")
@@ -65,12 +69,6 @@ def escaped(text: str) -> str:
     """Any text as LaTeX that prints it; line breaks and control characters become blanks."""
     printed = "".join(_SIGNS.get(sign, sign) for sign in _CONTROL.sub(" ", text))
     return _MINUS.sub("$-$", printed)
-
-
-def _row(table: Table, place: int) -> str:
-    cells = [escaped(cell) for cell in table.rows[place]]
-    bold = [rf"\textbf{{{cell}}}" if (place, column) in table.bold else cell for column, cell in enumerate(cells)]
-    return _cells([rf"\textit{{{bold[0]}}}", *bold[1:]] if place in table.copied else bold)
 
 
 def _cells(cells: Sequence[str]) -> str:

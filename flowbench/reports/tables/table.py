@@ -12,19 +12,23 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text; the first column is left-aligned, the others right. `notes` stand below.
-
-    `bold` and `shaded` hold (row, column) of cells that are the best, and that were trained on; `base` and `copied`
-    hold rows of base models, and rows that others printed. `data`: the rows at full precision, for CSV; without it, the
-    cells are written.
-    """
+    """Cells as text; the first column is left-aligned, the others right."""
 
     title: str
+    """Above it."""
     header: tuple[str, ...]
+    """The columns' names."""
     rows: tuple[tuple[str, ...], ...]
+    """A cell for each column."""
     notes: tuple[str, ...] = ()
+    """Lines below it."""
     bold: frozenset[Place] = frozenset()
+    """Cells that are the best."""
     shaded: frozenset[Place] = frozenset()
+    """Cells of what was trained on."""
     base: frozenset[int] = frozenset()
+    """Rows of base models."""
     copied: frozenset[int] = frozenset()
+    """Rows that others printed."""
     data: tuple[Mapping[str, Any], ...] = ()
+    """The rows at full precision, for CSV; without it, the cells are written."""

@@ -57,7 +57,7 @@ class BeforeAfter:
 
     def first_of_each_tag(self, count: int) -> list[Pair]:
         """The first picture of the first `count` prompts of each tag: chosen by place, not by outcome."""
-        firsts = [place for place, row in enumerate(self.sheet.rows) if row[-1]["index"] == 0]
+        firsts = [place for place, row in enumerate(self.sheet.rows) if row[-1].index == 0]
         return self._pairs(place for group in self._by_tag(firsts) for place in group[:count])
 
     def mended(self, count: int) -> list[Pair]:
@@ -76,7 +76,7 @@ class BeforeAfter:
     def _by_tag(self, places: Sequence[int]) -> list[list[int]]:
         groups: dict[str | None, list[int]] = {}
         for place in places:
-            groups.setdefault(self.sheet.rows[place][-1]["tag"], []).append(place)
+            groups.setdefault(self.sheet.rows[place][-1].tag, []).append(place)
         return list(groups.values())
 
     def _in_turns(self, places: Sequence[int], count: int) -> list[Pair]:
@@ -88,20 +88,20 @@ class BeforeAfter:
         for place in places:
             record = self.sheet.rows[place][-1]
             before, after = self._side(place, 0), self._side(place, 1)
-            pairs.append(Pair(record["prompt"], str(record["tag"] or "all"), record["seed"], before, after))
+            pairs.append(Pair(record.prompt, record.tag or "all", record.seed, before, after))
         return pairs
 
     def _side(self, place: int, side: int) -> Side:
         """A verdict's mark is a tick or a cross, another value's the number; a dash says that it is unscored."""
         record, metric = self.sheet.rows[place][side], self.metric
         value = metric.values[side][place] if metric else None
-        source = data_uri(self.sheet.sides[side].folder / record["image"])
+        source = data_uri(self.sheet.sides[side].folder / record.image)
         if metric is None or value is None:
-            return Side(source, "–", "neutral", record["note"])
+            return Side(source, "–", "neutral", record.note)
         if not metric.is_verdict:
-            return Side(source, f"{value:.2f}", "neutral", record["note"])
+            return Side(source, f"{value:.2f}", "neutral", record.note)
         is_right = value == metric.right
-        return Side(source, "✓" if is_right else "✗", "right" if is_right else "wrong", record["note"])
+        return Side(source, "✓" if is_right else "✗", "right" if is_right else "wrong", record.note)
 
 
 def data_uri(path: Path) -> str:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from flowbench import store
 from flowbench.errors import MissingFile
+from flowbench.evals.evaluation import PARTS
 from flowbench.evals.leaderboard import Leaderboard, find_leaderboards
 from flowbench.layout import RunFolder
 from flowbench.reports.pages.page import environment
@@ -59,7 +60,9 @@ def training_report(
         raise MissingFile(f"{run_folder}: there is no such run folder. Check the path.")
     boards = find_leaderboards(evaluations, bases) if evaluations or bases else []
     pictures = _pictures(boards)
-    trained = [[row.results for row in board.rows if not (row.is_base or row.results.is_given)] for board in boards]
+    trained = [
+        [row.results for row in board.rows if not (row.is_base or row.results.card.is_of_existing)] for board in boards
+    ]
     best = [results[0] for results in trained if results]
     curves = read_curves(store.read_jsonl(run.log))
     root = run.path.resolve()
@@ -80,7 +83,11 @@ def training_report(
         is_smoothed=any(curve.trend for curve in curves),
         config_name=run.config.name,
         config=run.config.read_text(encoding="utf-8") if run.is_training else "",
-        cards=[(row.results.label, row.results.card) for board in boards for row in board.rows],
+        cards=[
+            (row.results.label, {part: getattr(row.results.card, part) for part in PARTS})
+            for board in boards
+            for row in board.rows
+        ],
     )
     return store.write_text(run.report, page)
 

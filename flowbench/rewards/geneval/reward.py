@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from flowbench.errors import ConfigError, RewardError
-from flowbench.rewards import Card, plugin_code, register
+from flowbench.rewards import Card, Part, plugin_code, register
 from flowbench.rewards.geneval import colors, detectors
 from flowbench.rewards.geneval.flowgrpo import partial_score
 from flowbench.rewards.geneval.rule import ColorOf, Verdict, asked_once, judge
@@ -47,6 +47,11 @@ class Judged(NamedTuple):
 
 ValueOf = Callable[[Judged], float]
 
+PARTS = {
+    **dict.fromkeys(("official", "strict", "exclusive"), Part("share", "higher")),
+    "partial": Part("share of terms", "higher"),
+    "extras": Part("objects a picture", "lower"),
+}
 _card = partial(
     Card,
     low=0.0,
@@ -55,6 +60,7 @@ _card = partial(
     licence="MIT (rule)",
     backbone="shapes: none; coco80: Mask2Former Swin-S, and CLIP ViT-L/14 for colours",
     preprocessing="coco80: fitted into 1333 x 800 without antialias",
+    parts=PARTS,
 )
 CARD = _card("geneval", "Share of the prompt's counts, colours and places that the picture shows.", "share of terms")
 OFFICIAL_CARD = _card(

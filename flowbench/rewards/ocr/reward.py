@@ -11,7 +11,7 @@ import numpy
 
 from flowbench.errors import ConfigError
 from flowbench.images import to_array
-from flowbench.rewards import Card, register
+from flowbench.rewards import Card, Part, register
 from flowbench.rewards.ocr.lines import Line, Reading, read
 from flowbench.rewards.ocr.readers import build_reader, check_backend
 from flowbench.rewards.ocr.text import VARIANTS, Variant, target_text, text_reward
@@ -36,6 +36,12 @@ CARD = Card(
     "read from the top and from the left",
     cached=True,
     reference="SD3.5-M .59, after Flow-GRPO .92 (PaddleOCR 2.9.1, substring rule; arXiv 2505.05470)",
+    parts={
+        "edit": Part("share of text", "higher"),
+        "substring": Part("share of text", "higher"),
+        "exact": Part("share", "higher"),
+        "confidence": Part("mean of the lines"),
+    },
 )
 
 
