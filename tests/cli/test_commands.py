@@ -163,9 +163,10 @@ def test_report_holds_the_run_and_its_base(world: Any, flowbench: Command) -> No
 
 
 def test_doctor_policy_says_what_it_checked(world: Any, flowbench: Command) -> None:
-    result = flowbench("doctor", "policy", "--model", world.model, *SMALL, "rollout.window=null")
+    no_window = ("rollout.window=null", "rollout.window_range=null")
+    result = flowbench("doctor", "policy", "--model", world.model, *SMALL, *no_window)
     assert result.exit_code == 0, result.output
-    assert "replayed transitions: 3, largest |ratio - 1|: 0\n" in result.stdout  # 4 steps, all but the last
+    assert "points compared: 3, largest |ratio - 1|: 0\n" in result.stdout  # 4 steps, all but the last
     assert "(cpu, float32)" in result.stdout or "(cuda" in result.stdout
     assert result.stdout.endswith("the policy is sound\n")
 
@@ -174,6 +175,7 @@ def test_doctor_policy_says_what_it_checked(world: Any, flowbench: Command) -> N
     ("kind", "name"),
     [
         ("rewards", "jpeg"),
+        ("objectives", "nft"),
         ("suites", "shapes_dev"),
         ("prompts", "shapes"),
         ("recipes", "sd35-geneval"),
