@@ -40,6 +40,7 @@ def tiny_weights(tiny_mirror, monkeypatch: pytest.MonkeyPatch):
     from flowbench.rewards.geneval import colors
 
     tiny_preferences.use(monkeypatch, tiny_mirror)
+    tiny_mask2former.use(monkeypatch)
     monkeypatch.setattr(colors, "ARCHITECTURE", tiny_clip.TINY_QUICK)
     return tiny_mirror
 
