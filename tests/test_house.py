@@ -20,7 +20,8 @@ PACKAGES = sorted(path.parent for path in FILES if path.name == "__init__.py")
 HEAVY = {"torch", "torchvision", "numpy", "pandas", "scipy", "PIL", "diffusers", "transformers", "peft", "open_clip",
          "accelerate", "matplotlib", "safetensors", "tensorboard", "huggingface_hub"}  # fmt: skip
 
-CORE = {"types", "errors", "registry", "config", "images", "tensors", "store", "vocabularies", "lazy", "version", "layout"}
+CORE = {"types", "errors", "registry", "config", "images", "tensors", "store", "vocabularies", "lazy", "version",
+        "layout"}  # fmt: skip
 MAY_IMPORT = {
     "cli": {"trainer", "benchmarks", "reports", "evals", "stats", "metrics", "rewards", "models", "prompts", "sampling",
             "shapes", "assets", "testing"},
