@@ -61,14 +61,17 @@ def show(name: str, plugins: tuple[str, ...]) -> None:
 def _rewards() -> dict[str, str]:
     from flowbench.rewards import registry
 
-    return {name: _line(lambda name: _card(registry, name).get("summary", ""), name) for name in registry.names()}
+    def line(name: str) -> str:
+        return registry.line(name) or _card(registry, name).get("summary", "")
+
+    return {name: _line(line, name) for name in registry.names()}
 
 
 def _metrics() -> dict[str, str]:
     from flowbench.metrics import registry
 
     def line(name: str) -> str:
-        return f"per {registry.get(name).level}: {_card(registry, name).get('summary', '')}"
+        return registry.line(name) or f"per {registry.get(name).level}: {_card(registry, name).get('summary', '')}"
 
     return {name: _line(line, name) for name in registry.names()}
 

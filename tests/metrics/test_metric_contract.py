@@ -66,6 +66,7 @@ def test_its_card_is_complete(name):
     assert card.low is None or card.high is None or card.low < card.high
     assert bool(card.backbone) == bool(card.needs) == bool(card.revision)
     assert metrics.registry.get(name).level in Level.__args__
+    assert metrics.registry.line(name) == f"per {metrics.registry.get(name).level}: {card.summary}"
 
 
 @pytest.mark.parametrize("name", NAMES)
