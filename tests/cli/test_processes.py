@@ -28,6 +28,7 @@ def start(*words: str | Path) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+@pytest.mark.alone
 def test_two_processes_train_one_run(world: Any, tiny_model: Path, tmp_path: Path) -> None:
     """The first step, drawn and scored by two processes, is that of one process; a second run is refused in a word."""
     words = ("--model", tiny_model, "--steps", "1", "--out", tmp_path / "run", "--processes", "2")
@@ -45,6 +46,7 @@ def test_two_processes_train_one_run(world: Any, tiny_model: Path, tmp_path: Pat
     assert "Traceback" not in stderr
 
 
+@pytest.mark.alone
 def test_killed_launcher_takes_its_processes_along(tiny_model: Path, tmp_path: Path) -> None:
     """After kill -9 nothing goes on training, so that the run can be resumed at once."""
     run = tmp_path / "run"
@@ -106,6 +108,7 @@ def hangs(*, mark: str):
 """
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_second_ctrl_c_does_not_wait_for_a_reward_that_hangs(
     processes: int, tiny_model: Path, tmp_path: Path
@@ -158,12 +161,14 @@ def stopped(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Stopp
     return Stopped(run, plugin, training.returncode, stderr, latest, len(store.read_jsonl(run / "log.jsonl")))
 
 
+@pytest.mark.alone
 def test_a_signal_reaches_all_and_saves(stopped: Stopped) -> None:
     assert stopped.code == 143, stopped.said
     assert "stopped after step" in stopped.said
     assert stopped.latest == f"step-{stopped.steps:06d}\n"
 
 
+@pytest.mark.alone
 def test_the_way_on_names_the_plugins_and_the_processes_stay(stopped: Stopped) -> None:
     """What a stopped run says can be pasted, and goes on in as many processes as before."""
     way = stopped.said.split("go on with: ")[1].strip()

@@ -36,6 +36,7 @@ def launched(pipeline, tmp_path_factory):
     return folders
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_the_world_really_had_that_size(launched):
     for count, folder in launched.items():
@@ -52,6 +53,7 @@ def _pictures(folder: Path) -> list[list[object]]:
     return sorted(row for path in folder.glob("saw-*.json") for row in read_json(path)["pictures"])
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_same_prompts_seeds_and_pictures(launched):
     one, two = _pictures(launched[1]), _pictures(launched[2])
@@ -62,6 +64,7 @@ def test_same_prompts_seeds_and_pictures(launched):
     assert len({row[5] for row in first}) == len(first)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_same_log_and_same_adapter(launched):
     one, two = (tiny_runs.log_without_timing(launched[count] / "run") for count in (1, 2))
