@@ -46,8 +46,12 @@ proof-gpu: .venv/.installed
 	$(PROOF_EVAL) --ckpt jieliu/SD3.5M-FlowGRPO-GenEval --out $(PROOF)/flow-grpo
 	$(BIN)/python bench/proof.py $(PROOF)
 
+# Most tests on all cores, file by file; then those that need the machine to themselves. A plain `pytest` runs all, one by one.
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest
+	@failed=; \
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not alone" || failed=1; \
+	$(BIN)/python -m pytest -m alone || failed=1; \
+	test -z "$$failed" || { echo "make test: failed, see the summaries of both calls"; exit 1; }
 
 check: .venv/.installed-dev
 	$(BIN)/python -m ruff check .

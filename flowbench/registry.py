@@ -33,10 +33,14 @@ class Registry:
         self.group = group
         self._targets: dict[str, Any] = {}
         self._cards: dict[str, Any] = {}
+        self._lines: dict[str, str] = {}
         self._entry_points_read = False
 
-    def add(self, name: str, target: Any, *, card: Any = None) -> None:
-        """Register `target` under `name`. Raises NameTaken when another object holds the name already."""
+    def add(self, name: str, target: Any, *, card: Any = None, line: str | None = None) -> None:
+        """Register `target` under `name`; `line` says in a sentence what it is, so that a list need not import it.
+
+        Raises NameTaken when another object holds the name already.
+        """
         held = self._targets.get(name)
         if held is not None and held is not target and _origin(held) != _origin(target):
             raise NameTaken(
@@ -45,6 +49,8 @@ class Registry:
         self._targets[name] = target
         if card is not None:
             self._cards[name] = card
+        if line is not None:
+            self._lines[name] = line
 
     def register(self, name: str, *, card: Any = None) -> Callable[[Any], Any]:
         """Decorator form of `add`."""
@@ -91,6 +97,10 @@ class Registry:
         """The card registered with `name` (None when there is none)."""
         self.get(name)
         return self._cards.get(name)
+
+    def line(self, name: str) -> str | None:
+        """What `name` is, in a sentence, when it was registered with one; nothing is imported."""
+        return self._lines.get(name)
 
     def names(self) -> list[str]:
         """All names, entry points included, sorted."""

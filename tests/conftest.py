@@ -11,10 +11,22 @@ import tiny_mask2former
 import tiny_preferences
 from local_hub import LocalHub, environment, serving
 
+from flowbench.cli.train_processes import cores
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.pop("COLUMNS", None)  # of the terminal that the tests are started in, or of a worker of pytest-xdist
 os.environ["FLOWBENCH_SCORE_CACHE"] = "off"  # a test sees its own scores, and the user's cache none of ours
+
+
+MOST_WORKERS = 8
+"""Of pytest-xdist's: each takes up to 2.5 GB of memory, and beyond these the longest file decides."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """`-n auto`: one for each core that these processes may use; a container may have fewer than its machine."""
+    return min(cores(), MOST_WORKERS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,6 +52,7 @@ def tiny_weights(tiny_mirror, monkeypatch: pytest.MonkeyPatch):
     from flowbench.rewards.geneval import colors
 
     tiny_preferences.use(monkeypatch, tiny_mirror)
+    tiny_mask2former.use(monkeypatch)
     monkeypatch.setattr(colors, "ARCHITECTURE", tiny_clip.TINY_QUICK)
     return tiny_mirror
 

@@ -9,9 +9,12 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from flowbench.cli.catalog import KINDS
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flowbench"
@@ -41,11 +44,15 @@ MAY_IMPORT = {
 }  # fmt: skip
 """Beside itself and core. The front door (flowbench/__init__.py, lazy, and __main__.py) may import everything."""
 
+ONCE_CALLED = 10
+"""The most private functions per 1,000 lines that are called once."""
+
 LONG_FUNCTIONS: set[str] = set()
 LONG_FILES: set[str] = set()
 PICKLING = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
 
+@cache
 def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
@@ -164,16 +171,23 @@ def test_packages_import_without_torch() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_help_is_light_and_fast() -> None:
-    """In seconds of the processor, which do not grow while a busy machine lets the process wait."""
+def seconds_of(*words: str) -> tuple[float, str]:
+    """Of `flowbench words`, the quickest of five: seconds of the processor, which do not grow while a busy machine lets
+    the process wait; and what it prints."""
     seconds = []
     for _ in range(5):
         before = os.times()
-        done = subprocess.run([sys.executable, "-m", "flowbench", "--help"], capture_output=True, text=True, check=True)
+        done = subprocess.run([sys.executable, "-m", "flowbench", *words], capture_output=True, text=True, check=True)
         after = os.times()
         seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
-        assert "leaderboard" in done.stdout
-    assert min(seconds) < 0.3
+    return min(seconds), done.stdout
+
+
+@pytest.mark.alone
+def test_help_is_light_and_fast() -> None:
+    seconds, shown = seconds_of("--help")
+    assert "leaderboard" in shown
+    assert seconds < 0.3
     program = (
         "import sys\nfrom flowbench.cli import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
@@ -184,6 +198,15 @@ def test_help_is_light_and_fast() -> None:
     loaded, commands = (set(ast.literal_eval(line)) for line in done.stderr.splitlines()[-2:])
     assert loaded & (HEAVY | {"pydantic", "yaml", "rich"}) == set()
     assert commands == {"flowbench.cli.group"}
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("kind", KINDS)
+def test_lists_are_fast(kind: str) -> None:
+    """And so import no torch."""
+    seconds, shown = seconds_of("list", kind)
+    assert len(shown.splitlines()) > 1
+    assert seconds < 0.5
 
 
 def test_help_of_every_command() -> None:
@@ -259,6 +282,37 @@ def _length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
         return lines
     docstring = function.body[0]
     return lines - ((docstring.end_lineno or 0) - docstring.lineno + 1)
+
+
+def test_private_functions_that_are_called_once_are_few() -> None:
+    """Whoever reads one has to jump there and back: that pays where its name says more than its body."""
+    lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in FILES)
+    once = called_once()
+    assert len(once) <= ONCE_CALLED * lines / 1000, "\n".join(once)
+
+
+def called_once() -> list[str]:
+    """Private functions and methods, but decorated ones, that are named once or never beside their definition: in their
+    own file, in the imports of another one and, methods, as an attribute in another one."""
+    trees = {path: parsed(path) for path in FILES}
+    imported = {name.rpartition(".")[2] for tree in trees.values() for name in imports(tree)}
+    attributes = {path: Counter(_attributes(tree)) for path, tree in trees.items()}
+    everywhere = Counter(name for tree in trees.values() for name in _attributes(tree))
+    once = []
+    for path, tree in trees.items():
+        names = Counter(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)) + attributes[path]
+        methods = {each for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for each in node.body}
+        for each in functions(path):
+            name = each.name
+            private = name.startswith("_") and not name.startswith("__") and not each.decorator_list
+            elsewhere = name in imported or (each in methods and everywhere[name] > attributes[path][name])
+            if private and names[name] <= 1 and not elsewhere:
+                once.append(f"{named(path)}:{each.lineno} {name}")
+    return once
+
+
+def _attributes(tree: ast.AST) -> Iterator[str]:
+    return (node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute))
 
 
 def test_parameters_are_few() -> None:

@@ -2,17 +2,26 @@
 
 `write_checkpoint(path)` writes the .pth file as its publisher does, `write_asset(folder)` what our converter makes of
 it. `settle(state)` gives any state dict of that kind random weights that leave nothing at zero and are large enough
-that objects are found on most pictures and differ between them.
+that objects are found on most pictures and differ between them. `use(monkeypatch)` halves what the network looks at.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 EMBED, DEPTHS, HEADS, WINDOW = 8, (2, 1, 2, 1), (1, 2, 2, 4), 4
 WIDTH, QUERIES, CLASSES, LAYERS, POINTS, LEVELS, DECODER_HEADS = 32, 12, 80, 3, 4, 3, 4
 GAINS = {"cls_embed": 4.0, "mask_embed": 1.0}
+
+
+def use(monkeypatch: Any) -> None:
+    """Pictures are fitted into half of GenEval's 1333 x 800, whose size costs a tiny network most of its time."""
+    from flowbench.rewards.geneval import mask2former, preprocess
+
+    limit = tuple((side + 1) // 2 for side in preprocess.LIMIT)
+    monkeypatch.setattr(mask2former, "detector", partial(mask2former.detector, limit=limit))
 
 
 def shapes() -> dict[str, tuple[int, ...]]:

@@ -65,7 +65,11 @@ def _lines(kind: str) -> dict[str, str]:
     from flowbench.objective_config import objective_configs
 
     def of_card(registry: Registry, name: str) -> str:
-        return str(_card(registry, name).get("summary", ""))
+        return registry.line(name) or str(_card(registry, name).get("summary", ""))
+
+    def of_metric(name: str) -> str:
+        registry = metrics.registry
+        return registry.line(name) or f"per {registry.get(name).level}: {of_card(registry, name)}"
 
     def of_suite(name: str) -> str:
         suite = benchmarks.find(name)
@@ -77,10 +81,7 @@ def _lines(kind: str) -> dict[str, str]:
 
     tables: dict[str, tuple[Callable[[], Iterable[str]], Callable[[str], str]]] = {
         "rewards": (rewards.registry.names, partial(of_card, rewards.registry)),
-        "metrics": (
-            metrics.registry.names,
-            lambda name: f"per {metrics.registry.get(name).level}: {of_card(metrics.registry, name)}",
-        ),
+        "metrics": (metrics.registry.names, of_metric),
         "objectives": (objective_configs.names, partial(of_card, objective_configs)),
         "suites": (benchmarks.registry.names, of_suite),
         "prompts": (

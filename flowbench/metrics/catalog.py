@@ -14,16 +14,48 @@ Level = Literal["picture", "prompt", "set"]
 
 registry = Registry("metric", "flowbench.metrics")
 
-registry.add("clip_diversity", "flowbench.metrics.diversity:clip_diversity")
-registry.add("cmmd", "flowbench.metrics.cmmd:cmmd")
-registry.add("color_entropy", "flowbench.metrics.picture_statistics:color_entropy")
-registry.add("edge_density", "flowbench.metrics.picture_statistics:edge_density")
-registry.add("fid", "flowbench.metrics.fid:fid")
-registry.add("grid_energy", "flowbench.metrics.grid:grid_energy")
-registry.add("kid", "flowbench.metrics.kid:kid")
-registry.add("lpips_diversity", "flowbench.metrics.lpips_diversity:lpips_diversity")
-registry.add("saturation", "flowbench.metrics.picture_statistics:saturation")
-registry.add("vendi", "flowbench.metrics.diversity:vendi")
+# The lines are level and card, for `flowbench list`, which imports no metric that has one.
+registry.add(
+    "clip_diversity", "flowbench.metrics.diversity:clip_diversity",
+    line="per prompt: How much a prompt's pictures differ in CLIP's eyes.",
+)  # fmt: skip
+registry.add(
+    "cmmd", "flowbench.metrics.cmmd:cmmd",
+    line="per set: How far the pictures, as a set, are from the reference pictures in CLIP's space, for "
+    "smaller sets than FID's.",
+)  # fmt: skip
+registry.add(
+    "color_entropy", "flowbench.metrics.picture_statistics:color_entropy",
+    line="per picture: How many colours the picture spreads over: 0 is one flat colour.",
+)  # fmt: skip
+registry.add(
+    "edge_density", "flowbench.metrics.picture_statistics:edge_density",
+    line="per picture: How much of the picture is edge: higher is busier.",
+)  # fmt: skip
+registry.add(
+    "fid", "flowbench.metrics.fid:fid",
+    line="per set: How far the pictures, as a set, are from the reference pictures: 0 is the same distribution.",
+)  # fmt: skip
+registry.add(
+    "grid_energy", "flowbench.metrics.grid:grid_energy",
+    line="per picture: How much of the fine structure repeats as a lattice: an alarm for grid artefacts.",
+)  # fmt: skip
+registry.add(
+    "kid", "flowbench.metrics.kid:kid",
+    line="per set: How far the pictures, as a set, are from the reference pictures, for smaller sets than FID's.",
+)  # fmt: skip
+registry.add(
+    "lpips_diversity", "flowbench.metrics.lpips_diversity:lpips_diversity",
+    line="per prompt: How much a prompt's pictures differ in structure and texture.",
+)  # fmt: skip
+registry.add(
+    "saturation", "flowbench.metrics.picture_statistics:saturation",
+    line="per picture: How far the colours are from grey.",
+)  # fmt: skip
+registry.add(
+    "vendi", "flowbench.metrics.diversity:vendi",
+    line="per prompt: How many different pictures a prompt has in effect: 1 to their number.",
+)  # fmt: skip
 
 
 def register(name: str, *, card: Card | None = None, level: Level = "picture") -> Callable[[Any], Any]:

@@ -14,19 +14,59 @@ registry = Registry("reward", "flowbench.rewards")
 _NO_MATTER = ("batch_size", "device", "vocabulary", "workers")
 """Options that change no number, or no more than its last digits."""
 
-registry.add("aesthetic", "flowbench.rewards.aesthetic:aesthetic")
-registry.add("clip_score-vit-b-32", "flowbench.rewards.clip_score:clip_score_vit_b_32")
-registry.add("clip_score-vit-l-14", "flowbench.rewards.clip_score:clip_score_vit_l_14")
-registry.add("geneval", "flowbench.rewards.geneval.reward:geneval")
-registry.add("geneval_flowgrpo", "flowbench.rewards.geneval.reward:geneval_flowgrpo")
-registry.add("geneval_official", "flowbench.rewards.geneval.reward:geneval_official")
-registry.add("geneval_strict", "flowbench.rewards.geneval.reward:geneval_strict")
-registry.add("hpsv2", "flowbench.rewards.hpsv2:hpsv2")
-registry.add("hpsv2.1", "flowbench.rewards.hpsv2:hpsv2_1")
-registry.add("imagereward", "flowbench.rewards.imagereward:imagereward")
-registry.add("jpeg", "flowbench.rewards.jpeg:jpeg")
-registry.add("ocr", "flowbench.rewards.ocr.reward:ocr")
-registry.add("pickscore", "flowbench.rewards.pickscore:pickscore")
+# The lines are the first sentences of the cards, for `flowbench list`, which imports no reward that has one.
+registry.add(
+    "aesthetic", "flowbench.rewards.aesthetic:aesthetic",
+    line="How beautiful people would find the picture, without looking at the prompt.",
+)  # fmt: skip
+registry.add(
+    "clip_score-vit-b-32", "flowbench.rewards.clip_score:clip_score_vit_b_32",
+    line="100 x the cosine of picture and prompt in CLIP's space, not below 0.",
+)  # fmt: skip
+registry.add(
+    "clip_score-vit-l-14", "flowbench.rewards.clip_score:clip_score_vit_l_14",
+    line="100 x the cosine of picture and prompt in CLIP's space, not below 0.",
+)  # fmt: skip
+registry.add(
+    "geneval", "flowbench.rewards.geneval.reward:geneval",
+    line="Share of the prompt's counts, colours and places that the picture shows.",
+)  # fmt: skip
+registry.add(
+    "geneval_flowgrpo", "flowbench.rewards.geneval.reward:geneval_flowgrpo",
+    line="The partial score of flow_grpo's reward server with the errors of its rule, to compare with published runs.",
+)  # fmt: skip
+registry.add(
+    "geneval_official", "flowbench.rewards.geneval.reward:geneval_official",
+    line="1 when the published GenEval rule accepts the picture (at least n objects), else 0.",
+)  # fmt: skip
+registry.add(
+    "geneval_strict", "flowbench.rewards.geneval.reward:geneval_strict",
+    line="1 when the picture shows exactly the objects asked for of each class, else 0.",
+)  # fmt: skip
+registry.add(
+    "hpsv2", "flowbench.rewards.hpsv2:hpsv2",
+    line="How people would rank the picture among others made for the prompt. Papers print it x 100.",
+)  # fmt: skip
+registry.add(
+    "hpsv2.1", "flowbench.rewards.hpsv2:hpsv2_1",
+    line="How people would rank the picture among others made for the prompt. Papers print it x 100.",
+)  # fmt: skip
+registry.add(
+    "imagereward", "flowbench.rewards.imagereward:imagereward",
+    line="How people would rank the picture among others made for the prompt.",
+)  # fmt: skip
+registry.add(
+    "jpeg", "flowbench.rewards.jpeg:jpeg",
+    line="The size as a JPEG of quality 95: negated (smaller is better), or as it is with `larger`.",
+)  # fmt: skip
+registry.add(
+    "ocr", "flowbench.rewards.ocr.reward:ocr",
+    line="How much of the prompt's quoted text is read on the picture: 1 - edit distance / length, not below 0.",
+)  # fmt: skip
+registry.add(
+    "pickscore", "flowbench.rewards.pickscore:pickscore",
+    line="How users would rank the picture among others made for the prompt.",
+)  # fmt: skip
 
 
 def register(name: str, *, card: Card | None = None) -> Callable[[Any], Any]:

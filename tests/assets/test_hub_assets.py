@@ -91,6 +91,7 @@ def test_a_named_asset_that_is_missing_fails_verify(run: Run) -> None:
     assert run("assets", "verify").returncode == 0  # unnamed, nothing is here to verify
 
 
+@pytest.mark.alone
 def test_offline_refuses_at_once_and_asks_nobody(pinned: LocalHub, run: Run) -> None:
     program = (
         "import time\nfrom flowbench import assets\nfrom flowbench.errors import AssetError\n"

@@ -206,7 +206,7 @@ def test_kill_at_any_moment_and_resume(tmp_path):
     while True:
         existed = {path.name: path.stat().st_mtime_ns for path in work.glob("eval/*/images/*.png")}
         painted_before = len(Painter(work / "diary.jsonl").painted())
-        longest = 0.05 + max(0, kills - 30) / 1000  # so that a slow machine comes to an end, too
+        longest = 0.03 + max(0, kills - 40) / 1000  # short enough for a fast machine, and a slow one comes to an end
         finished = not _killed(work, moments.uniform(0.0, longest))
         _check_round(work, existed, painted_before)
         if finished:

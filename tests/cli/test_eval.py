@@ -251,6 +251,7 @@ def test_what_did_not_run_is_said_and_the_rest_is_shown(
     assert "'clip-vit-l-14' is not here" in none.stderr
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_two_processes_make_the_same_evaluation(world: Any, evaluated: Path, tmp_path: Path) -> None:
     words = ["eval", "--ckpt", str(world.model), *FEW, "--out", str(tmp_path), "--processes", "2", "--batch-size", "5"]

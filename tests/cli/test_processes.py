@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from small import SMALL
@@ -28,40 +28,25 @@ def start(*words: str | Path) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def test_two_processes_train_one_run(tiny_model: Path, tmp_path: Path) -> None:
+@pytest.mark.alone
+def test_two_processes_train_one_run(world: Any, tiny_model: Path, tmp_path: Path) -> None:
     """The first step, drawn and scored by two processes, is that of one process; a second run is refused in a word."""
-    logs = []
-    for processes in (1, 2):
-        out = tmp_path / str(processes)
-        words = ("--model", tiny_model, "--steps", "1", "--out", out, "--processes", str(processes))
-        done = start("train", *words, *SMALL)
-        stdout, stderr = done.communicate(timeout=300)
-        assert done.returncode == 0, stderr
-        assert stdout.count("run: ") == 1
-        logs.append({k: v for k, v in store.read_jsonl(out / "log.jsonl")[0].items() if k.startswith("reward/")})
-    assert logs[0] == pytest.approx(logs[1], abs=1e-12)
+    words = ("--model", tiny_model, "--steps", "1", "--out", tmp_path / "run", "--processes", "2")
+    done = start("train", *words, *SMALL)
+    stdout, stderr = done.communicate(timeout=300)
+    assert done.returncode == 0, stderr
+    assert stdout.count("run: ") == 1
+    first_steps = [store.read_jsonl(run / "log.jsonl")[0] for run in (world.run, tmp_path / "run")]
+    alone, together = ({k: v for k, v in step.items() if k.startswith("reward/")} for step in first_steps)
+    assert alone and alone == pytest.approx(together, abs=1e-12)
     again = start("train", *words, *SMALL)
     _, stderr = again.communicate(timeout=300)
     assert again.returncode == 2
-    assert stderr.count(f"error: {tmp_path / '2'} already holds a run") == 1
+    assert stderr.count(f"error: {tmp_path / 'run'} already holds a run") == 1
     assert "Traceback" not in stderr
 
 
-def test_a_signal_reaches_all_and_saves(tiny_model: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    words = ("--model", tiny_model, "--steps", "100000", "--out", run, "--processes", "2")
-    training = start("train", *words, *SMALL, "save_every=100000")
-    deadline = time.monotonic() + 300
-    while not (run / "log.jsonl").is_file() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    training.send_signal(signal.SIGTERM)
-    _, stderr = training.communicate(timeout=300)
-    assert training.returncode == 143, stderr
-    assert "stopped after step" in stderr
-    step = len(store.read_jsonl(run / "log.jsonl"))
-    assert (run / "checkpoints" / "latest").read_text() == f"step-{step:06d}\n"
-
-
+@pytest.mark.alone
 def test_killed_launcher_takes_its_processes_along(tiny_model: Path, tmp_path: Path) -> None:
     """After kill -9 nothing goes on training, so that the run can be resumed at once."""
     run = tmp_path / "run"
@@ -123,6 +108,7 @@ def hangs(*, mark: str):
 """
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_second_ctrl_c_does_not_wait_for_a_reward_that_hangs(
     processes: int, tiny_model: Path, tmp_path: Path
@@ -146,29 +132,55 @@ def test_a_second_ctrl_c_does_not_wait_for_a_reward_that_hangs(
     assert stderr.count("stopping after this step") == 1 and "interrupted" in stderr
 
 
-def test_the_way_on_names_the_plugins_and_the_processes_stay(tiny_model: Path, tmp_path: Path) -> None:
-    """What a stopped run says can be pasted, and goes on in as many processes as before."""
-    plugin = tmp_path / "my plugin.py"
+class Stopped(NamedTuple):
+    """A run of two processes on a plugin's reward, as a SIGTERM has left it."""
+
+    run: Path
+    plugin: Path
+    code: int
+    said: str
+    latest: str
+    """The pointer to the newest checkpoint."""
+    steps: int
+
+
+@pytest.fixture(scope="module")
+def stopped(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Stopped:
+    folder = tmp_path_factory.mktemp("stopped")
+    run, plugin = folder / "run", folder / "my plugin.py"
     plugin.write_text(HANGS.replace("time.sleep(600)", "return [Score(1.0) for _ in samples]"))
-    run = tmp_path / "run"
     words = ("--plugin", plugin, "--reward", "hangs", "--model", tiny_model, "--steps", "100000", "--out", run)
-    options = f"reward.options={{hangs: {{mark: {tmp_path / 'called'}}}}}"
-    training = start("train", *words, *SMALL, options, "--processes", "2")
+    options = f"reward.options={{hangs: {{mark: {folder / 'called'}}}}}"
+    training = start("train", *words, *SMALL, options, "save_every=100000", "--processes", "2")
     deadline = time.monotonic() + 300
     while not (run / "log.jsonl").is_file() and time.monotonic() < deadline:
         time.sleep(0.1)
     training.send_signal(signal.SIGTERM)
     _, stderr = training.communicate(timeout=300)
-    done = len(store.read_jsonl(run / "log.jsonl"))
-    way = stderr.split("go on with: ")[1].strip()
-    assert way == f"flowbench train --plugin '{plugin}' --resume {run}"
-    forgotten = start("train", "--resume", run)
+    latest = (run / "checkpoints" / "latest").read_text()
+    return Stopped(run, plugin, training.returncode, stderr, latest, len(store.read_jsonl(run / "log.jsonl")))
+
+
+@pytest.mark.alone
+def test_a_signal_reaches_all_and_saves(stopped: Stopped) -> None:
+    assert stopped.code == 143, stopped.said
+    assert "stopped after step" in stopped.said
+    assert stopped.latest == f"step-{stopped.steps:06d}\n"
+
+
+@pytest.mark.alone
+def test_the_way_on_names_the_plugins_and_the_processes_stay(stopped: Stopped) -> None:
+    """What a stopped run says can be pasted, and goes on in as many processes as before."""
+    way = stopped.said.split("go on with: ")[1].strip()
+    assert way == f"flowbench train --plugin '{stopped.plugin}' --resume {stopped.run}"
+    forgotten = start("train", "--resume", stopped.run)
     _, stderr = forgotten.communicate(timeout=300)
     assert forgotten.returncode == 2 and "give it again: --plugin FILE" in stderr
-    resumed = start(*shlex.split(way)[1:], "--steps", str(done + 1))
+    steps = len(store.read_jsonl(stopped.run / "log.jsonl"))
+    resumed = start(*shlex.split(way)[1:], "--steps", str(steps + 1))
     _, stderr = resumed.communicate(timeout=300)
     assert resumed.returncode == 0, stderr
-    assert len(store.read_jsonl(run / "log.jsonl")) == done + 1
+    assert len(store.read_jsonl(stopped.run / "log.jsonl")) == steps + 1
 
 
 def test_a_run_goes_on_in_as_many_processes_as_before(

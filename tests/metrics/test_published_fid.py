@@ -79,7 +79,7 @@ def documented_pictures(seed, feature, path):
 
 
 def distances(folder, seed, feature):
-    network = inception.load(folder, CPU, feature)
+    network = inception.load(folder, CPU, feature).to(memory_format=torch.channels_last)  # quicker on a CPU
     halves = documented_pictures(seed, feature, str(folder / tiny_metrics.INCEPTION_FILE))
     return [inception.features(network, half, CPU, 10) for half in halves]
 

@@ -156,6 +156,7 @@ def coco80(tmp_path, monkeypatch):
     from flowbench.rewards.geneval import colors
 
     tiny_mask2former.write_asset(tmp_path / "geneval")
+    tiny_mask2former.use(monkeypatch)
     tiny_clip.register(tmp_path / "architectures")
     tiny_clip.write(tmp_path / "clip-vit-l-14", tiny_clip.TINY_QUICK)
     monkeypatch.setattr(colors, "ARCHITECTURE", tiny_clip.TINY_QUICK)

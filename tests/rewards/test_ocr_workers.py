@@ -23,6 +23,7 @@ pytest.importorskip("rapidocr", reason='needs the extra: pip install -e ".[ocr]"
 pytest.importorskip("onnxruntime", reason='needs the extra: pip install -e ".[ocr]"')
 if sys.platform == "win32":
     pytest.skip("signals of POSIX systems", allow_module_level=True)
+pytestmark = pytest.mark.alone
 
 
 @pytest.fixture

@@ -56,6 +56,7 @@ def test_its_card_is_complete(name):
     card = rewards.registry.card(name)
     assert card.name == name
     assert all((card.summary, card.unit, card.source, card.licence))
+    assert rewards.registry.line(name) and card.summary.startswith(rewards.registry.line(name))
     assert card.direction in ("higher", "lower")
     assert card.low is None or card.high is None or card.low < card.high
     assert math.isfinite(card.rl_scale) and card.rl_scale > 0 and math.isfinite(card.rl_shift)

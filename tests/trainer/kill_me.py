@@ -1,12 +1,14 @@
 """Run in a process of its own: train, and be killed at chosen places. `python kill_me.py PIPELINE FOLDER`.
 
-Each run is a fork of one process that has imported everything but started no threads and no computation.
+Each run is a fork of one process that has imported everything and loaded the model once, but started no threads and
+trained nothing.
 FOLDER/<place>/run is what a kill (or a signal) at that place and a resume in yet another process left behind;
 FOLDER/statuses.json holds how each process ended: [of the interrupted one, of the resumed one].
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -24,7 +26,8 @@ import tiny_runs
 import torch.utils.tensorboard  # noqa: F401
 from diffusers import StableDiffusion3Pipeline  # noqa: F401
 
-from flowbench import store
+from flowbench import prompts, store
+from flowbench.models import load_model
 from flowbench.models.sd3 import SD3Model
 from flowbench.trainer import checkpoint, interrupt, rollout, tracking, training
 from flowbench.trainer.learner import Learner
@@ -116,7 +119,15 @@ def run(pipeline: Path, out: Path, *, resume: bool, prepare: Callable[[], Any] |
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+def warm_up(pipeline: Path) -> None:
+    """What every run would import and compile again, once; collections of garbage then leave it alone in each fork."""
+    load_model(str(pipeline), device="cpu")
+    prompts.load("shapes", "train")
+    gc.freeze()
+
+
 def main(pipeline: Path, folder: Path) -> None:
+    warm_up(pipeline)
     statuses = {"uninterrupted": [run(pipeline, folder / "uninterrupted" / "run", resume=False)]}
     for place, prepare in PLACES.items():
         out = folder / place / "run"

@@ -37,8 +37,8 @@ def test_brightness_is_learned_and_so_is_its_opposite(pipeline, tmp_path, seed):
     gained = {}
     for name in ("tests_brightness", "tests_darkness"):
         settings = tiny_runs.config(
-            pipeline, tmp_path / name, reward__name=name, steps=24, seed=seed, optimizer__lr=1e-2,
-            objective__advantage_scale="group", rollout__group_size=8, rollout__micro_batch=8,
+            pipeline, tmp_path / name, reward__name=name, steps=16, seed=seed, optimizer__lr=1e-2,
+            objective__advantage_scale="group", rollout__groups=2, rollout__group_size=16, rollout__micro_batch=16,
         )  # fmt: skip
         curve = means(train(settings))
         gained[name] = numpy.mean(curve[-4:]) - curve[0]

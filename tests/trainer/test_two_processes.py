@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import launched as program
 import pytest
 import tiny_runs
 import torch
@@ -22,19 +23,20 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def launched(pipeline, tmp_path_factory):
-    """number of processes -> the folder that they wrote."""
-    folders = {}
-    for count in (1, 2):
-        folders[count] = tmp_path_factory.mktemp(f"processes-{count}")
-        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count)]
-        command = [sys.executable, *(torchrun if count > 1 else [])]
-        command += [str(HERE / "launched.py"), str(pipeline), str(folders[count])]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
+    """number of processes -> the folder that they wrote. One is this process; two are torchrun's."""
+    folders = {count: tmp_path_factory.mktemp(f"processes-{count}") for count in (1, 2)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "collect", training.collect)  # put back afterwards: the program watches it
+        program.main(pipeline, folders[1])
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command += [str(HERE / "launched.py"), str(pipeline), str(folders[2])]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
     return folders
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_the_world_really_had_that_size(launched):
     for count, folder in launched.items():
@@ -51,6 +53,7 @@ def _pictures(folder: Path) -> list[list[object]]:
     return sorted(row for path in folder.glob("saw-*.json") for row in read_json(path)["pictures"])
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_same_prompts_seeds_and_pictures(launched):
     one, two = _pictures(launched[1]), _pictures(launched[2])
@@ -61,6 +64,7 @@ def test_same_prompts_seeds_and_pictures(launched):
     assert len({row[5] for row in first}) == len(first)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_same_log_and_same_adapter(launched):
     one, two = (tiny_runs.log_without_timing(launched[count] / "run") for count in (1, 2))
