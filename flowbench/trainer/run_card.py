@@ -22,6 +22,8 @@ from flowbench.types import Prompt
 if TYPE_CHECKING:
     from flowbench.models.base import FlowModel
 
+FORMAT = 2
+"""Of the card and the checkpoints; a change of their form is another number."""
 _MEANING = {
     "weights": "weights of the base model",
     "prompts": "training prompts",
@@ -32,7 +34,7 @@ _MEANING = {
 
 def build_run_card(
     model: FlowModel, training: Sequence[Prompt], config: TrainConfig, vocabulary: str, *, processes: int
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Any]:
     """The card of a run that trains `model` on these prompts under this configuration in that many processes."""
     import torch
 
@@ -44,6 +46,7 @@ def build_run_card(
     weights = assets.identities(need for each in needs for need in each)
     scorers = {"reward_weights": weights} if weights else {}
     return {
+        "format": FORMAT,
         "must_agree": {"weights": model.base_digest, "prompts": prompts_digest(training), "code": code, **scorers},
         "noted": {
             "processes": processes,
@@ -55,7 +58,7 @@ def build_run_card(
     }
 
 
-def check_card(folder: Path, card: dict[str, dict[str, Any]]) -> None:
+def check_card(folder: Path, card: dict[str, Any]) -> None:
     """Raises RunError when the run in `folder` was started on other prompts, weights or code than `card` names."""
     held = read_card(folder)
     if held is None:
@@ -69,7 +72,12 @@ def check_card(folder: Path, card: dict[str, dict[str, Any]]) -> None:
             )
 
 
-def read_card(folder: str | Path) -> dict[str, dict[str, Any]] | None:
-    """The card of a run, None when there is none."""
+def read_card(folder: str | Path) -> dict[str, Any] | None:
+    """The card of a run, None when there is none. Raises RunError for one of another version."""
     path = RunFolder(Path(folder)).card
-    return dict(store.read_json(path)) if path.is_file() else None
+    if not path.is_file():
+        return None
+    card = store.read_json(path)
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise RunError(f"{folder} was begun by another version of flowbench: start a new run with another --out.")
+    return card

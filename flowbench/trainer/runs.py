@@ -41,7 +41,7 @@ def check_folder(folder: Path, config: TrainConfig, *, resume: bool) -> None:
         _check_same(path, config)
 
 
-def keep_card(folder: Path, card: dict[str, dict[str, Any]]) -> None:
+def keep_card(folder: Path, card: dict[str, Any]) -> None:
     """Write the card of a run that begins; that of a resumed one must agree with what stands there (RunError)."""
     if _begun(folder):
         check_card(folder, card)
