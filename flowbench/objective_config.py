@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flowbench.errors import ConfigError
+from flowbench.errors import ConfigError, UnknownName
 from flowbench.registry import Registry
 
 DEFAULT = "flow_grpo"
@@ -134,7 +134,10 @@ objective_configs.add(
 
 def config_of(name: str) -> type[ObjectiveConfig]:
     """The settings class of an objective. Raises UnknownName; ConfigError for a plugin that brings none."""
-    found = objective_configs.get(name)
+    try:
+        found = objective_configs.get(name)
+    except UnknownName as error:
+        raise UnknownName(f"{error} One of a plugin file needs --plugin FILE.") from None
     kind = found if isinstance(found, type) and issubclass(found, ObjectiveConfig) else getattr(found, "config", None)
     if not (isinstance(kind, type) and issubclass(kind, ObjectiveConfig)):
         raise ConfigError(f"objective '{name}' brings no settings: its class needs `config`, an ObjectiveConfig.")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flowbench.config import TrainConfig, load_config, to_yaml
-from flowbench.errors import ConfigError, RunError, UnknownName
+from flowbench.errors import ConfigError, RunError
 from flowbench.layout import CARD, CONFIG, RunFolder
 from flowbench.store import locked, write_bytes, write_json, write_text
 from flowbench.trainer.run_card import check_card
@@ -56,8 +56,6 @@ def stored_config(folder: str | Path) -> TrainConfig:
         raise RunError(f"{folder} holds no training run (there is no {CONFIG}). Give the folder of a run.")
     try:
         return load_config(path).model_copy(update={"out": str(folder)})
-    except UnknownName as error:  # the objective's, whose settings nobody here can read
-        raise UnknownName(f"{path}: {error} If it came from a plugin file, give it again: --plugin FILE.") from None
     except (ConfigError, UnicodeDecodeError) as error:
         raise RunError(f"{path} is not the configuration of a flowbench run: {error}") from None
 
