@@ -28,7 +28,7 @@ class Suite:
     name: str
     """Under which it is registered."""
     prompt_set: str
-    """A registered set or a file; "": the prompts that come with the pictures (`suites.pictures`)."""
+    """A registered set or a file; "": the prompts that come with the pictures (`suites.existing_pictures`)."""
     steps: int
     """Denoising steps."""
     guidance: float

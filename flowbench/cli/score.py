@@ -47,7 +47,7 @@ def score(
     from flowbench.benchmarks import existing
     from flowbench.benchmarks.scorers import find
     from flowbench.benchmarks.suite import REAL_WORLD
-    from flowbench.benchmarks.suites.pictures import PICTURES
+    from flowbench.benchmarks.suites.existing_pictures import PICTURES
     from flowbench.cli.progress import evaluation_progress
     from flowbench.evals import load_results
     from flowbench.metrics import registry as metrics_known

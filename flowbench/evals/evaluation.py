@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 
 from flowbench import store
 from flowbench.errors import RunError
-from flowbench.evals.typed import from_plain
+from flowbench.evals.schema import from_plain
 from flowbench.layout import EvaluationFolder
 from flowbench.stats.intervals import Interval, interval_table
 from flowbench.stats.methods import Method

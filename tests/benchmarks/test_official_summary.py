@@ -10,7 +10,7 @@ from PIL import Image
 
 from flowbench import benchmarks
 from flowbench.benchmarks import existing
-from flowbench.benchmarks.suites.pictures import PICTURES
+from flowbench.benchmarks.suites.existing_pictures import PICTURES
 from flowbench.evals import load_results
 from flowbench.rewards.geneval import Detection, detectors
 

@@ -11,7 +11,7 @@ from painter import Painter
 
 from flowbench import benchmarks, rewards, store
 from flowbench.benchmarks import existing
-from flowbench.benchmarks.suites.pictures import PICTURES
+from flowbench.benchmarks.suites.existing_pictures import PICTURES
 from flowbench.evals import load_results
 from flowbench.testing import sample_pictures
 from flowbench.trainer.scoring import RewardThread

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from flowbench import assets, benchmarks, metrics, rewards
 from flowbench.benchmarks import existing
-from flowbench.benchmarks.suites.pictures import PICTURES
+from flowbench.benchmarks.suites.existing_pictures import PICTURES
 from flowbench.evals import load_results
 from flowbench.registry import load_plugin_file
 from flowbench.rewards import registry

@@ -14,7 +14,7 @@ sys.path.append(
     str(Path(__file__).parents[1] / "evals")
 )  # the written evaluations that the tests of the tables use too
 from evaluations import write_evaluation
-from several import write_suite
+from several_scorers import write_suite
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from evaluations import write_evaluation
-from several import write_suite
+from several_scorers import write_suite
 
 from flowbench import store
 from flowbench.evals import leaderboard, published

@@ -8,7 +8,7 @@ import json
 
 import pytest
 from evaluations import TAGS, write_evaluation
-from several import change, describe, write_suite
+from several_scorers import change, describe, write_suite
 
 from flowbench import store
 from flowbench.errors import CardMismatch, ConfigError, MissingFile, RunError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from several import write_suite
+from several_scorers import write_suite
 
 from flowbench.evals import load_results
 

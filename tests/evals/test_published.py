@@ -10,7 +10,7 @@ import re
 import pytest
 import yaml
 from evaluations import write_evaluation
-from several import write_suite
+from several_scorers import write_suite
 
 from flowbench.errors import ConfigError, MissingFile, UnknownName
 from flowbench.evals import leaderboard, published

@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 from evaluations import write_evaluation
-from several import change, write_suite
+from several_scorers import change, write_suite
 
 from flowbench import store
 from flowbench.errors import ConfigError, RunError

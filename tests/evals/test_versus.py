@@ -9,7 +9,7 @@ import math
 
 import pytest
 from evaluations import TAGS, write_evaluation
-from several import change, describe, write_suite
+from several_scorers import change, describe, write_suite
 
 from flowbench import store
 from flowbench.errors import CardMismatch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 import click
-from several import describe, write_suite
+from several_scorers import describe, write_suite
 
 from flowbench import store
 from flowbench.cli import main
