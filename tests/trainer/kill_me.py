@@ -26,7 +26,7 @@ import tiny_runs
 import torch.utils.tensorboard  # noqa: F401
 from diffusers import StableDiffusion3Pipeline  # noqa: F401
 
-from flowbench import prompts, store
+from flowbench import store
 from flowbench.models import load_model
 from flowbench.models.sd3 import SD3Model
 from flowbench.trainer import checkpoint, interrupt, rollout, tracking, training
@@ -101,13 +101,17 @@ def half_deleted(folder: Path, **options: Any) -> None:
 
 
 def run(pipeline: Path, out: Path, *, resume: bool, prepare: Callable[[], Any] | None = None) -> int:
-    """Train in a fork; returns its status: an exit code, or minus the signal that ended it."""
+    """Train in a fork; returns its status: an exit code, or minus the signal that ended it.
+
+    Three denoising steps and three prompts, since thirty-one runs pay for what a step and a start cost.
+    """
     child = os.fork()
     if child == 0:
         try:
             if prepare is not None:
                 prepare()
-            training.train(tiny_runs.config(pipeline, out, steps=STEPS, keep=1), resume=resume)
+            settings = {"prompts__name": str(out.parents[1] / "prompts.jsonl"), "rollout__steps": 3}
+            training.train(tiny_runs.config(pipeline, out, steps=STEPS, keep=1, **settings), resume=resume)
             os._exit(0)
         except SystemExit as end:
             os._exit(int(end.code or 0))
@@ -122,11 +126,12 @@ def run(pipeline: Path, out: Path, *, resume: bool, prepare: Callable[[], Any] |
 def warm_up(pipeline: Path) -> None:
     """What every run would import and compile again, once; collections of garbage then leave it alone in each fork."""
     load_model(str(pipeline), device="cpu")
-    prompts.load("shapes", "train")
     gc.freeze()
 
 
 def main(pipeline: Path, folder: Path) -> None:
+    lines = [{"id": each.id, "prompt": each.text, "tag": each.tag} for each in tiny_runs.PROMPTS]
+    (folder / "prompts.jsonl").write_text("".join(store.to_json(line) + "\n" for line in lines))
     warm_up(pipeline)
     statuses = {"uninterrupted": [run(pipeline, folder / "uninterrupted" / "run", resume=False)]}
     for place, prepare in PLACES.items():
