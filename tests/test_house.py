@@ -30,7 +30,7 @@ MAY_IMPORT = {
             "shapes", "assets", "testing"},
     "trainer": {"metrics", "rewards", "models", "prompts", "sampling", "shapes", "assets"},
     "benchmarks": {"evals", "stats", "metrics", "rewards", "models", "prompts", "shapes", "assets"},
-    "reports": {"evals", "stats", "metrics", "rewards"},
+    "reports": {"evals", "stats", "metrics", "rewards", "prompts"},
     "evals": {"stats"},
     "stats": set(),
     "metrics": {"rewards", "assets"},

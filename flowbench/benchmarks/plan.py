@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Any
 
 from flowbench import store
 from flowbench.errors import ConfigError
+from flowbench.prompts import in_turns
 from flowbench.types import Prompt
-
-_MISSING = object()
 
 
 @dataclass(frozen=True)
@@ -61,11 +59,7 @@ def limited(prompts: Sequence[Prompt], limit: int | None) -> list[Prompt]:
         return list(prompts)
     if limit < 1:
         raise ConfigError(f"--limit {limit}: it must be 1 or more.")
-    by_tag: dict[str | None, list[int]] = {}
-    for position, prompt in enumerate(prompts):
-        by_tag.setdefault(prompt.tag, []).append(position)
-    turns = [place for turn in zip_longest(*by_tag.values(), fillvalue=_MISSING) for place in turn]
-    kept = [place for place in turns if isinstance(place, int)][:limit]
+    kept = in_turns(range(len(prompts)), lambda place: prompts[place].tag)[:limit]
     return [prompts[place] for place in sorted(kept)]
 
 

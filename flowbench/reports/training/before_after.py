@@ -6,12 +6,12 @@ import base64
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
 from flowbench.errors import MissingFile
 from flowbench.evals.results import Results
+from flowbench.prompts import in_turns
 from flowbench.reports.gallery.sheet import Moves, moves, side_by_side
 
 MAX_SIDE = 256
@@ -58,7 +58,10 @@ class BeforeAfter:
     def first_of_each_tag(self, count: int) -> list[Pair]:
         """The first picture of the first `count` prompts of each tag: chosen by place, not by outcome."""
         firsts = [place for place, row in enumerate(self.sheet.rows) if row[-1].index == 0]
-        return self._pairs(place for group in self._by_tag(firsts) for place in group[:count])
+        by_tag: dict[str | None, list[int]] = {}
+        for place in firsts:
+            by_tag.setdefault(self.sheet.rows[place][-1].tag, []).append(place)
+        return self._pairs(place for group in by_tag.values() for place in group[:count])
 
     def mended(self, count: int) -> list[Pair]:
         """`count` pictures that became better, taken in turns from the tags."""
@@ -73,15 +76,8 @@ class BeforeAfter:
         metric = self.metric
         return [(metric.gain(place) if metric else None) or 0.0 for place in range(len(self.sheet.rows))]
 
-    def _by_tag(self, places: Sequence[int]) -> list[list[int]]:
-        groups: dict[str | None, list[int]] = {}
-        for place in places:
-            groups.setdefault(self.sheet.rows[place][-1].tag, []).append(place)
-        return list(groups.values())
-
     def _in_turns(self, places: Sequence[int], count: int) -> list[Pair]:
-        turns = zip_longest(*self._by_tag(places))
-        return self._pairs([place for turn in turns for place in turn if place is not None][:count])
+        return self._pairs(in_turns(places, lambda place: self.sheet.rows[place][-1].tag)[:count])
 
     def _pairs(self, places: Iterable[int]) -> list[Pair]:
         pairs = []
