@@ -8,8 +8,9 @@ import numpy
 import pytest
 import tiny_runs
 
-from flowbench import Score, rewards
-from flowbench.benchmarks import existing, scoring
+from flowbench import Score, benchmarks, rewards
+from flowbench.benchmarks import existing
+from flowbench.benchmarks.suites.existing_pictures import PICTURES
 from flowbench.rewards import registry
 from flowbench.trainer import train
 
@@ -50,7 +51,9 @@ def test_the_same_run_again_and_its_pictures_on_disk_cost_no_scores(pipeline, tm
         row = {**sample.prompt.metadata, "image": f"{number}.png", "prompt": sample.prompt.text}
         lines.append(json.dumps(row))
     (tmp_path / "pictures.jsonl").write_text("\n".join(lines))
-    scoring.score_pictures(existing.read(tmp_path / "pictures.jsonl"), "tests_seen", out=tmp_path, label="x")
+    source = benchmarks.ExistingSource(existing.read(tmp_path / "pictures.jsonl"), "x")
+    folder = benchmarks.evaluate(source, PICTURES.with_scorers(["tests_seen"]), out=tmp_path)
+    assert json.loads((folder / "summary.json").read_text())["metrics"]["tests_seen"]["overall"]["count"] == 16
     assert asked == []
     train(tiny_runs.config(pipeline, tmp_path / "without", reward__cache=False, **settings))
     assert len(asked) == 16
