@@ -13,7 +13,7 @@ import math
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -34,6 +34,7 @@ LEVELS = {
     "near the top (.998 .99 .98 .99 .99 .97)": (0.998, 0.99, 0.98, 0.99, 0.99, 0.97),
 }
 METHODS = ("percentile", "bca", "analytic")
+WRONG_UNIT = "pictures as prompts"
 CORRELATION, ALIKE = 0.5, 0.6
 BATCH = 100  # repetitions that share their bootstrap draws
 PROMPT_OF = numpy.repeat(numpy.arange(sum(TAG_SIZES)), PER_PROMPT)
@@ -64,7 +65,9 @@ def batches(repetitions: int, seed: int) -> Iterator[tuple[int, numpy.random.Gen
         yield number, numpy.random.default_rng([seed, number])
 
 
-def coverage(rates: ndarray, tags: ndarray | None, repetitions: int) -> dict[str, Covered]:
+def coverage(
+    rates: ndarray, tags: ndarray | None, repetitions: int, methods: Sequence[str] = (*METHODS, WRONG_UNIT)
+) -> dict[str, Covered]:
     """Of the three methods and of a percentile interval that takes every picture for a prompt of its own.
 
     rates: of each prompt; tags: of each picture. The truth is the mean of the tags' rates (of all without tags).
@@ -72,7 +75,7 @@ def coverage(rates: ndarray, tags: ndarray | None, repetitions: int) -> dict[str
     pictures = numpy.repeat(rates, PER_PROMPT)
     truth = pictures.mean() if tags is None else numpy.mean([pictures[tags == tag].mean() for tag in set(tags)])
     units = numpy.arange(len(pictures))
-    bounds: dict[str, list[tuple[float, float]]] = {name: [] for name in (*METHODS, "pictures as prompts")}
+    bounds: dict[str, list[tuple[float, float]]] = {name: [] for name in methods}
     for seed, generator in batches(repetitions, 1):
         drawn = verdicts(rates, generator.random((BATCH, len(rates))), generator)
         columns = {str(place): row for place, row in enumerate(drawn)}

@@ -29,24 +29,6 @@ def start(*words: str | Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.alone
-def test_two_processes_train_one_run(world: Any, tiny_model: Path, tmp_path: Path) -> None:
-    """The first step, drawn and scored by two processes, is that of one process; a second run is refused in a word."""
-    words = ("--model", tiny_model, "--steps", "1", "--out", tmp_path / "run", "--processes", "2")
-    done = start("train", *words, *SMALL)
-    stdout, stderr = done.communicate(timeout=300)
-    assert done.returncode == 0, stderr
-    assert stdout.count("run: ") == 1
-    first_steps = [store.read_jsonl(run / "log.jsonl")[0] for run in (world.run, tmp_path / "run")]
-    alone, together = ({k: v for k, v in step.items() if k.startswith("reward/")} for step in first_steps)
-    assert alone and alone == pytest.approx(together, abs=1e-12)
-    again = start("train", *words, *SMALL)
-    _, stderr = again.communicate(timeout=300)
-    assert again.returncode == 2
-    assert stderr.count(f"error: {tmp_path / 'run'} already holds a run") == 1
-    assert "Traceback" not in stderr
-
-
-@pytest.mark.alone
 def test_killed_launcher_takes_its_processes_along(tiny_model: Path, tmp_path: Path) -> None:
     """After kill -9 nothing goes on training, so that the run can be resumed at once."""
     run = tmp_path / "run"
@@ -132,45 +114,73 @@ def test_a_second_ctrl_c_does_not_wait_for_a_reward_that_hangs(
     assert stderr.count("stopping after this step") == 1 and "interrupted" in stderr
 
 
+SHADE = """
+from flowbench import Score
+from flowbench.rewards import register
+
+@register("shade")
+def shade():
+    return lambda samples: [Score(sum(sample.image.resize((1, 1)).getpixel((0, 0))) / 765) for sample in samples]
+"""
+
+
 class Stopped(NamedTuple):
     """A run of two processes on a plugin's reward, as a SIGTERM has left it."""
 
+    words: tuple[str | Path, ...]
+    """What it was started with, after `train`."""
     run: Path
     plugin: Path
     code: int
     said: str
+    log: list[dict[str, Any]]
     latest: str
     """The pointer to the newest checkpoint."""
-    steps: int
 
 
 @pytest.fixture(scope="module")
 def stopped(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Stopped:
     folder = tmp_path_factory.mktemp("stopped")
     run, plugin = folder / "run", folder / "my plugin.py"
-    plugin.write_text(HANGS.replace("time.sleep(600)", "return [Score(1.0) for _ in samples]"))
-    words = ("--plugin", plugin, "--reward", "hangs", "--model", tiny_model, "--steps", "100000", "--out", run)
-    options = f"reward.options={{hangs: {{mark: {folder / 'called'}}}}}"
-    training = start("train", *words, *SMALL, options, "save_every=100000", "--processes", "2")
+    plugin.write_text(SHADE)
+    words = ("--plugin", plugin, "--reward", "shade", "--model", tiny_model, "--steps", "100000", *SMALL)
+    words = (*words, "save_every=100000", "--out", run, "--processes", "2")
+    training = start("train", *words)
     deadline = time.monotonic() + 300
     while not (run / "log.jsonl").is_file() and time.monotonic() < deadline:
         time.sleep(0.1)
     training.send_signal(signal.SIGTERM)
     _, stderr = training.communicate(timeout=300)
-    latest = (run / "checkpoints" / "latest").read_text()
-    return Stopped(run, plugin, training.returncode, stderr, latest, len(store.read_jsonl(run / "log.jsonl")))
+    log, latest = store.read_jsonl(run / "log.jsonl"), (run / "checkpoints" / "latest").read_text()
+    return Stopped(words, run, plugin, training.returncode, stderr, log, latest)
+
+
+@pytest.mark.alone
+def test_two_processes_train_one_run(stopped: Stopped, flowbench: Any, tmp_path: Path) -> None:
+    """The first step, drawn and scored by two processes, is that of one process; a second run is refused in a word."""
+    words = (*stopped.words, "--processes", "1", "--steps", "1", "--out", tmp_path / "run")
+    assert flowbench("train", *words).exit_code == 0
+    first_steps = [stopped.log[0], *store.read_jsonl(tmp_path / "run" / "log.jsonl")]
+    together, alone = ({k: v for k, v in step.items() if k.startswith("reward/")} for step in first_steps)
+    assert 0 < together["reward/mean"] < 1 and together["reward/group_std"] > 0
+    assert together == pytest.approx(alone, abs=1e-12)
+    again = start("train", *stopped.words)
+    _, stderr = again.communicate(timeout=300)
+    assert again.returncode == 2
+    assert stderr.count(f"error: {stopped.run} already holds a run") == 1
+    assert "Traceback" not in stderr
 
 
 @pytest.mark.alone
 def test_a_signal_reaches_all_and_saves(stopped: Stopped) -> None:
     assert stopped.code == 143, stopped.said
     assert "stopped after step" in stopped.said
-    assert stopped.latest == f"step-{stopped.steps:06d}\n"
+    assert stopped.latest == f"step-{len(stopped.log):06d}\n"
 
 
 @pytest.mark.alone
 def test_the_way_on_names_the_plugins_and_the_processes_stay(stopped: Stopped) -> None:
-    """What a stopped run says can be pasted, and goes on in as many processes as before."""
+    """What a stopped run says can be pasted, and goes on in as many processes as before; one of them speaks."""
     way = stopped.said.split("go on with: ")[1].strip()
     assert way == f"flowbench train --plugin '{stopped.plugin}' --resume {stopped.run}"
     forgotten = start("train", "--resume", stopped.run)
@@ -178,8 +188,9 @@ def test_the_way_on_names_the_plugins_and_the_processes_stay(stopped: Stopped) -
     assert forgotten.returncode == 2 and "give it again: --plugin FILE" in stderr
     steps = len(store.read_jsonl(stopped.run / "log.jsonl"))
     resumed = start(*shlex.split(way)[1:], "--steps", str(steps + 1))
-    _, stderr = resumed.communicate(timeout=300)
+    stdout, stderr = resumed.communicate(timeout=300)
     assert resumed.returncode == 0, stderr
+    assert stdout.count("run: ") == 1
     assert len(store.read_jsonl(stopped.run / "log.jsonl")) == steps + 1
 
 

@@ -48,11 +48,14 @@ def test_chance_that_all_is_right():
 @pytest.mark.slow
 @pytest.mark.parametrize("level", [SD35, FLOW_GRPO, NEAR_THE_TOP], ids=["SD3.5-M", "Flow-GRPO", "near the top"])
 def test_intervals_cover(level):
-    found = simulations.coverage(numpy.repeat(level, simulations.TAG_SIZES), simulations.TAG_OF, REPETITIONS)
+    rates = numpy.repeat(level, simulations.TAG_SIZES)
+    found = simulations.coverage(rates, simulations.TAG_OF, REPETITIONS, simulations.METHODS)
     for method in simulations.METHODS:
         assert 0.93 <= found[method].inside <= 0.97, method
-    # the reason for the unit: with the picture as the unit, "95 %" intervals cover about 79 %
-    assert 0.76 <= found["pictures as prompts"].inside <= 0.82
+    # the reason for the unit: with the picture as the unit, "95 %" intervals cover about 79 %. It takes four times as
+    # long as another method, and is no promise: a thousand repetitions show it
+    found = simulations.coverage(rates, simulations.TAG_OF, 1000, [simulations.WRONG_UNIT])
+    assert 0.76 <= found[simulations.WRONG_UNIT].inside <= 0.82
 
 
 @pytest.mark.slow
