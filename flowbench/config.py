@@ -12,10 +12,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
 
 from flowbench.errors import ConfigError, MissingFile
-from flowbench.objective_config import DEFAULT, FlowGRPOConfig, Frozen, ObjectiveConfig, config_of, objective_configs
+from flowbench.objective_config import (
+    BUILT_IN,
+    DEFAULT,
+    AnyObjectiveConfig,
+    FlowGRPOConfig,
+    Frozen,
+    ObjectiveConfig,
+    config_of,
+    objective_configs,
+)
 from flowbench.registry import did_you_mean
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -202,9 +211,14 @@ class TrainConfig(Frozen):
 
     @field_validator("objective", mode="before")
     @classmethod
-    def _of_its_own_class(cls, value: Any) -> Any:
-        """Raises UnknownName."""
-        return config_of(str(value.get("name", DEFAULT))).model_validate(value) if isinstance(value, Mapping) else value
+    def _of_its_own_class(cls, value: Any, info: ValidationInfo) -> Any:
+        """Raises UnknownName, unless the context says that any objective will do."""
+        if not isinstance(value, Mapping):
+            return value
+        name = str(value.get("name", DEFAULT))
+        if info.context and name not in objective_configs:
+            return AnyObjectiveConfig.model_validate(value)
+        return config_of(name).model_validate(value)
 
     @model_validator(mode="after")
     def _divides(self) -> TrainConfig:
@@ -246,20 +260,25 @@ def read_yaml(name: str | Path) -> dict[str, Any]:
     return tree
 
 
-def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> TrainConfig:
-    """A recipe name, a YAML file or a mapping, then `a.b=c` overrides (values are YAML). Raises ConfigError."""
+def load_config(
+    source: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), *, any_objective: bool = False
+) -> TrainConfig:
+    """A recipe name, a YAML file or a mapping, then `a.b=c` overrides (values are YAML). Raises ConfigError, and
+    UnknownName for an objective that is not here (`any_objective`: it is read without its settings being checked)."""
     tree = dict(source) if isinstance(source, Mapping) else read_yaml(source)
     for override in overrides:
         _set(tree, override)
-    return parse(TrainConfig, tree)
+    return parse(TrainConfig, tree, any_objective=any_objective)
 
 
-def parse(kind: type[TrainConfig], tree: Mapping[str, Any]) -> TrainConfig:
+def parse(kind: type[TrainConfig], tree: Mapping[str, Any], *, any_objective: bool = False) -> TrainConfig:
     """Validate; the first mistake becomes one sentence that names the key and what is allowed."""
     try:
-        return kind.model_validate(tree)
+        return kind.model_validate(tree, context=any_objective)
     except ValidationError as error:
-        raise ConfigError(_sentence(error)) from None
+        chosen = tree.get("objective")
+        name = chosen.get("name", DEFAULT) if isinstance(chosen, Mapping) else DEFAULT
+        raise ConfigError(_sentence(error, str(name))) from None
 
 
 def to_yaml(config: TrainConfig) -> str:
@@ -317,17 +336,17 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: ValidationError, objective: str) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        owners = [each for each in objective_configs if key in setting_names(each)]
+        owners = [each for each in BUILT_IN if key.startswith("objective.") and key in setting_names(each)]
         if owners:
             return (
-                f"setting '{key}' belongs to objective {' and '.join(owners)}, not to the one that is chosen. Leave it "
-                f"out, or set objective.name={owners[0]}."
+                f"setting '{key}' belongs to objective {' and '.join(owners)}, not to {objective}. Leave it out, or "
+                f"choose the objective with its defaults by --objective {owners[0]}."
             )
-        guess = did_you_mean(key, [*TrainConfig.model_fields, *setting_names()])
+        guess = did_you_mean(key, [*TrainConfig.model_fields, *setting_names(objective)])
         return f"unknown setting '{key}'.{guess} See docs/configuration.md for all settings."
     message = first["msg"].removeprefix("Value error, ")
     if not key:  # of settings that do not fit together: the message names them

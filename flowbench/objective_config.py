@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from flowbench.errors import ConfigError, UnknownName
 from flowbench.registry import Registry
@@ -39,7 +39,9 @@ class ObjectiveCard:
 class ObjectiveConfig(Frozen):
     """What all objectives have: a name, and how rewards become the signal that is learned from."""
 
-    default_rollout: ClassVar[Mapping[str, Any]] = {"kind": "flow"}
+    default_rollout: ClassVar[Mapping[str, Any]] = {
+        "kind": "ode", "noise_level": None, "window": None, "window_range": None, "same_latent": False,
+    }  # fmt: skip
     """Settings of `rollout` that `--objective NAME` puts in the place of a recipe's own, where no recipe fits."""
 
     name: str
@@ -50,7 +52,7 @@ class ObjectiveConfig(Frozen):
 
     def rollout_kinds(self) -> tuple[str, ...]:
         """The kinds of rollout that it can learn from under these settings."""
-        return NOISY_KINDS
+        return ("ode",)
 
     def misfit(self, rollout: Mapping[str, Any]) -> str:
         """Why these settings do not fit those of the rollout; "" when they do."""
@@ -63,8 +65,19 @@ class ObjectiveConfig(Frozen):
         )
 
 
+class AnyObjectiveConfig(ObjectiveConfig):
+    """Of an objective whose plugin is not here: for who reads another part of a run's configuration."""
+
+    model_config = ConfigDict(extra="allow")
+
+    def misfit(self, rollout: Mapping[str, Any]) -> str:
+        return ""
+
+
 class FlowGRPOConfig(ObjectiveConfig):
     """The clipped policy objective and its regularisation."""
+
+    default_rollout = {"kind": "flow", "noise_level": 0.7}
 
     name: Literal["flow_grpo"] = "flow_grpo"
     clip_range: float = Field(1e-4, gt=0)
@@ -81,10 +94,6 @@ class FlowGRPOConfig(ObjectiveConfig):
 class NFTConfig(ObjectiveConfig):
     """The forward-process loss on final latents, and the behaviour copy that samples them."""
 
-    default_rollout = {
-        "kind": "ode", "noise_level": None, "window": None, "window_range": None, "same_latent": False,
-    }  # fmt: skip
-
     name: Literal["nft"] = "nft"
     beta: float = Field(1.0, gt=0)
     """How far the implicit positive and negative policies stand from the behaviour copy."""
@@ -97,12 +106,15 @@ class NFTConfig(ObjectiveConfig):
     first_levels: int | None = Field(None, ge=1)
     """They are drawn from this many first, noisiest levels of the sampler's schedule; null: from all."""
     behaviour_rate: float = Field(0.001, ge=0)
-    """The behaviour copy's decay after n training steps is min(this x n, behaviour_decay)."""
+    """The behaviour copy's decay after training step n, from 0, is min(this x n, behaviour_decay)."""
     behaviour_decay: float = Field(0.5, ge=0, lt=1)
     """The largest decay of the behaviour copy; 0: it is the live policy."""
 
-    def rollout_kinds(self) -> tuple[str, ...]:
-        return ("ode",)
+    @model_validator(mode="after")
+    def _both_or_none(self) -> NFTConfig:
+        if (self.behaviour_rate == 0) != (self.behaviour_decay == 0):
+            raise ValueError("behaviour_rate and behaviour_decay: one of them is 0, so that the other has no effect")
+        return self
 
     def misfit(self, rollout: Mapping[str, Any]) -> str:
         if self.first_levels is not None and self.first_levels > rollout["steps"]:
@@ -111,7 +123,7 @@ class NFTConfig(ObjectiveConfig):
 
 
 objective_configs = Registry("objective", "flowbench.objectives")
-"""Name -> settings class; of an entry point, the Objective class, whose `config` it is."""
+"""Name -> settings class; of a plugin, the Objective class, whose `config` it is."""
 objective_configs.add(
     "flow_grpo",
     FlowGRPOConfig,
@@ -130,6 +142,7 @@ objective_configs.add(
         "an ODE rollout; no log-prob, no recorded steps",
     ),
 )
+BUILT_IN = ("flow_grpo", "nft")
 
 
 def config_of(name: str) -> type[ObjectiveConfig]:

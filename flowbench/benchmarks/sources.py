@@ -129,7 +129,8 @@ class ModelSource(PictureSource):
 
             run, path = self._run.path.resolve(), Path(self._named).expanduser().resolve()
             newest = self._run.latest.read_text(encoding="utf-8").strip() if self._run.latest.is_file() else ""
-            guidance = load_config(self._run.config).rollout.guidance if guidance is None else guidance
+            if guidance is None:
+                guidance = load_config(self._run.config, any_objective=True).rollout.guidance
             out, label = str(self._run.path), f"{run.name} {newest if path == run else path.name}".rstrip()
         else:
             guidance = self.model.guidance if guidance is None else guidance

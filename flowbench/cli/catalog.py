@@ -160,7 +160,7 @@ def _objective_text(name: str) -> str:
 
     fields = config_of(name).model_fields
     settings = {f"objective.{key}": field.default for key, field in fields.items() if key != "name"}
-    figures = {each.name: each.meaning for each in objectives.registry.get(name).figures}
+    figures = {each.name: each.described for each in objectives.registry.get(name).figures}
     return _fields({**_card(objective_configs, name), **settings, **figures})
 
 

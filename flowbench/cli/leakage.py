@@ -55,7 +55,7 @@ def leakage(
     if RunFolder(Path(training)).is_training:
         from flowbench.trainer.runs import stored_config
 
-        source = stored_config(training).prompts.name
+        source = stored_config(training, any_objective=True).prompts.name
         ours = Side(f"{training} ({source})", prompts.load(source, "train"))
     else:
         ours = _side(training, "train")

@@ -27,7 +27,7 @@ def plugin_option(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="FILE",
         is_eager=True,
         callback=load,
-        help="Python file that registers rewards, suites or prompt sets. Can be repeated.",
+        help="Python file that registers rewards, objectives, suites or prompt sets. Can be repeated.",
     )(command)
 
 

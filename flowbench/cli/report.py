@@ -68,7 +68,8 @@ def report(
         from flowbench.trainer.runs import stored_config
 
         _refuse_unfinished(folder)
-        config = stored_config(run)  # refuses a folder that is no run before anything is written into it
+        # before anything is written into a folder that is no run
+        config = stored_config(run, any_objective=True)
     galleries = [write_gallery(each, pictures=first) for each in evaluations]
     if config is None:
         for gallery in galleries:

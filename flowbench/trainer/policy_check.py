@@ -45,6 +45,8 @@ def check_policy(policy: Policy, objective: Objective, group: Group) -> PolicyCh
         errors.append(point.error.max())
         reference_errors.append((point.velocity.detach() - point.reference).abs().max())
         (point.value.sum() * policy.gradient_scale).backward()
+    if not errors:
+        raise PolicyMismatch("on-policy check: the objective compares nothing. Let its `check` yield a comparison.")
     error, reference_error = (float(torch.stack(each).max()) for each in (errors, reference_errors))
     gradients = {name: parameter.grad for name, parameter in parameters.items() if parameter.grad is not None}
     reached = {name for name, gradient in gradients.items() if gradient.any() and gradient.isfinite().all()}

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import torch
 
+from flowbench.errors import ConfigError
 from flowbench.models.base import Condition
 from flowbench.sampling.steps import step as take_step
 from flowbench.trainer.groups import Group
@@ -75,5 +76,10 @@ def sample_slice(
         else:
             taken = take_step(x, velocity, sigma, sigma_next, kind="ode")
         x = taken.prev
+    if len(x) != len(members):
+        raise ConfigError(
+            f"objective '{objective.settings.name}' draws no noise, and with rollout.same_latent all pictures of a "
+            "group are one picture. Set rollout.same_latent=false."
+        )
     latents = x if "latents" in objective.stores else None
     return Trajectory(group, first, len(members), condition, tuple(transitions), latents), x

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flowbench.config import TrainConfig, load_config, to_yaml
-from flowbench.errors import ConfigError, RunError
+from flowbench.errors import ConfigError, FlowbenchError, RunError
 from flowbench.layout import CARD, CONFIG, RunFolder
 from flowbench.store import locked, write_bytes, write_json, write_text
 from flowbench.trainer.run_card import check_card
@@ -49,13 +49,16 @@ def keep_card(folder: Path, card: dict[str, Any]) -> None:
         write_json(folder / CARD, card)
 
 
-def stored_config(folder: str | Path) -> TrainConfig:
-    """The configuration with which a run was started; its `out` is where the folder stands now."""
+def stored_config(folder: str | Path, *, any_objective: bool = False) -> TrainConfig:
+    """The configuration with which a run was started; its `out` is where the folder stands now.
+
+    `any_objective`: the plugin of its objective need not be here, for who does not train.
+    """
     path = Path(folder) / CONFIG
     if not path.is_file():
         raise RunError(f"{folder} holds no training run (there is no {CONFIG}). Give the folder of a run.")
     try:
-        return load_config(path).model_copy(update={"out": str(folder)})
+        return load_config(path, any_objective=any_objective).model_copy(update={"out": str(folder)})
     except (ConfigError, UnicodeDecodeError) as error:
         raise RunError(f"{path} is not the configuration of a flowbench run: {error}") from None
 
@@ -83,7 +86,7 @@ def _ours(path: Path) -> bool:
 def _is_our_config(path: Path) -> bool:
     try:
         return path.read_text(encoding="utf-8") == to_yaml(load_config(path))
-    except (ConfigError, UnicodeDecodeError):
+    except (FlowbenchError, UnicodeDecodeError):
         return False
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
+from flowbench.errors import ConfigError
 from flowbench.trainer.objectives.base import Objective
 from flowbench.trainer.policy import Policy
 from flowbench.trainer.processes import Processes
@@ -36,9 +37,15 @@ def update(
         norms.append(learner.apply(lr))
     taken = [norm for norm in norms if math.isfinite(norm)]
     totals = sums.totals(processes)
+    logged = objective.logged(totals)
+    if list(logged) != [figure.name for figure in objective.figures]:
+        raise ConfigError(
+            f"objective '{objective.settings.name}' logs {', '.join(logged) or 'nothing'} and declares "
+            f"{', '.join(figure.name for figure in objective.figures) or 'nothing'}: let `logged` give its `figures`."
+        )
     return {
         "policy/loss": totals["loss"] / (totals["count"] or math.nan),
-        **objective.logged(totals),
+        **logged,
         "optimizer/grad_norm": sum(taken) / len(taken) if taken else math.nan,
         "optimizer/skipped": len(norms) - len(taken),
         "optimizer/lr": lr,
@@ -69,6 +76,8 @@ class Sums:
 
     def add(self, **values: float | torch.Tensor) -> None:
         for name, value in values.items():
+            if name not in self._totals:
+                raise ConfigError(f"a term of the objective sums up '{name}', which its `sums` does not name.")
             self._totals[name] = self._totals[name] + value
 
     def totals(self, processes: Processes) -> dict[str, float]:

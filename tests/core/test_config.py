@@ -51,9 +51,11 @@ def test_overriding_does_not_change_the_mapping_it_was_given():
         ("optimizer.updates=5", r"rollout\.groups 48 is not a multiple of optimizer\.updates 5"),
         ("prompts.tag_weights={a: 0}", "must not all be 0"),
         ("rollout.kind=fast", r"'rollout\.kind' \(it is 'fast'\): input should be 'flow', 'cps', 'dance' or 'ode'"),
-        ("objective.beta=1", r"'objective\.beta' belongs to objective nft, not .* set objective\.name=nft\."),
+        ("objective.beta=1", r"'objective\.beta' belongs to objective nft, not to flow_grpo\. .* by --objective nft\."),
         ("objective.name=nft", r"^objective nft .* learns from rollout\.kind ode, not from flow\.$"),
         ("rollout.kind=ode", r"^objective flow_grpo .* rollout\.kind flow or cps or dance, not from ode\.$"),
+        ("objective={name: nft, behaviour_rate: 0}", "behaviour_rate and behaviour_decay: one of them is 0"),
+        ("objective={name: nft, bta: 1}", r"unknown setting 'objective\.bta'\. Did you mean 'objective\.beta'\?"),
         ("objective={name: nft, first_levels: 11}", r"^objective\.first_levels 11 is above rollout\.steps 10\.$"),
         ("rollout={kind: ode, window: 2}", "window has no effect with kind ode"),
         ("rollout={kind: ode, noise_level: 0.7}", "noise_level has no effect with kind ode"),
@@ -123,7 +125,8 @@ def test_an_objective_of_a_plugin_brings_its_settings_and_is_found_by_name(monke
         strength: float = 2.0
 
     objective_configs.add("tests_objective", Mine)
-    assert load_config({"objective": {"name": "tests_objective"}}).objective.strength == 2.0
+    ode = {"rollout": {"kind": "ode"}}
+    assert load_config({"objective": {"name": "tests_objective"}, **ode}).objective.strength == 2.0
     assert "objective.strength" in setting_names("tests_objective")
     with pytest.raises(ConfigError, match=r"setting 'objective\.strength' \(it is 'much'\): input should be"):
         load_config({"objective": {"name": "tests_objective", "strength": "much"}})

@@ -13,10 +13,13 @@ import tiny_runs
 import torch
 
 from flowbench.config import RECIPES, load_config, recipe_names
-from flowbench.errors import PolicyMismatch
-from flowbench.objective_config import NOISY_KINDS, config_of, objective_configs
+from flowbench.errors import ConfigError, PolicyMismatch
+from flowbench.objective_config import BUILT_IN, NOISY_KINDS, config_of, objective_configs
 from flowbench.trainer import check_policy, scoring, train
-from flowbench.trainer.objectives import OBJECTIVES, registry
+from flowbench.trainer.learner import Shadow
+from flowbench.trainer.objectives import OBJECTIVES, register, registry
+from flowbench.trainer.objectives.flow_grpo import FlowGRPO
+from flowbench.trainer.objectives.nft import NFT
 from flowbench.trainer.processes import Processes
 from flowbench.trainer.rollout import collect
 from flowbench.trainer.update import Sums, accumulate, update
@@ -58,6 +61,7 @@ def assert_close(left, right, tolerance=1e-4):
 def test_the_table_is_complete():
     assert len(OBJECTIVES) >= 2
     assert set(OBJECTIVES) <= set(registry) and set(OBJECTIVES) <= set(objective_configs)
+    assert set(OBJECTIVES) == set(BUILT_IN)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -167,6 +171,39 @@ def test_brightness_is_learned(name, pipeline, tmp_path):
     assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.002
 
 
+@pytest.mark.parametrize(
+    ("slip", "error", "sentence"),
+    [
+        ({"figures": ()}, ConfigError, "logs policy/drift, policy/kl and declares nothing: let `logged` give"),
+        ({"sums": ("drift", "kl")}, ConfigError, "sums up 'learned', which its `sums` does not name"),
+        ({"samples_with": "nobody"}, ConfigError, "samples with 'nobody', no shadow of its own"),
+        ({"shadows": lambda self: {"live": Shadow(lambda step: 0.5)}}, ConfigError, "calls a shadow 'live', which is"),
+        ({"check": lambda self, policy, bundle: iter(())}, PolicyMismatch, "the objective compares nothing"),
+    ],
+)
+def test_a_slip_of_an_objective_of_ones_own_is_one_sentence(pipeline, tmp_path, monkeypatch, slip, error, sentence):
+    monkeypatch.setitem(registry._targets, "nft", type("Odd", (NFT,), slip))
+    with pytest.raises(error, match=re.escape(sentence)):
+        train(config("nft", pipeline, tmp_path / "run", steps=1))
+
+
+def test_pictures_that_would_all_be_one_are_refused(pipeline, tmp_path, monkeypatch):
+    """An objective that draws no noise in a rollout whose groups start from one latent."""
+    silent = type("Silent", (FlowGRPO,), {"noisy_steps": lambda self, group: ()})
+    monkeypatch.setitem(registry._targets, "flow_grpo", silent)
+    with pytest.raises(ConfigError, match=r"draws no noise, and with rollout\.same_latent all pictures of a group"):
+        train(config("flow_grpo", pipeline, tmp_path / "run", rollout__same_latent=True))
+
+
+def test_a_plugin_that_is_registered_and_an_entry_point_is_one(monkeypatch):
+    for table in (registry, objective_configs):
+        monkeypatch.setattr(table, "_targets", dict(table._targets))
+    mine = register("tests_mine", config=config_of("nft"))(type("Mine", (NFT,), {"__module__": "somewhere"}))
+    for table in (registry, objective_configs):
+        table.add("tests_mine", "somewhere:Mine")  # as an entry point would
+    assert mine.config is config_of("nft")
+
+
 def test_the_pages_objective_of_ones_own_trains(tmp_path):
     """The example of docs/objectives.md as a plugin file, in a process of its own: what it registers ends with it."""
     page = (DOCS / "objectives.md").read_text(encoding="utf-8")
@@ -185,3 +222,8 @@ def test_the_pages_objective_of_ones_own_trains(tmp_path):
     resumed = [sys.executable, "-m", "flowbench", "train", "--resume", str(tmp_path / "run"), "--steps", "3"]
     lost = subprocess.run(resumed, capture_output=True, text=True, check=False)
     assert lost.returncode == 2 and "unknown objective 'regression'" in lost.stderr and "--plugin FILE" in lost.stderr
+    # who does not train needs no plugin of it
+    evaluated = ["eval", "--ckpt", str(tmp_path / "run"), "--suite", "shapes", "--limit", "1", "--metric", "jpeg"]
+    for others in (["report", str(tmp_path / "run")], evaluated):
+        done = subprocess.run([*command[:3], *others], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr

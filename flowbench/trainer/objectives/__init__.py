@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from flowbench.errors import ConfigError
 from flowbench.lazy import lazy_exports
 from flowbench.objective_config import ObjectiveCard, ObjectiveConfig, objective_configs
 from flowbench.registry import Registry
@@ -73,15 +74,21 @@ def register(
     """Decorate an Objective class; `config` holds its settings. Raises NameTaken when another one has the name."""
 
     def decorate(target: type[Objective]) -> type[Objective]:
-        objective_configs.add(name, config, card=card)
-        registry.add(name, target, card=card)
+        target.config = config
+        for table in (objective_configs, registry):
+            table.add(name, target, card=card)
         return target
 
     return decorate
 
 
 def build(settings: ObjectiveConfig, rollout: RolloutConfig) -> Objective:
-    """The objective that `settings.name` names. Raises UnknownName."""
+    """The objective that `settings.name` names. Raises UnknownName, ConfigError for one whose shadows do not fit."""
     found: Any = registry.get(settings.name)
     objective: Objective = found(settings, rollout)
+    shadows = objective.shadows()
+    if reserved := {"live", "average", "adam"} & shadows.keys():
+        raise ConfigError(f"objective '{settings.name}' calls a shadow '{min(reserved)}', which is taken. Rename it.")
+    if objective.samples_with not in {"live", "average", *shadows}:
+        raise ConfigError(f"objective '{settings.name}' samples with '{objective.samples_with}', no shadow of its own.")
     return objective

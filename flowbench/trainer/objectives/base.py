@@ -41,6 +41,13 @@ class Figure:
     shown: str = ""
     """its text in the progress line: "kl {:.2g}"; "" leaves it out"""
 
+    @property
+    def described(self) -> str:
+        """Meaning, healthy range and direction, for `flowbench show`."""
+        healthy = f"healthy from {self.healthy[0]:g} to {self.healthy[1]:g}" if self.healthy else ""
+        better = f"{self.direction} is better" if self.direction != "none" else ""
+        return "; ".join(filter(None, (self.meaning, healthy, better)))
+
 
 @dataclass(frozen=True)
 class Term:
@@ -52,8 +59,8 @@ class Term:
     """
 
     loss: torch.Tensor
-    count: int
     figures: Mapping[str, torch.Tensor | float] = field(default_factory=dict)
+    count: int = 0
 
 
 @dataclass(frozen=True)

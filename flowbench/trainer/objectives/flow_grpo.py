@@ -75,16 +75,16 @@ class FlowGRPO(Objective):
     figures = (
         Figure(
             "policy/ratio_mean", "mean probability of a step under the policy over that when it was sampled",
-            healthy=(0.99, 1.01), shown="ratio {:.5f}",
+            shown="ratio {:.5f}",
         ),
         Figure("policy/ratio_std", "its standard deviation; 0 in the first of `optimizer.updates`"),
         Figure(
             "policy/clip_low", "share of steps with a ratio below 1 - clip_range",
-            healthy=(0, 0.5), shown="clipped low {:.0%}",
+            healthy=(0, 0.3), shown="clipped low {:.0%}",
         ),
         Figure(
             "policy/clip_high", "share of steps with a ratio above 1 + clip_range",
-            healthy=(0, 0.5), shown="high {:.0%}",
+            healthy=(0, 0.3), shown="high {:.0%}",
         ),
         Figure("policy/kl", "KL to the reference in the form of `objective.kl`", direction="lower", shown="kl {:.2g}"),
     )  # fmt: skip
@@ -106,7 +106,7 @@ class FlowGRPO(Objective):
         for each in bundle:
             transitions = each.trajectory.transitions
             if each.count == 0 or (self.settings.kl_weight == 0 and not each.signal.any()):
-                yield Term(torch.zeros(len(each.signal)), each.count * len(transitions))
+                yield Term(torch.zeros(len(each.signal)), count=each.count * len(transitions))
             else:
                 yield from (self._term(policy, each, transition) for transition in transitions)
 
@@ -150,7 +150,7 @@ class FlowGRPO(Objective):
             "kl": math.nan if kl is None else torch.where(scored, kl.detach(), 0.0).sum(),
             "replayed": each.count,
         }
-        return Term(torch.where(scored, clipped.loss + penalty, 0.0), each.count, figures)
+        return Term(torch.where(scored, clipped.loss + penalty, 0.0), figures, each.count)
 
     def _kl(self, policy: Policy, trajectory: Trajectory, transition: Transition, now: Replay) -> Tensor | None:
         if self.settings.kl_weight == 0:

@@ -57,9 +57,10 @@ def _normalised_error(guess: Tensor, x0: Tensor) -> Tensor:
 class NFT(Objective):
     """loss = loss_scale x nft_loss + kl_weight x mean((v - v_ref)^2), at `times` noise levels of each scored member.
 
-    The behaviour copy samples the rollouts and is v_old; after training step n it follows the live weights with decay
-    min(behaviour_rate x n, behaviour_decay). The noise levels of a picture are those of the sampler's own schedule (the
-    `first_levels` of them) in an order of its own, without repetition as long as there are no fewer than `times`.
+    The behaviour copy samples the rollouts and is v_old; after training step n (from 0) it follows the live weights
+    with decay min(behaviour_rate x n, behaviour_decay). The noise levels of a picture are those of the sampler's own
+    schedule (the `first_levels` of them) in an order of its own, without repetition as long as there are no fewer than
+    `times`.
 
     Where this departs from the published code: pictures come from Euler's ODE steps (there DPM2); an
     unscored picture takes no part.
@@ -92,7 +93,7 @@ class NFT(Objective):
     def terms(self, policy: Policy, bundle: Bundle) -> Iterator[Term]:
         for each in bundle:
             if each.count == 0:
-                yield Term(torch.zeros(len(each.signal)), 0)
+                yield Term(torch.zeros(len(each.signal)), count=0)
             else:
                 yield from (self._term(policy, each, turn) for turn in range(self.settings.times))
 
@@ -131,7 +132,7 @@ class NFT(Objective):
             kl = velocity_kl(v, v_ref)
             loss = loss + self.settings.kl_weight * kl
             figures["kl"] = _sum(kl.detach(), scored)
-        return Term(torch.where(scored, loss, 0.0), each.count, {**figures, "learned": each.count})
+        return Term(torch.where(scored, loss, 0.0), {**figures, "learned": each.count}, each.count)
 
     def _noised(self, policy: Policy, trajectory: Trajectory, turn: int) -> tuple[Tensor, Tensor]:
         """x_t (B, C, h, w) and t (B,) of each member's `turn`-th noise level."""
