@@ -21,7 +21,7 @@ from flowbench.benchmarks.suite import REAL_WORLD, Suite
 from flowbench.benchmarks.suites import catalog
 from flowbench.benchmarks.summary import ScorerRun
 from flowbench.errors import ConfigError, FlowbenchError
-from flowbench.evals.evaluation import EvaluationCard, write_card
+from flowbench.evals.evaluation import EvaluationCard, read_card, write_card
 from flowbench.layout import EvaluationFolder, RunFolder
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ def evaluate(
     card = build_evaluation_card(source, suite, prompt_set, items, seed=seed)
     card = replace(card, noted={**card.noted, "batch_size": batch_size, "vocabulary": vocabulary})
     folder = _folder(source, suite, card, Path(out))
+    if protocol.get("interval") is None and folder.card.is_file():  # that of the call before
+        suite = replace(suite, interval=read_card(folder.path).noted["interval"])
     evaluation = OpenEvaluation(suite, items, folder, batch_size, execution, source.makes_all, source.elsewhere(suite))
     ready = _ready(suite, vocabulary, execution)
     with evaluation.held():

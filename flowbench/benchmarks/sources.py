@@ -271,7 +271,7 @@ class RecordedSource(PictureSource):
     def settings(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """The protocol, seed and number of prompts that find the same folder; its label and interval, unless others are
         asked for."""
-        for name in ("steps", "guidance", "limit", "images_per_prompt", "out"):
+        for name in ("steps", "guidance", "limit", "images_per_prompt", "seed", "out"):
             if asked.get(name) is not None:
                 raise ConfigError(
                     f"--{name.replace('_', '-')}: {self.folder} has its own; give the model as --ckpt to choose "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -100,13 +101,18 @@ def sum_up(evaluation: OpenEvaluation, ready: Sequence[ScorerRun], label: str) -
 
 def _all(card: EvaluationCard, ready: Sequence[ScorerRun]) -> list[ScorerRun]:
     """Those asked for, and those that scored these pictures in an earlier call: nothing is lost. One that was asked for
-    and cannot run now is taken as it ran before."""
+    and cannot run now is taken as it ran before. One whose plugin is not here is
+    left out, which is said on stderr."""
     held = {}
     for name, identity in card.scorers.items():
         try:
             scorer = scorers.find(name, identity.get("options"), vocabulary=identity.get("vocabulary", ""))
             scorer.check()
-        except (ConfigError, UnknownName):  # its plugin is not here in this call
+        except (ConfigError, UnknownName) as error:
+            sys.stderr.write(
+                f"warning: '{name}' has scored these pictures before and is left out of the summary: {error} Give its "
+                "--plugin FILE again; its scores are kept.\n"
+            )
             continue
         held[name] = ScorerRun(scorer, identity, {})
     found = [

@@ -74,7 +74,6 @@ def merge(planned: Sequence[ExistingPicture], runs: Sequence[ScorerRun]) -> list
     The first scorer's value, note and details are the record's, and its parts keep their names; the values of all
     scorers stand in `parts` under their names, the others' parts as "<scorer>/<part>".
     """
-    why = f"{runs[0].scorer.name} did not run: {runs[0].reason}" if runs and not runs[0].ran else NO_PICTURE
     merged = []
     for each in planned:
         found = {run.scorer.name: run.of(each) for run in runs}
@@ -95,13 +94,23 @@ def merge(planned: Sequence[ExistingPicture], runs: Sequence[ScorerRun]) -> list
                 image=each.name,
                 value=first.value if first else None,
                 parts=parts,
-                note=first.note if first else why if runs else "nothing has scored it",
+                note=first.note if first else _why_not(runs, each),
                 details=first.details if first else {},
                 notes={name: record.note for name, record in several.items() if record.note},
                 details_by={name: record.details for name, record in several.items() if record.details},
             )
         )
     return merged
+
+
+def _why_not(runs: Sequence[ScorerRun], picture: ExistingPicture) -> str:
+    """Why the first scorer has no record of a picture; "" where its number is of the prompt, or of all pictures."""
+    if not runs:
+        return "nothing has scored it"
+    if not runs[0].ran:
+        return f"{runs[0].scorer.name} did not run: {runs[0].reason}"
+    level = runs[0].scorer.level
+    return "" if level == "set" or (level == "prompt" and picture.index > 0) else NO_PICTURE
 
 
 def measured_metrics(suite: Suite, records: Sequence[Record], runs: Sequence[ScorerRun]) -> list[str]:

@@ -77,7 +77,7 @@ _OF_EVALUATE = ("limit", "batch_size", "seed", "steps", "images_per_prompt", "gu
 @click.option("--out", metavar="FOLDER", help="Where to keep it. Default: the run folder, or runs/eval-NAME.")
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Pictures at a time.")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="For one call of a reward.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all pictures.")
+@click.option("--seed", type=click.IntRange(0), help="Seed of all pictures. Default: 0.")
 @click.option("--label", metavar="TEXT", help="Its name in tables.")
 @reference_option
 @interval_option
@@ -160,7 +160,7 @@ def _evaluated(source: PictureSource, suite: Suite, stages: Sequence[str], setti
     with evaluation_progress(suite.name, quiet=share.index > 0 and shares_stderr) as progress:
         execution = benchmarks.Execution(stages, share, settings["timeout"], progress)
         chosen = source.settings({name: settings[name] for name in _OF_EVALUATE})
-        folder = benchmarks.evaluate(source, suite, execution=execution, **chosen)
+        folder = benchmarks.evaluate(source, suite, execution=execution, **{**chosen, "seed": chosen["seed"] or 0})
     if share is WHOLE and suite.resolution and source.resolution not in (None, suite.resolution):
         sys.stderr.write(
             f"note: {suite.name} is reported at {suite.resolution} pixels; these pictures have {source.resolution}.\n"

@@ -26,7 +26,7 @@ def commands(sides: Sequence[Results]) -> list[str]:
 def commands_for_base(trained: Sequence[Results], run: Path) -> list[str]:
     """The lines that evaluate, under the settings of these evaluations, the model without the adapter that `run` has
     trained, and write the run's report with both."""
-    base = Path(f"{run}-base")
+    base = Path(f"{run.resolve()}-base")
     report = f"flowbench report {shlex.quote(_shown(run))} --base {shlex.quote(_shown(base))}"
     return [*dict.fromkeys(_evaluate(each, base) for each in trained), report]
 

@@ -300,12 +300,36 @@ def test_a_part_that_no_card_names_only_describes(tmp_path, painter):
     }
 
 
-def test_scores_of_a_plugin_that_is_not_here_today_do_not_stand_in_the_way(tmp_path, painter, monkeypatch):
+def test_scores_of_a_plugin_that_is_not_here_today_do_not_stand_in_the_way(tmp_path, painter, monkeypatch, capsys):
     suite = make_suite(tmp_path)
     benchmarks.evaluate(painter, suite.with_scorers(["blue"]), out=tmp_path)
     monkeypatch.delitem(rewards.registry._targets, "blue")
     results = load_results(benchmarks.evaluate(painter, suite, out=tmp_path))
     assert [each.name for each in results.summary.scorers] == ["red"]
+    said = capsys.readouterr().err
+    assert "'blue' has scored these pictures before and is left out of the summary" in said and "--plugin FILE" in said
+
+
+def test_the_interval_of_the_call_before_stays(tmp_path, painter):
+    suite = make_suite(tmp_path)
+    first = benchmarks.evaluate(painter, suite, out=tmp_path, interval="bca")
+    again = benchmarks.evaluate(painter, suite, out=tmp_path)
+    assert again == first and load_results(again).card.noted["interval"] == "bca"
+    other = benchmarks.evaluate(painter, suite, out=tmp_path, interval="analytic")
+    assert other == first and load_results(other).card.noted["interval"] == "analytic"
+
+
+def test_a_number_of_a_prompt_gives_no_reason_on_its_other_pictures(tmp_path, painter, monkeypatch):
+    monkeypatch.setattr(metrics.registry, "_targets", dict(metrics.registry._targets))  # ends with this test
+
+    @metrics.register("tests_alike", level="prompt", card=rewards.Card("tests_alike"))
+    def alike():
+        return lambda samples: Score(float(len(samples)))
+
+    suite = make_suite(tmp_path).with_scorers(["tests_alike"])
+    results = load_results(benchmarks.evaluate(painter, suite, out=tmp_path))
+    assert results.mean("tests_alike") == suite.images_per_prompt
+    assert {record.note for record in results.records} == {""}
 
 
 def test_a_pictures_file_says_how_it_was_made(tmp_path, painter):

@@ -76,7 +76,9 @@ def _page(sheet: Sheet, page: Path, folders: list[Path]) -> str:
         tiles=_tiles(sheet),
         counts=f"{len(prompts):,} prompts, {len(sheet.rows):,} {pictures}",
         mean=kind_of_mean(results) if sheet.tags else "",
-        brackets=brackets(side.interval(facts.metric) for side in sheet.sides for facts in sheet.facts),
+        brackets=brackets(
+            side.interval(facts.metric) for side in sheet.sides for facts in sheet.facts if facts.level != "set"
+        ),
         difference=kind_of_interval(line.paired for line in sheet.versus.lines) if sheet.versus else "",
         rows=figures.metric_rows(sheet),
         blocks=figures.tag_blocks(sheet),

@@ -30,7 +30,7 @@ def payload(sheet: Sheet, page: Path, folders: Sequence[Path]) -> tuple[dict[str
 
     `page` is the file that will link to the pictures; `folders` (one per side) are where the records' paths begin.
     """
-    paths = [_path(folder, row[side]) for row in sheet.rows for side, folder in enumerate(folders)]
+    paths = [picture_path(folder, row[side]) for row in sheet.rows for side, folder in enumerate(folders)]
     made = thumbnails(paths)
     kept = [place for place, thumbnail in enumerate(made) if thumbnail is not None]
     places = {place: number for number, place in enumerate(kept)}
@@ -74,7 +74,7 @@ def payload(sheet: Sheet, page: Path, folders: Sequence[Path]) -> tuple[dict[str
     return described, [made[place].source for place in kept]  # type: ignore[union-attr]
 
 
-def _path(folder: Path, record: Record) -> Path | None:
+def picture_path(folder: Path, record: Record) -> Path | None:
     """Where the record's picture lies; None without one, or when its name would lead out of the folder."""
     name = PurePosixPath(record.image)
     if not name.parts or name.is_absolute() or ".." in name.parts:

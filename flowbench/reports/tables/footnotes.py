@@ -29,8 +29,11 @@ def kind_of_interval(found: Iterable[Interval | Paired | WinRate | None]) -> str
 
 
 def brackets(intervals: Iterable[Interval | None]) -> str:
-    """What stands in the brackets of a table with these intervals."""
-    kind = kind_of_interval(intervals)
+    """What stands in the brackets of a table with these intervals; none: a number of all pictures has no interval."""
+    found = list(intervals)
+    if not found:
+        return "a number of all pictures together has no interval"
+    kind = kind_of_interval(found)
     return f"brackets: {kind}" if kind else "too few prompts for intervals"
 
 
@@ -42,7 +45,9 @@ def counts(evaluations: Sequence[Results]) -> str:
     each, uneven = divmod(images, prompts)
     pictures = f", {images} pictures" if uneven else f" x {each} picture{'s' if each > 1 else ''}"
     mean = f"overall is {kind_of_mean(results)}; " if results.tags else ""
-    overall = (entry.overall for each in evaluations for entry in each.summary.metrics.values())
+    overall = (
+        entry.overall for each in evaluations for entry in each.summary.metrics.values() if entry.level != "set"
+    )
     return f"{prompts} prompts{pictures}; {mean}{brackets(overall)}."
 
 

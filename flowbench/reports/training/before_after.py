@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from flowbench.errors import MissingFile
+from flowbench.errors import MissingFile, RunError
 from flowbench.evals.results import Results
 from flowbench.prompts import in_turns
+from flowbench.reports.gallery.payload import picture_path
 from flowbench.reports.gallery.sheet import Moves, moves, side_by_side
 
 MAX_SIDE = 256
@@ -91,7 +92,11 @@ class BeforeAfter:
         """A verdict's mark is a tick or a cross, another value's the number; a dash says that it is unscored."""
         record, metric = self.sheet.rows[place][side], self.metric
         value = metric.values[side][place] if metric else None
-        source = data_uri(self.sheet.sides[side].folder / record.image)
+        folder = self.sheet.sides[side].folder
+        path = picture_path(folder, record)
+        if path is None:
+            raise RunError(f"{folder}: a record names a picture outside of it, '{record.image}'. Evaluate again.")
+        source = data_uri(path)
         if metric is None or value is None:
             return Side(source, "–", "neutral", record.note)
         if not metric.is_verdict:
