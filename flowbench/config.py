@@ -26,6 +26,7 @@ from flowbench.objective_config import (
     objective_configs,
 )
 from flowbench.registry import did_you_mean
+from flowbench.yaml_text import parse_yaml
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -94,11 +95,10 @@ class RewardConfig(Frozen):
             raise ValueError("give one name, or names with weights: {geneval: 1, jpeg: 0.1}")
         if isinstance(value, str):
             return value
-        weights = {name: _number(weight) for name, weight in value.items()}
-        for name, weight in weights.items():
+        for name, weight in value.items():
             if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight):
                 raise ValueError(f"the weight of {name} is {weight!r}: give a finite number; 0 only watches it")
-        return weights
+        return value
 
 
 class RolloutConfig(Frozen):
@@ -250,7 +250,7 @@ def read_yaml(name: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise MissingFile(f"{path}: there is no such configuration file.")
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        tree = parse_yaml(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}. Mend it.") from error
     except UnicodeDecodeError as error:
@@ -301,7 +301,7 @@ def _set(tree: dict[str, Any], override: str) -> None:
     if not separator or not key:
         raise ConfigError(f"override '{override}': write key=value, for example optimizer.lr=1e-4.")
     try:
-        read = _number(yaml.safe_load(value))
+        read = parse_yaml(value)
     except yaml.YAMLError:
         raise ConfigError(f"override '{override}': '{value}' is not a YAML value.") from None
     *parents, last = _split(key.strip(), whole=isinstance(read, Mapping))
@@ -323,17 +323,6 @@ def _split(key: str, *, whole: bool) -> list[str]:
         name, _, option = key.removeprefix("reward.options.").rpartition(".")
         return ["reward", "options", name, option]
     return key.split(".")
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads 1e-4 as text; people mean the number."""
-    if isinstance(value, str):
-        try:
-            number = float(value)
-            return number if math.isfinite(number) else value
-        except ValueError:
-            return value
-    return value
 
 
 def _sentence(error: ValidationError, objective: str) -> str:

@@ -137,15 +137,18 @@ class Scorer:
 
 
 def find(name: str, options: Mapping[str, Any] | None = None, *, vocabulary: str = "", reference: str = "") -> Scorer:
-    """The reward of that name, else the metric. Raises UnknownName (both are listed)."""
+    """The reward or metric of that name. Raises UnknownName (both are listed), ConfigError where it is a reward and a
+    metric: whose numbers stand under it no table could tell."""
     from flowbench import metrics, rewards
 
     known: dict[Kind, Registry] = {"reward": rewards.registry, "metric": metrics.registry}
-    kind = next((kind for kind, registry in known.items() if name in registry), None)
-    if kind is None:
+    kinds = [kind for kind, registry in known.items() if name in registry]
+    if len(kinds) > 1:
+        raise ConfigError(f"'{name}' is a reward and a metric, which no table could tell apart. Rename one.")
+    if not kinds:
         names = sorted({*rewards.registry.names(), *metrics.registry.names()})
         raise UnknownName(f"unknown reward or metric '{name}'.{did_you_mean(name, names)} Known: {', '.join(names)}.")
-    return Scorer(name, kind, dict(options or {}), vocabulary, reference)
+    return Scorer(name, kinds[0], dict(options or {}), vocabulary, reference)
 
 
 def stem_of(identity: Mapping[str, Any]) -> str:

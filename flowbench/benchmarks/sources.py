@@ -269,8 +269,8 @@ class RecordedSource(PictureSource):
         return [str(self.recorded.must_agree["suite"])]
 
     def settings(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """The protocol, seed and number of prompts that find the same folder; its label and interval, unless others are
-        asked for."""
+        """The protocol, seed and number of prompts that find the same folder; its label, unless another is asked
+        for."""
         for name in ("steps", "guidance", "limit", "images_per_prompt", "seed", "out"):
             if asked.get(name) is not None:
                 raise ConfigError(
@@ -284,7 +284,6 @@ class RecordedSource(PictureSource):
             "images_per_prompt": agreed["images_per_prompt"],
             "seed": agreed["seed"],
             "limit": agreed["num_prompts"],
-            "interval": asked.get("interval") or self.recorded.noted["interval"],
             "label": asked.get("label") or (read_summary(self.folder).label if finished else self.name),
             "out": self.folder.parents[1],
         }

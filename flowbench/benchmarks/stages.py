@@ -101,8 +101,7 @@ def sum_up(evaluation: OpenEvaluation, ready: Sequence[ScorerRun], label: str) -
 
 def _all(card: EvaluationCard, ready: Sequence[ScorerRun]) -> list[ScorerRun]:
     """Those asked for, and those that scored these pictures in an earlier call: nothing is lost. One that was asked for
-    and cannot run now is taken as it ran before. One whose plugin is not here is
-    left out, which is said on stderr."""
+    and cannot run now is taken as it ran before. One whose plugin is not here is left out, which is said on stderr."""
     held = {}
     for name, identity in card.scorers.items():
         try:

@@ -59,8 +59,6 @@ def score(
         rewards_known.get(name)
     for name in split_names(metrics):
         metrics_known.get(name)
-        if name in rewards_known:
-            raise ConfigError(f"'{name}' is a reward and a metric, which no table could tell apart. Rename one.")
     names = split_names([*rewards, *metrics])
     if not names:
         raise ConfigError("nothing to score with: give --reward NAME or --metric NAME (`flowbench list` shows them).")

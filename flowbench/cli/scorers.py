@@ -58,6 +58,8 @@ def options_of(
     """
     import yaml
 
+    from flowbench.yaml_text import parse_yaml
+
     given = {flag: value for flag, value in flags.items() if value is not None}
     options = {
         name: {**scorer.options, **{flag: value for flag, value in given.items() if flag in scorer.parameters()}}
@@ -71,7 +73,7 @@ def options_of(
         if name not in options:
             raise ConfigError(f"'{argument}': '{name}' is not in use. In use: {', '.join(options)}.")
         try:
-            options[name][option] = yaml.safe_load(value)
+            options[name][option] = parse_yaml(value)
         except yaml.YAMLError:
             raise ConfigError(f"'{argument}': '{value}' is not a YAML value.") from None
     return options

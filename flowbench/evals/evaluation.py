@@ -21,7 +21,7 @@ from flowbench import store
 from flowbench.errors import RunError
 from flowbench.evals.schema import from_plain
 from flowbench.layout import EvaluationFolder
-from flowbench.stats.intervals import Interval, interval_table
+from flowbench.stats.intervals import Interval, interval
 from flowbench.stats.methods import Method
 from flowbench.types import Prompt, Score
 
@@ -254,7 +254,7 @@ def metric_intervals(
 
     def alone(places: Sequence[int], strata: Sequence[str] | None = None) -> Interval:
         column, prompts = [values[place] for place in places], [prompt_ids[place] for place in places]
-        return interval_table({"": column}, prompts, strata, method=method)[""]
+        return interval(column, prompts, strata, method=method)
 
     by_tag: dict[str, list[int]] = {}
     for place, tag in enumerate(tags or ()):

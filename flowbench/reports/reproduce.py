@@ -76,7 +76,7 @@ def _line(
     words: list[object] = [*subject]
     for name, value in every.items():
         if value is not None:
-            words += [name, f"{value:g}" if isinstance(value, float) else value]
+            words += [name, repr(value).removesuffix(".0") if isinstance(value, float) else value]
     words += _scorer_options(results.card.scorers)
     return " ".join(["flowbench", command, *(shlex.quote(str(word)) for word in words)])
 

@@ -166,7 +166,8 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
         sampler = GroupSampler(training, config.rollout, config.prompts.tag_weights, config.seed)
         rewards.check(config.reward.name, config.reward.options)
         model = fresh_policy(config, str(processes.device))
-        card = build_run_card(model, training, config, _vocabulary(config, model), processes=processes.world)
+        vocabulary = _vocabulary(config, model)
+        card = build_run_card(model, training, config, vocabulary, processes=processes.world)
         if processes.is_main:
             runs.keep_card(folder, card)
         objective = objectives.build(config.objective, config.rollout)
@@ -175,7 +176,7 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
         newest = checkpoint.latest(folder) if resume else None
         first = checkpoint.restore(newest, learner) if newest else 0
         reward = rewards.build(
-            config.reward.name, vocabulary=_vocabulary(config, model),
+            config.reward.name, vocabulary=vocabulary,
             options=config.reward.options, combine=config.reward.combine, on_error=config.reward.on_error,
             timeout=config.reward.timeout, cache=config.reward.cache,
         )  # fmt: skip

@@ -196,6 +196,12 @@ def test_scorers_are_rewards_or_metrics_by_name():
         find("jpeg", {"size": 3}).check()
 
 
+def test_a_name_that_is_a_reward_and_a_metric_is_refused(tmp_path, painter, monkeypatch):
+    monkeypatch.setitem(metrics.registry._targets, "jpeg", spread)
+    with pytest.raises(ConfigError, match="'jpeg' is a reward and a metric, which no table could tell apart"):
+        benchmarks.evaluate(painter, make_suite(tmp_path, scorers=("jpeg",)), out=tmp_path)
+
+
 def distance(*, offset: float = 0.0):
     def measure(samples, reference):
         levels = [[picture.getpixel((0, 0))[0] for picture in side] for side in

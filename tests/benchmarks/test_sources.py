@@ -12,6 +12,7 @@ from flowbench import benchmarks
 from flowbench.benchmarks.sources import ExistingSource, ModelSource, PictureSource, RecordedSource
 from flowbench.config import load_config, to_yaml
 from flowbench.errors import ConfigError, MissingFile, RunError
+from flowbench.evals import load_results
 
 NOTHING = dict.fromkeys(("guidance", "label", "out", "steps", "limit", "interval"))
 
@@ -70,8 +71,11 @@ def test_an_evaluation_brings_all_that_finds_it_again(tmp_path):
     source = PictureSource.find(str(folder), None)
     assert isinstance(source, RecordedSource)
     assert source.suites() == ["painting"]
+    interval = protocol.pop("interval")
     assert source.settings({}) == protocol | {"label": "mine", "out": tmp_path}
     assert source.settings({"interval": "analytic", "label": "yours"})["interval"] == "analytic"
+    again = benchmarks.evaluate(source, suite, **source.settings({"interval": None}))
+    assert again == folder and load_results(again).interval("official").method == interval
     with pytest.raises(ConfigError, match=r"--limit: .* has its own"):
         source.settings({"limit": 3})
     shutil.rmtree(folder / "images")

@@ -66,6 +66,13 @@ def test_another_kind_of_interval_is_named(tmp_path):
     assert _parsed(commands([_changed(folder, noted={"interval": "analytic"})])[0])[1]["interval"] == "analytic"
 
 
+def test_numbers_are_written_whole(tmp_path):
+    folder = write_suite(tmp_path / "one", {"jpeg": lambda number, index: number})
+    results = _changed(folder, declared={"steps": 4, "guidance": 1.23456789})
+    assert _parsed(commands([results])[0])[1]["guidance"] == 1.23456789
+    assert " --guidance 3 " in commands([_changed(folder, declared={"steps": 4, "guidance": 3.0})])[0]
+
+
 def test_options_that_are_no_defaults_are_named(tmp_path):
     scores = {"geneval": lambda number, index: number}
     options = {"extra_price": 0.4, "tail": ["a b", None]}

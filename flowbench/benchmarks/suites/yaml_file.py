@@ -18,6 +18,7 @@ from typing import Any
 from flowbench.benchmarks.suite import Suite
 from flowbench.errors import ConfigError, MissingFile
 from flowbench.registry import did_you_mean
+from flowbench.yaml_text import parse_yaml
 
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "str": ((str,), "text"),
@@ -40,7 +41,7 @@ def read(path: Path) -> Suite:
     if not path.is_file():
         raise MissingFile(f"suite file {path}: there is no such file. Check the path.")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = parse_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"suite file {path}: not valid YAML ({error}). Mend it.") from None
     if not isinstance(values, dict):

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from flowbench.reports.gallery import charts
 from flowbench.reports.gallery.sheet import Sheet, in_order
 from flowbench.reports.tables.cells import ARROWS, bounded, number, p_value, signed
+from flowbench.reports.tables.footnotes import UNSEEN_MARK
 
 if TYPE_CHECKING:
     from flowbench.evals.versus import Line
@@ -99,7 +100,7 @@ def tag_blocks(sheet: Sheet) -> list[Block]:
         reach = _reach(list(compared.values()))
         rows = [
             Row(
-                name=f"{tag}{'*' if tag in sheet.last.summary.unseen else ''}",
+                name=f"{tag}{UNSEEN_MARK if tag in sheet.last.summary.unseen else ''}",
                 arrow="",
                 unit="",
                 texts=[bounded(each) for each in sides],

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from flowbench.config import RolloutConfig
 from flowbench.objective_config import FlowGRPOConfig
 from flowbench.sampling.schedule import stochastic_steps
 from flowbench.sampling.steps import Step
@@ -90,9 +89,6 @@ class FlowGRPO(Objective):
     )  # fmt: skip
 
     settings: FlowGRPOConfig
-
-    def __init__(self, settings: FlowGRPOConfig, rollout: RolloutConfig):
-        super().__init__(settings, rollout)
 
     def noisy_steps(self, group: Group) -> tuple[int, ...]:
         """All but the last, or a window that the whole group shares."""

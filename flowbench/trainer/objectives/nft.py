@@ -14,7 +14,6 @@ import numpy
 import torch
 from torch import Tensor
 
-from flowbench.config import RolloutConfig
 from flowbench.objective_config import NFTConfig
 from flowbench.sampling.steps import in_float64, per_sample_mean
 from flowbench.trainer.learner import BEHAVIOUR, Shadow
@@ -78,9 +77,6 @@ class NFT(Objective):
     )  # fmt: skip
 
     settings: NFTConfig
-
-    def __init__(self, settings: NFTConfig, rollout: RolloutConfig):
-        super().__init__(settings, rollout)
 
     def shadows(self) -> dict[str, Shadow]:
         rate, most = self.settings.behaviour_rate, self.settings.behaviour_decay

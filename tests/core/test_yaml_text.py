@@ -1,0 +1,39 @@
+"""YAML text as its readers mean it."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from flowbench import store
+from flowbench.config import load_config
+from flowbench.yaml_text import parse_yaml
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("1e-4", 1e-4), ("4E2", 400.0), ("-.5e+1", -5.0), ("2.e3", 2000.0), ("7", 7), ("0.4", 0.4)]
+)
+def test_a_number_with_an_exponent_is_one(text, number):
+    read = parse_yaml(f"x: {{y: [{text}]}}")["x"]["y"][0]
+    assert read == number and type(read) is type(number)
+
+
+@pytest.mark.parametrize("text", ["e4", "1e", "1e4x", "'1e-4'", "v1e-4"])
+def test_other_text_stays_text(text):
+    assert isinstance(parse_yaml(text), str)
+
+
+def test_what_we_write_as_json_is_read_back():
+    for value in (1e-05, 1e22, 0.1, [1e-7, None], {"a": 3e-300}):
+        assert parse_yaml(store.to_json(value)) == value
+
+
+def test_it_is_as_safe_as_before():
+    with pytest.raises(yaml.YAMLError, match="could not determine a constructor"):
+        parse_yaml("!!python/object/apply:os.getcwd []")
+
+
+def test_options_in_a_configuration_file_are_numbers_too(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("reward: {name: geneval, options: {geneval: {extra_price: 4e-1}}}\n")
+    assert load_config(file).reward.options["geneval"]["extra_price"] == 0.4
