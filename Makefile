@@ -24,7 +24,7 @@ help:
 	@echo "make demo          install, train the built-in model, evaluate it and its base, print the table (20 to 30 minutes after installation)"
 	@echo "make demo QUICK=1  the same with about two minutes of training"
 	@echo "make proof-gpu     evaluate the public Flow-GRPO adapter and its base, compare with what was printed (docs/proofs.md)"
-	@echo "make test          install what the tests need, and run them"
+	@echo "make test          install what the tests need, and run them on all cores"
 	@echo "make check         ruff with the limits, mypy"
 	@echo "make clean         delete the environment (.venv); runs/ is kept"
 	@echo "PYTHON=python3.12 chooses the interpreter, PIP_ARGS=... is handed to pip, on the first call."
@@ -46,12 +46,13 @@ proof-gpu: .venv/.installed
 	$(PROOF_EVAL) --ckpt jieliu/SD3.5M-FlowGRPO-GenEval --out $(PROOF)/flow-grpo
 	$(BIN)/python bench/proof.py $(PROOF)
 
-# Most tests on all cores, file by file; then those that need the machine to themselves. A plain `pytest` runs all, one by one.
+# Most tests in a process for each core, file by file; then those that need the machine to themselves. Both calls are
+# made, and either one's failure is ours. A plain `pytest` runs everything, one test after the other.
 test: .venv/.installed-dev
-	@failed=; \
+	failed=; \
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not alone" || failed=1; \
 	$(BIN)/python -m pytest -m alone || failed=1; \
-	test -z "$$failed" || { echo "make test: failed, see the summaries of both calls"; exit 1; }
+	test -z "$$failed" || { echo "make test: failed (see the summaries of both calls)"; exit 1; }
 
 check: .venv/.installed-dev
 	$(BIN)/python -m ruff check .

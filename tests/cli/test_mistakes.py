@@ -197,7 +197,7 @@ def test_a_full_disk(world: Any, flowbench: Command, tmp_path: Path, monkeypatch
 def test_a_full_disk_behind_stdout() -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "flowbench", "show", "geneval"],
+            [sys.executable, "-m", "flowbench", "show", "sd35-geneval"],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
@@ -212,7 +212,7 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
-        [sys.executable, "-m", "flowbench", "show", "geneval"],
+        [sys.executable, "-m", "flowbench", "show", "sd35-geneval"],
         stdout=write,
         stderr=subprocess.PIPE,
         text=True,
