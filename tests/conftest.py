@@ -19,7 +19,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.pop("COLUMNS", None)  # of the terminal that the tests are started in, or of a worker of pytest-xdist
 os.environ["FLOWBENCH_SCORE_CACHE"] = "off"  # a test sees its own scores, and the user's cache none of ours
 
-
 MOST_WORKERS = 8
 """Of pytest-xdist's: each takes up to 2.5 GB of memory, and beyond these the longest file decides."""
 
@@ -44,6 +43,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("network"):
             item.add_marker(pytest.mark.skip(reason="needs the model hub: set FLOWBENCH_NETWORK=1"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_these_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where flowbench keeps what it fetches: apart for each worker, and not the user's but where a test may fetch."""
+    if os.environ.get("FLOWBENCH_NETWORK") != "1":
+        os.environ["FLOWBENCH_CACHE"] = str(tmp_path_factory.mktemp("flowbench-cache"))
 
 
 @pytest.fixture(scope="session")
