@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
+from flowbench import children
 from flowbench.cli.train_processes import LAUNCHER, cores
 from flowbench.errors import RunError
 
@@ -56,7 +57,7 @@ def run_shares(words: Sequence[str], stage: str, processes: int, device: str | N
     kept = [word for word in words if not word.startswith("--stage=")]
     named = {place for place, word in enumerate(kept) if word == "--stage"}
     kept = [word for place, word in enumerate(kept) if place not in named and place - 1 not in named]
-    command = [sys.executable, "-m", "flowbench", *kept, "--stage", stage]
+    command = children.python("flowbench.cli", *kept, "--stage", stage)
     gpus = torch.cuda.device_count() if device in (None, "auto", "cuda") else 0
     with ExitStack() as stack:
         said = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(processes - 1)]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flowbench import children
 from flowbench.cli.recipes import BUILT_IN
 from flowbench.errors import RunError
 
@@ -93,7 +94,8 @@ def launch(words: Sequence[str], processes: int) -> None:
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(LONGEST_STEP))
     os.environ[LAUNCHER] = str(os.getpid())
     try:
-        run(parse_args(["--standalone", f"--nproc_per_node={processes}", "-m", "flowbench", *words]))
+        command = children.python("flowbench.cli", *words)
+        run(parse_args(["--standalone", f"--nproc_per_node={processes}", "--no_python", *command]))
     except ChildFailedError as error:
         _, first = error.get_first_failure()
         sys.exit(first.exitcode if first.exitcode > 0 else 128 - first.exitcode)

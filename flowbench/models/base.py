@@ -24,8 +24,9 @@ from flowbench.models.settings import ModelSettings
 from flowbench.types import Prompt, Sample
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from PIL import Image
-    from typing_extensions import Self
 
 Ragged = tuple[torch.Tensor, ...]
 ConditionT = TypeVar("ConditionT", bound="Condition")

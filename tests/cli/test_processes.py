@@ -217,3 +217,15 @@ def test_a_process_alone_is_not_two(tiny_model: Path, tmp_path: Path, monkeypatc
 
     with pytest.raises(RunError, match="2 processes were wanted, but 1 found each other"):
         assert_world("cpu", 2)
+
+
+def test_nothing_of_the_working_folder_is_imported(tiny_model: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    (tmp_path / "click.py").write_text("raise SystemExit('code of the working folder runs')\n")
+    monkeypatch.chdir(tmp_path)
+    for command in (
+        ("train", "--model", tiny_model, "--steps", "1", *SMALL, "--out", "run"),
+        ("eval", "--ckpt", tiny_model, "--suite", "shapes", "--metric", "jpeg", "--limit", "2", "--steps", "1"),
+    ):
+        done = start(*command, "--processes", "2")
+        _, stderr = done.communicate(timeout=300)
+        assert done.returncode == 0, stderr

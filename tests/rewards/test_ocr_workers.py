@@ -111,7 +111,6 @@ def test_a_reader_that_cannot_be_built_says_why() -> None:
         Workers(2, "tesseract", {})
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 always imports from the working folder")
 def test_the_working_folder_is_not_imported_from(
     picture: numpy.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,15 +10,13 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Timer
 from typing import IO, TYPE_CHECKING
 
-import flowbench
+from flowbench import children
 from flowbench.errors import RewardError
 from flowbench.rewards.ocr.lines import Line
 from flowbench.rewards.ocr.worker import SIZE, from_message, receive
@@ -26,12 +24,7 @@ from flowbench.rewards.ocr.worker import SIZE, from_message, receive
 if TYPE_CHECKING:
     import numpy
 
-PROGRAM = "import sys; sys.path.append(sys.argv.pop(1)); from flowbench.rewards.ocr.worker import main; main()"
-ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OPENCV_FOR_THREADS_NUM": "1",  # the workers share the cores
-    "PYTHONSAFEPATH": "1",  # what lies in the working folder is not imported
-}
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}  # the workers share the cores
 LONGEST_READ = 120.0
 """Seconds for one picture: a large one takes a few."""
 PATIENCE = 10.0
@@ -43,7 +36,7 @@ class Worker:
 
     def __init__(self, backend: str, settings: dict[str, str]):
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(Path(flowbench.__file__).parents[1]), backend, json.dumps(settings)],
+            children.python("flowbench.rewards.ocr.worker", backend, json.dumps(settings)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **ENVIRONMENT},
