@@ -17,6 +17,8 @@ from flowbench.errors import MissingFile, RunError
 from flowbench.version import __version__
 
 _PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "numpy", "pillow")
+_ESCAPED = "backslashreplace"
+"""How a file name that is not UTF-8 comes into a file of ours: as JSON's own escape of what Python holds it by."""
 
 
 def slug(name: str) -> str:
@@ -45,8 +47,8 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
 
 
 def write_text(path: str | Path, text: str) -> Path:
-    """`write_bytes`, UTF-8."""
-    return write_bytes(path, text.encode("utf-8"))
+    """`write_bytes`, UTF-8; half a surrogate pair is written as JSON escapes it."""
+    return write_bytes(path, text.encode("utf-8", _ESCAPED))
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
@@ -81,7 +83,7 @@ def append_jsonl(path: str | Path, *records: Mapping[str, Any]) -> None:
             if file.read(1) != b"\n":
                 file.seek(0)
                 file.truncate(file.read().rfind(b"\n") + 1)
-        file.write(lines.encode("utf-8"))
+        file.write(lines.encode("utf-8", _ESCAPED))
         file.flush()
         os.fsync(file.fileno())
 
@@ -103,7 +105,7 @@ def read_jsonl(path: str | Path) -> list[dict[str, Any]]:
 
 def digest(value: Any) -> str:
     """SHA-256 (hex) of a JSON-able value in its canonical form."""
-    return hashlib.sha256(to_json(value).encode("utf-8")).hexdigest()
+    return hashlib.sha256(to_json(value).encode("utf-8", _ESCAPED)).hexdigest()
 
 
 def file_digest(path: str | Path) -> str:

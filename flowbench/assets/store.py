@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from flowbench.assets import conversion, download, hub
@@ -20,6 +19,7 @@ from flowbench.assets.places import (
 )
 from flowbench.assets.refusal import not_fetched
 from flowbench.errors import AssetError
+from flowbench.terminal import say
 
 Say = download.Say
 
@@ -59,7 +59,7 @@ def pull(name: str, say: Say | None = None, *, again: bool = False) -> Path:
 
 def announce(line: str) -> None:
     """One line on stderr."""
-    sys.stderr.write(f"{line}\n")
+    say(line, err=True)
 
 
 def _fetched(asset: Asset, say: Say, again: bool) -> Path:

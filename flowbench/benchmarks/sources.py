@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +19,7 @@ from flowbench.errors import ConfigError, MissingFile, ModelError, RunError
 from flowbench.evals.evaluation import EXISTING, EvaluationCard, Key, read_card, read_summary
 from flowbench.layout import EvaluationFolder, RunFolder, run_of_checkpoint
 from flowbench.prompts import PromptSet
+from flowbench.terminal import say
 from flowbench.types import Prompt
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ class ExistingSource(PictureSource):
             try:
                 made.append(found.load().image if found is not None else None)
             except RunError as error:
-                sys.stderr.write(f"warning: {error}\n")
+                say(f"warning: {error}", err=True)
                 made.append(None)
         return made
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -15,6 +14,7 @@ from flowbench.benchmarks.folder import OpenEvaluation
 from flowbench.benchmarks.summary import ScorerRun, build_summary, merge
 from flowbench.errors import ConfigError, FlowbenchError, RunError, UnknownName
 from flowbench.evals.evaluation import EvaluationCard, read_card, read_summary, write_evaluation
+from flowbench.terminal import say
 
 
 class _CannotBuild(FlowbenchError):
@@ -108,9 +108,10 @@ def _all(card: EvaluationCard, ready: Sequence[ScorerRun]) -> list[ScorerRun]:
             scorer = scorers.find(name, identity.get("options"), vocabulary=identity.get("vocabulary", ""))
             scorer.check()
         except (ConfigError, UnknownName) as error:
-            sys.stderr.write(
+            say(
                 f"warning: '{name}' has scored these pictures before and is left out of the summary: {error} Give its "
-                "--plugin FILE again; its scores are kept.\n"
+                "--plugin FILE again; its scores are kept.",
+                err=True,
             )
             continue
         held[name] = ScorerRun(scorer, identity, {})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
 
 from flowbench.errors import AssetError
+from flowbench.terminal import say, show_text
 
 
 @click.group()
@@ -37,7 +39,7 @@ def list_assets(style: str) -> None:
              "about": asset.about}
             for name, asset in ASSETS.items()
         ]  # fmt: skip
-        click.echo(to_json(facts, indent=2))
+        show_text(to_json(facts, indent=2) + "\n")
         return
     rows = [
         (name, "yes" if here[name] else "no", readable(asset.size), asset.licence, asset.about, home(asset))
@@ -60,11 +62,11 @@ def pull(names: tuple[str, ...], every: bool, again: bool) -> None:
     failed = []
     for name in [find(name).name for name in names or ASSETS]:
         try:
-            click.echo(f"{name}: {pull(name, lambda line: click.echo(line, err=True), again=again)}")
+            say(f"{name}: {pull(name, partial(say, err=True), again=again)}")
         except AssetError as error:
             if len(names) == 1:
                 raise
-            click.echo(f"error: {error}", err=True)
+            say(f"error: {error}", err=True)
             failed.append(name)
     if failed:
         raise AssetError(f"not fetched: {', '.join(failed)}. The lines above say why.")
@@ -82,7 +84,7 @@ def verify(names: tuple[str, ...]) -> None:
 
     chosen = [find(name).name for name in names] or [name for name in ASSETS if held(name)]
     if not chosen:
-        click.echo("no asset is on this machine")
+        say("no asset is on this machine")
         return
     rows = [(f"{name}/{check.file}", check.state, check.detail) for name in chosen for check in verify(name)]
     _echo_columns(rows)
@@ -103,7 +105,7 @@ def path(name: str) -> None:
     folder = held(name)
     if folder is None:
         raise not_here(name)
-    click.echo(folder)
+    say(folder)
 
 
 @assets.command()
@@ -119,11 +121,11 @@ def convert(name: str, file: Path, out: Path | None, force: bool) -> None:
     """
     from flowbench.assets import convert
 
-    click.echo(convert(name, file, out, force=force))
+    say(convert(name, file, out, force=force))
 
 
 def _echo_columns(rows: Sequence[tuple[str, ...]]) -> None:
     """Left-aligned columns, two spaces apart."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+        say("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())

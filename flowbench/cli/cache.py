@@ -10,6 +10,7 @@ import click
 from flowbench.cli.output import format_option, show_tables
 from flowbench.errors import ConfigError, RunError
 from flowbench.registry import did_you_mean
+from flowbench.terminal import say
 
 if TYPE_CHECKING:
     from flowbench.rewards.cache_file import CacheFile, Kept
@@ -70,7 +71,7 @@ def clear(reward: str | None, older_than: int | None) -> None:
             guess = did_you_mean(reward, [*names, *rewards.registry])
             raise ConfigError(f"the score cache holds no scores of reward '{reward}'.{guess} {held}")
     if not path.exists():
-        click.echo(f"the score cache is empty ({path})")
+        say(f"the score cache is empty ({path})")
         return
     try:
         dropped = file.clear(reward=reward, older_than=older_than)
@@ -78,11 +79,11 @@ def clear(reward: str | None, older_than: int | None) -> None:
         if reward is not None or older_than is not None or error.busy:
             raise RunError(str(error)) from error
         file.remove()
-        click.echo(f"the score cache could not be read any more and was deleted ({path})")
+        say(f"the score cache could not be read any more and was deleted ({path})")
         return
     finally:
         file.close()
-    click.echo(f"{dropped} scores dropped ({path})")
+    say(f"{dropped} scores dropped ({path})")
 
 
 def _kept(file: CacheFile) -> list[Kept]:

@@ -12,6 +12,7 @@ import click
 
 from flowbench.cli.options import plugin_option
 from flowbench.errors import ConfigError, UnknownName
+from flowbench.terminal import say, show_text
 
 if TYPE_CHECKING:
     from flowbench.registry import Registry
@@ -36,7 +37,7 @@ def list_names(kind: str, plugins: tuple[str, ...]) -> None:
     entries = _lines(kind)
     width = max(map(len, entries), default=0)
     for name, line in entries.items():
-        click.echo(f"{name:<{width}}  {line}".rstrip())
+        say(f"{name:<{width}}  {line}".rstrip())
 
 
 @click.command()
@@ -55,7 +56,7 @@ def show(name: str, plugins: tuple[str, ...]) -> None:
     if not found:
         known = sorted({each for names, _ in tables.values() for each in names()})
         raise UnknownName(f"nothing is called '{name}'.{did_you_mean(name, known)} `flowbench list` shows the names.")
-    click.echo("\n\n".join(f"{kind} {name}\n{text}" for kind, text in found.items()))
+    show_text("\n\n".join(f"{kind} {name}\n{text}" for kind, text in found.items()) + "\n")
 
 
 def _lines(kind: str) -> dict[str, str]:

@@ -9,9 +9,9 @@ import click
 
 from flowbench.cli.options import device_options, licence_option, plugin_option
 from flowbench.errors import LicenceError, RewardError
+from flowbench.terminal import say, show_text
 
 if TYPE_CHECKING:
-
     from flowbench.config import TrainConfig
     from flowbench.rewards.golden import Finding
 
@@ -38,14 +38,12 @@ def policy(arguments: tuple[str, ...], plugins: tuple[str, ...], **flags: Any) -
 
     recipe, overrides = split_arguments(arguments)
     config = resolve(recipe, overrides, rewards=(), flags=flags, say=partial(click.echo, err=True))
-    click.echo(_checked(config))
+    show_text(_checked(config) + "\n")
 
 
 @doctor.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option(
-    "--promises", is_flag=True, help="Check what each reward promises as well (flowbench.testing)."
-)
+@click.option("--promises", is_flag=True, help="Check what each reward promises as well (flowbench.testing).")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="Where the networks run.")
 @licence_option
 @plugin_option
@@ -63,11 +61,11 @@ def rewards(names: tuple[str, ...], promises: bool, device: str, plugins: tuple[
     for name in names or everything:
         for finding in [*checks.check(name, device), *(_promises(name) if promises or name in _of_plugins() else ())]:
             state = {True: "ok", False: "FAILED", None: "not run"}[finding.passed]
-            click.echo(f"{state:<8} {finding.reward:<20} {finding.check}: {finding.detail}")
+            say(f"{state:<8} {finding.reward:<20} {finding.check}: {finding.detail}")
             findings.append(finding)
     passed = [finding.passed for finding in findings]
     failed = [finding for finding in findings if finding.passed is False]
-    click.echo("{} passed, {} failed, {} not run".format(*(passed.count(state) for state in (True, False, None))))
+    say("{} passed, {} failed, {} not run".format(*(passed.count(state) for state in (True, False, None))))
     if failed:
         raise RewardError(
             f"{len(failed)} of {len(findings)} checks failed, first '{failed[0].reward}': {failed[0].check}. Do not "

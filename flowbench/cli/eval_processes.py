@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
@@ -60,7 +61,8 @@ def run_shares(words: Sequence[str], stage: str, processes: int, device: str | N
     command = children.python("flowbench.cli", *kept, "--stage", stage)
     gpus = torch.cuda.device_count() if device in (None, "auto", "cuda") else 0
     with ExitStack() as stack:
-        said = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(processes - 1)]
+        text = partial(tempfile.TemporaryFile, "w+", encoding="utf-8", errors="backslashreplace")
+        said = [stack.enter_context(text()) for _ in range(processes - 1)]
         started = []
         for index, words_of in enumerate([None, *said]):
             where = ["--device", f"cuda:{index % gpus}"] if gpus > 1 else []

@@ -17,6 +17,7 @@ from flowbench.cli.output import MOST_UNSCORED, format_option, refuse_unscored, 
 from flowbench.cli.scorers import interval_option, options_of, reference_option, split_names, with_reference
 from flowbench.cli.train_processes import LAUNCHER, end_with_launcher
 from flowbench.errors import ConfigError, RunError
+from flowbench.terminal import say
 
 if TYPE_CHECKING:
     from flowbench.benchmarks import Suite
@@ -121,8 +122,8 @@ def evaluate(
     show_tables([summary_table(each) for each in results], [each.summary.as_json() for each in results], style=style)
     for each in results:
         for name, reason in each.not_run.items() if style == "csv" else ():  # the one format without the table's notes
-            click.echo(f"not run: {name}: {reason}", err=True)
-        click.echo(f"evaluation: {each.folder}", err=True)
+            say(f"not run: {name}: {reason}", err=True)
+        say(f"evaluation: {each.folder}", err=True)
     for each in results:
         refuse_unscored(each, max_error_rate)
 
@@ -162,9 +163,8 @@ def _evaluated(source: PictureSource, suite: Suite, stages: Sequence[str], setti
         chosen = source.settings({name: settings[name] for name in _OF_EVALUATE})
         folder = benchmarks.evaluate(source, suite, execution=execution, **{**chosen, "seed": chosen["seed"] or 0})
     if share is WHOLE and suite.resolution and source.resolution not in (None, suite.resolution):
-        sys.stderr.write(
-            f"note: {suite.name} is reported at {suite.resolution} pixels; these pictures have {source.resolution}.\n"
-        )
+        reported = f"note: {suite.name} is reported at {suite.resolution} pixels"
+        say(f"{reported}; these pictures have {source.resolution}.", err=True)
     return folder
 
 
@@ -179,4 +179,4 @@ def _say_pictures(folder: Path, stages: Sequence[str]) -> None:
     if "score" in stages and not made:
         raise RunError(f"{folder}: nothing to score: 0 of {total} pictures are made. Run the stage generate first.")
     if LAUNCHER not in os.environ:
-        click.echo(f"evaluation: {folder} ({made} of {total} pictures are there)", err=True)
+        say(f"evaluation: {folder} ({made} of {total} pictures are there)", err=True)

@@ -12,6 +12,7 @@ import click
 
 from flowbench.cli.options import plugin_option
 from flowbench.errors import ConfigError
+from flowbench.terminal import say
 
 if TYPE_CHECKING:
     from flowbench.evals import Results
@@ -55,7 +56,7 @@ def export(
             "model-card": formats.export_model_card,
         }
         path = write[style](results, out, overwrite=overwrite)
-    click.echo(f"wrote {path}")
+    say(f"wrote {path}")
 
 
 def _prompts(results: Results, file: str | None) -> list[Prompt]:

@@ -14,6 +14,7 @@ import click
 
 from flowbench.errors import ConfigError, FlowbenchError
 from flowbench.registry import did_you_mean
+from flowbench.terminal import escape_what_cannot_be_encoded, say
 
 INTERRUPTED = 130
 USERS_MISTAKE = 2
@@ -69,6 +70,7 @@ class CommandGroup(click.Group):
     def main(self, args: Sequence[str] | None = None, *more: Any, **settings: Any) -> Any:
         """Run, and end the process with the exit code: 0, 1 (unforeseen), 2 (user's mistake) or 130 (interrupted)."""
         args = sys.argv[1:] if args is None else list(args)
+        escape_what_cannot_be_encoded()
         try:
             code = super().main(args, *more, **{**settings, "standalone_mode": False, "obj": args})
         except click.ClickException as error:
@@ -124,4 +126,4 @@ def _usage_sentence(error: click.ClickException) -> str:
 def _say(message: str) -> None:
     """One line on stderr; of several processes, each but the first says which one it is."""
     rank = os.environ.get("RANK", "0")
-    click.echo(f"{f'process {rank}: ' if rank != '0' else ''}{message}", err=True)
+    say(f"{f'process {rank}: ' if rank != '0' else ''}{message}", err=True)

@@ -8,6 +8,7 @@ import click
 
 from flowbench.cli.output import format_option, show_tables
 from flowbench.errors import ConfigError
+from flowbench.terminal import say
 
 PAGE = "leaderboard.html"
 
@@ -56,4 +57,4 @@ def leaderboard(
     show_tables(shown, [to_json(board) for board in boards], style=style, out=out)
     if page is not None:
         store.write_text(page, to_html(shown, title="Leaderboard" if len(shown) == 1 else "Leaderboards"))
-        click.echo(f"wrote {page}", err=True)
+        say(f"wrote {page}", err=True)

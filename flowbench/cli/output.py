@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flowbench.errors import RewardError
+from flowbench.terminal import say, show_text
 
 if TYPE_CHECKING:
     from flowbench.evals import Results
@@ -48,11 +49,13 @@ def show_tables(tables: Sequence[Table], data: Any, *, style: str | None, out: s
         text = "\n".join(shown)
     else:
         text = write(tables, style)
-    if out is None:
-        click.echo(text, nl=False)
-    else:
+    if out is not None:
         store.write_text(out, text)
-        click.echo(f"wrote {out}")
+        say(f"wrote {out}")
+    elif style == "terminal":  # its cells are safe already, its colours are rich's
+        print(text, end="", flush=True)
+    else:
+        show_text(text)
 
 
 def refuse_unscored(results: Results, most: float) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import click
+from flowbench.terminal import one_line, say
 
 BETWEEN_LINES = 30.0
 """Seconds from one line to the next, and those that a stage may take without a word."""
@@ -29,13 +29,13 @@ def evaluation_progress(
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         bar = BarColumn(bar_width=20)
-        columns = (TextColumn("{task.description}"), bar, MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (TextColumn("{task.description}", markup=False), bar, MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console, transient=True) as bars:
             tasks = {}
 
             def show(stage: str, done: int, total: int) -> None:
                 if stage not in tasks:
-                    tasks[stage] = bars.add_task(f"{suite}: {_text(stage)}", total=total)
+                    tasks[stage] = bars.add_task(one_line(f"{suite}: {_text(stage)}"), total=total)
                 bars.update(tasks[stage], completed=done)
 
             yield show
@@ -80,7 +80,7 @@ class _Lines:
         self.stage, self.since = "", None
 
     def _say(self, words: str) -> None:
-        click.echo(f"{self.suite}: {_text(self.stage)}{words}", err=True)
+        say(f"{self.suite}: {_text(self.stage)}{words}", err=True)
 
 
 def _minutes(seconds: float) -> str:

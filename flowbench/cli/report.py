@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flowbench.layout import EvaluationFolder, RunFolder
+from flowbench.terminal import say
 
 if TYPE_CHECKING:
     from flowbench.errors import CardMismatch
@@ -73,12 +74,12 @@ def report(
     galleries = [write_gallery(each, pictures=first) for each in evaluations]
     if config is None:
         for gallery in galleries:
-            click.echo(gallery)
+            say(gallery)
         return
     from flowbench.cli.train import next_commands
 
     own, commands = [each.folder for each in evaluations], next_commands(folder.path, config)
-    click.echo(training_report(run, evaluations=own, bases=bases, galleries=galleries, commands=commands))
+    say(training_report(run, evaluations=own, bases=bases, galleries=galleries, commands=commands))
 
 
 def _refuse_unfinished(folder: RunFolder) -> None:
@@ -114,7 +115,7 @@ def _compare(run: str, against: str, suite: str | None, allow_mismatch: bool, pl
     for candidate in ours:
         written, mismatches = _beside_each(candidate, theirs, allow_mismatch, places)
         for page in written:
-            click.echo(page)
+            say(page)
         pages += written
         refused += [] if written else mismatches[:1]
     if not pages and not refused:
@@ -125,7 +126,7 @@ def _compare(run: str, against: str, suite: str | None, allow_mismatch: bool, pl
     if not pages:
         raise refused[0]
     for reason in refused:
-        click.echo(f"left out: {reason}", err=True)
+        say(f"left out: {reason}", err=True)
 
 
 def _beside_each(

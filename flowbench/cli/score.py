@@ -12,6 +12,7 @@ from flowbench.cli.options import device_options, error_rate_option, licence_opt
 from flowbench.cli.output import MOST_UNSCORED, format_option, refuse_unscored, show_tables
 from flowbench.cli.scorers import interval_option, options_of, reference_option, split_names, with_reference
 from flowbench.errors import ConfigError
+from flowbench.terminal import say
 
 
 @click.command()
@@ -85,5 +86,5 @@ def score(
         )
     results = load_results(folder)
     show_tables([scores_table(results)], [results.summary.as_json()], style=style)
-    click.echo(f"scores: {folder}", err=True)
+    say(f"scores: {folder}", err=True)
     refuse_unscored(results, max_error_rate)

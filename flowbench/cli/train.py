@@ -24,6 +24,7 @@ from flowbench.cli.train_processes import (
     resumed_processes,
 )
 from flowbench.errors import ConfigError
+from flowbench.terminal import say, show_text
 
 if TYPE_CHECKING:
     from flowbench.config import TrainConfig
@@ -68,7 +69,7 @@ def train(
     if print_config:
         from flowbench.config import to_yaml
 
-        click.echo(to_yaml(config), nl=False)
+        show_text(to_yaml(config))
     elif launched():
         end_with_launcher()
         _run(config, resume is not None, processes or int(os.environ["WORLD_SIZE"]))
@@ -104,7 +105,7 @@ def _config(
 def _say_once(line: str) -> None:
     """On stderr, by the first process that reads the command line."""
     if is_main() and LAUNCHER not in os.environ:
-        click.echo(line, err=True)
+        say(line, err=True)
 
 
 def _run(config: TrainConfig, resume: bool, processes: int) -> None:
@@ -119,19 +120,19 @@ def _run(config: TrainConfig, resume: bool, processes: int) -> None:
     except Stopped as stopped:
         if is_main():
             with suppress(OSError):  # Ctrl-C has ended `| tee` as well
-                click.echo(f"stopped after step {stopped.step}; go on with: {_resuming(config.out)}", err=True)
+                say(f"stopped after step {stopped.step}; go on with: {_resuming(config.out)}", err=True)
         raise
     except KeyboardInterrupt:
         if is_main():
             with suppress(OSError):
-                click.echo("interrupted", err=True)
+                say("interrupted", err=True)
         os._exit(INTERRUPTED)  # an ordinary exit would wait for the thread of a reward that hangs
     if is_main():
         commands = next_commands(folder, config)
         report = training_report(folder, commands=commands)
-        click.echo("\n".join([f"run: {folder}", f"report: {report}", *["next:"] * bool(commands)]))
-        for command in commands:
-            click.echo(f"  {command}")
+        lines = [f"run: {folder}", f"report: {report}", *["next:"] * bool(commands)]
+        for line in [*lines, *(f"  {command}" for command in commands)]:
+            say(line)
 
 
 def _resuming(folder: str) -> str:

@@ -7,10 +7,11 @@ import platform
 import click
 
 from flowbench import store
+from flowbench.terminal import say
 
 
 @click.command()
 def version() -> None:
     """Print the versions of flowbench and of what it stands on. For bug reports."""
     for name, number in store.versions().items():
-        click.echo(f"{name} {number}{f' on {platform.platform()}' if name == 'python' else ''}")
+        say(f"{name} {number}{f' on {platform.platform()}' if name == 'python' else ''}")

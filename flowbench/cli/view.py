@@ -7,6 +7,8 @@ import sys
 
 import click
 
+from flowbench.terminal import say
+
 
 @click.command()
 @click.argument("run")
@@ -26,8 +28,8 @@ def view(run: str, port: int | None, no_browser: bool) -> None:
     opens = not no_browser and has_screen and not os.environ.get("SSH_CONNECTION")
 
     def progress(address: str) -> None:
-        click.echo(address)
-        click.echo("Ctrl-C ends it.", err=True)
+        say(address)
+        say("Ctrl-C ends it.", err=True)
         if opens:
             import webbrowser
 

@@ -17,7 +17,6 @@ import hashlib
 import json
 import math
 import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from flowbench.assets.places import CACHE
 from flowbench.errors import FlowbenchError
 from flowbench.rewards.card import Card
 from flowbench.rewards.catalog import describe, needed_weights
+from flowbench.terminal import say
 from flowbench.types import Sample, Score
 
 if TYPE_CHECKING:
@@ -178,4 +178,4 @@ def _contents(path: str | os.PathLike[str]) -> list[list[str]]:
 @functools.cache
 def _warn(line: str) -> None:
     """Each line once, on stderr: it is for whoever runs the command, and no reason to stop."""
-    print(f"warning: {line}", file=sys.stderr)
+    say(f"warning: {line}", err=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 from flowbench.layout import RunFolder
 from flowbench.store import append_jsonl, read_jsonl, to_json, write_text
+from flowbench.terminal import one_line, say
 from flowbench.trainer.objectives.base import Figure
 
 
@@ -68,20 +69,20 @@ class _Terminal:
             TextColumn("training"),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[line]}"),
+            TextColumn("{task.fields[line]}", markup=False),
         )
         self._progress = Progress(*columns, console=self._console, disable=not self._live)
         self._task = self._progress.add_task("training", total=total, completed=first, line="")
         self._progress.start()
 
     def show(self, step: int, line: str) -> None:
-        self._progress.update(self._task, completed=step, line=line)
+        self._progress.update(self._task, completed=step, line=one_line(line))
         now = time.monotonic()
         total = int(self._progress.tasks[0].total or step)
         if not self._live and (now - self._last > 30 or step == total):
             self._last = now
             with suppress(OSError):  # a reader that has left (`| head`) must not end the run
-                print(f"step {step}/{total}  {line}", file=sys.stderr, flush=True)
+                say(f"step {step}/{total}  {line}", err=True)
 
     def close(self) -> None:
         self._progress.stop()

@@ -155,7 +155,7 @@ def test_model_card_is_what_the_hub_reads(results, tmp_path):
     assert f"{official.low:.4f} to {official.high:.4f}" in found["official"].metric_name
     text = card.text
     assert f"| official (headline) | {official.mean:.4f} | {official.low:.4f} to {official.high:.4f} | 58 |" in text
-    assert "&lt;b>model&lt;/b> \\| 1" in text
+    assert "&lt;b&gt;model&lt;/b&gt; \\| 1" in text
     assert "| declared: guidance | 1.0 |" in text
     assert "flowbench eval --ckpt painter --suite painting" in text
 

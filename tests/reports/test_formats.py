@@ -127,7 +127,7 @@ def test_latex_has_the_structure_of_a_table(table):
 def test_latex_prints_every_sign():
     assert escaped("a_b & 5% #1 $x {y} \\z") == r"a\_b \& 5\% \#1 \$x \{y\} \textbackslash{}z"
     assert escaped("[x]* ↑ – †‡") == r"{[}x{]}{*} $\uparrow$ -- \dag{}\ddag{}"
-    assert escaped("two\n\nlines\x00") == "two lines "
+    assert escaped("two\n\nlines\x00") == r"two lines\textbackslash{}u0000"
     assert escaped("-0.5 [-1.0, 2] 1-3 Flow-GRPO") == "$-$0.5 {[}$-$1.0, 2{]} 1-3 Flow-GRPO"
     assert all(_balanced(escaped(chr(code))) for code in range(32, 127))
 
@@ -153,11 +153,84 @@ def test_csv_reads_back_whatever_the_label(table):
 
 @pytest.mark.parametrize(
     ("label", "written"),
-    [("=1+1", "'=1+1"), ("@SUM(A1)", "'@SUM(A1)"), ("+cmd", "'+cmd"), ("+ Flow-GRPO", "+ Flow-GRPO"), ("-0.5", "-0.5")],
+    [
+        ("=1+1", "'=1+1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("+cmd", "'+cmd"),
+        ("+1+cmd|' /C calc'!A0", "'+1+cmd|' /C calc'!A0"),
+        ('-2+3+HYPERLINK("http://evil")', '\'-2+3+HYPERLINK("http://evil")'),
+        ("\t=1+1", "'\t=1+1"),
+        ("\r=1+1", "'\\u000d=1+1"),
+        (" \x1b=1+1", "' \\u001b=1+1"),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        ("-0.5", "-0.5"),
+        ("+1.2e-05", "+1.2e-05"),
+        ("-0.051 [-0.120, +0.020]", "-0.051 [-0.120, +0.020]"),
+        ("\x1b[31mred", "\\u001b[31mred"),
+        ("Flow-GRPO = best", "Flow-GRPO = best"),
+    ],
 )
-def test_csv_makes_no_formula_of_a_label(label, written):
-    table = Table("t", ("model",), ((label,),), data=({"model": label},))
-    assert list(csv.DictReader(io.StringIO(formats.to_csv(table)))) == [{"model": written}]
+def test_csv_makes_no_formula_of_a_text(label, written):
+    """Nor of a column's name, with data and without."""
+    for data in ((), ({label: label},)):
+        table = Table("t", (label,), ((label,),), data=data)
+        assert list(csv.reader(io.StringIO(formats.to_csv(table)))) == [[written], [written]]
+
+
+def test_csv_keeps_numbers():
+    table = Table("t", ("x",), (), data=({"x": -0.5}, {"x": float("nan")}, {"x": None}, {}))
+    assert formats.to_csv(table).splitlines() == ["x", "-0.5", '""', '""', '""']
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("_all_ geneval_official", r"\_all\_ geneval_official"),
+        ("[x](y) [x]: y [x][y] ![x]", r"[x]\(y) [x]\: y [x]\[y] !\[x]"),
+        ("http://evil.example www.evil.example", r"http:\//evil.example www\.evil.example"),
+        ("# head", r"\# head"),
+        ("- item", r"\- item"),
+        ("1. item", r"1\. item"),
+        ("---", r"\---"),
+        ("~~gone~~ $x$ **b** `c` a|b \\", r"\~\~gone\~\~ \$x\$ \*\*b\*\* \`c\` a\|b \\"),
+        ("<b>&amp;", "&lt;b&gt;&amp;amp;"),
+        ("a\n\nb\x1b", r"a b\\u001b"),
+        ("0.512 [0.480, 0.544]", "0.512 [0.480, 0.544]"),
+        ("-0.5", "-0.5"),
+    ],
+)
+def test_markdown_shows_every_text(text, written):
+    from flowbench.reports.tables.markdown import escaped
+
+    assert escaped(text) == written
+
+
+def test_markdown_code_cannot_be_left():
+    from flowbench.reports.tables.markdown import fenced
+
+    assert fenced(["a", "```\n# head"]) == ["````", "a", "``` # head", "````"]
+
+
+HOSTILE = "\x1b]0;title\x07 \x9b31m \u202e [/] [red]x[/red] \udcff"
+
+
+@pytest.mark.parametrize("style", formats.WRITTEN)
+def test_no_format_holds_what_a_terminal_obeys(style):
+    for data in ((), ({HOSTILE: HOSTILE},)):
+        table = Table(HOSTILE, (HOSTILE, "b"), ((HOSTILE, HOSTILE),), (HOSTILE,), data=data)
+        text = write([table], style)
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\ud800-\udfff]", text)
+        assert "u001b" in text and "title" in text
+
+
+def test_the_terminal_obeys_no_cell():
+    from rich.console import Console
+
+    console = Console(width=400, file=io.StringIO(), force_terminal=True, color_system=None)
+    console.print(formats.to_rich(Table(HOSTILE, (HOSTILE,), ((HOSTILE,),), (HOSTILE,)), 400))
+    shown = console.file.getvalue()
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\ud800-\udfff]", shown)
+    assert shown.count("[/] [red]x[/red]") == 4
 
 
 def test_a_table_without_data_writes_its_cells_as_csv():

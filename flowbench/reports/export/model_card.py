@@ -18,6 +18,7 @@ from flowbench.evals.results import Results
 from flowbench.reports.export.places import check_file
 from flowbench.reports.tables.cells import DASH
 from flowbench.reports.tables.footnotes import kind_of_interval, kind_of_mean
+from flowbench.reports.tables.markdown import escaped, fenced
 from flowbench.stats.intervals import Interval
 
 _DIRECTIONS = {"higher": "higher is better", "lower": "lower is better"}
@@ -56,9 +57,9 @@ def section(results: Results) -> str:
 
     summary = results.summary
     lines = [
-        f"## Evaluation: {_cell(summary.suite)}",
+        f"## Evaluation: {escaped(summary.suite)}",
         "",
-        f"{_cell(results.label)}: {summary.images} pictures of {summary.prompts} prompts, "
+        f"{escaped(results.label)}: {summary.images} pictures of {summary.prompts} prompts, "
         f"{summary.unscored} of them unscored. Overall is {kind_of_mean(results)}.",
         "",
         "| metric | mean | interval | pictures | |",
@@ -69,24 +70,19 @@ def section(results: Results) -> str:
         headline = " (headline)" if metric == results.headline else ""
         mean = DASH if math.isnan(found.mean) else f"{found.mean:.4f}"
         about = ", ".join(filter(None, (entry.unit, _DIRECTIONS.get(entry.direction, ""))))
-        lines.append(f"| {_cell(metric)}{headline} | {mean} | {_bounds(found)} | {found.count} | {_cell(about)} |")
+        lines.append(f"| {escaped(metric)}{headline} | {mean} | {_bounds(found)} | {found.count} | {escaped(about)} |")
     kind = kind_of_interval(entry.overall for entry in summary.metrics.values())
     lines += ["", f"Interval: {kind}." if kind else "Too few prompts for intervals.", ""]
-    not_run = [f"- {_cell(name)} was not run: {_cell(reason)}" for name, reason in results.not_run.items()]
+    not_run = [f"- {escaped(name)} was not run: {escaped(reason)}" for name, reason in results.not_run.items()]
     lines += [*not_run, ""] if not_run else []
     lines += ["### Settings", "", "| | |", "|---|---|"]
     for part in PARTS:
         for name, value in getattr(results.card, part).items():  # what is a dictionary itself is written as JSON
             text = value if isinstance(value, str) and value else store.to_json(value)
-            lines.append(f"| {part}: {_cell(name)} | {_cell(text)} |")
-    lines += ["", "### Command", "", "```", *commands([results]), "```"]
+            lines.append(f"| {part}: {escaped(name)} | {escaped(text)} |")
+    lines += ["", "### Command", "", *fenced(commands([results]))]
     return "\n".join(lines) + "\n"
 
 
 def _bounds(found: Interval) -> str:
     return DASH if math.isnan(found.low) else f"{found.low:.4f} to {found.high:.4f}"
-
-
-def _cell(text: Any) -> str:
-    """Text that stays in its cell and is no markup."""
-    return str(text).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

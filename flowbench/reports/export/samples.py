@@ -12,6 +12,7 @@ from flowbench.errors import ConfigError
 from flowbench.evals.evaluation import Record
 from flowbench.evals.results import Results
 from flowbench.reports.export.places import check_file, origin
+from flowbench.terminal import printable
 
 COLUMNS = {"suite": "string", "name": "string", "model": "string", "prompt_id": "string", "index": "int64",
            "seed": "int64", "tag": "string", "prompt": "string", "image": "string", "note": "string"}  # fmt: skip
@@ -53,6 +54,7 @@ def export_parquet(results: Results, out: str | Path, *, overwrite: bool = False
     for row, record in zip(rows, results.records, strict=True):
         details = record.details_by or record.details
         row["details"] = store.to_json(details) if details else None
+        row.update({name: printable(value) for name, value in row.items() if isinstance(value, str)})
     buffer = io.BytesIO()
     parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), buffer)
     return store.write_bytes(path, buffer.getvalue())

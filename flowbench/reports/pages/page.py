@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowbench import store
+from flowbench.terminal import printable
 
 if TYPE_CHECKING:
     import jinja2
@@ -37,6 +38,7 @@ def environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_visible,
     )
 
 
@@ -65,6 +67,11 @@ def script_json(value: Any) -> Markup:
     for character, escape in _UNSAFE.items():
         text = text.replace(character, escape)
     return Markup(text)
+
+
+def _visible(value: Any) -> Any:
+    """Text as it is seen, before it is escaped: nothing in it turns the direction of the page, or is no character."""
+    return printable(value) if type(value) is str else value
 
 
 def _joined(names: Sequence[str]) -> str:

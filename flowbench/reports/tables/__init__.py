@@ -18,7 +18,7 @@ _LAZY = {
     "signed": "flowbench.reports.tables.cells",
     "summary_table": "flowbench.reports.tables.evaluations",
     "to_csv": "flowbench.reports.tables.formats",
-    "to_markdown": "flowbench.reports.tables.formats",
+    "to_markdown": "flowbench.reports.tables.markdown",
     "to_rich": "flowbench.reports.tables.formats",
     "write": "flowbench.reports.tables.formats",
 }
@@ -43,6 +43,7 @@ __getattr__, __dir__ = lazy_exports(__name__, _LAZY)
 if TYPE_CHECKING:
     from flowbench.reports.tables.cells import DASH, bounded, number, p_value, signed
     from flowbench.reports.tables.evaluations import comparison_table, scores_table, summary_table
-    from flowbench.reports.tables.formats import to_csv, to_markdown, to_rich, write
+    from flowbench.reports.tables.formats import to_csv, to_rich, write
     from flowbench.reports.tables.leaderboards import leaderboard_table
+    from flowbench.reports.tables.markdown import to_markdown
     from flowbench.reports.tables.table import Table

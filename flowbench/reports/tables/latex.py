@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from flowbench.reports.tables.table import Table
+from flowbench.terminal import one_line
 
 _SIGNS = {
     "\\": r"\textbackslash{}",
@@ -34,7 +35,6 @@ _SIGNS = {
 }
 _MINUS = re.compile(r"(?<![\w-])-(?=[\d.])")
 """Of a number; elsewhere a hyphen is a hyphen."""
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
 
 
 def to_latex(table: Table) -> str:
@@ -66,8 +66,8 @@ def to_latex(table: Table) -> str:
 
 
 def escaped(text: str) -> str:
-    """Any text as LaTeX that prints it; line breaks and control characters become blanks."""
-    printed = "".join(_SIGNS.get(sign, sign) for sign in _CONTROL.sub(" ", text))
+    """Any text as LaTeX that prints it, on one line; control characters are printed as their numbers."""
+    printed = "".join(_SIGNS.get(sign, sign) for sign in " ".join(one_line(text).split()))
     return _MINUS.sub("$-$", printed)
 
 
