@@ -246,22 +246,29 @@ def test_a_picture_that_is_gone_broken_or_elsewhere_is_a_blank(tmp_path):
     Image.new("RGB", (9, 9)).save(secret)
     (folder / results.records[0].image).unlink()
     (folder / results.records[1].image).write_bytes(b"no picture")
-    for place, name in ((2, "../secret.png"), (3, str(secret)), (4, "")):
+    (folder / "images/link.png").symlink_to(secret)
+    (folder / "images/up").symlink_to(tmp_path)
+    (folder / "images/circle.png").symlink_to(folder / "images/circle.png")
+    names = ("../secret.png", str(secret), "", "images/link.png", "images/up/secret.png", "images/circle.png", "a\0b")
+    for place, name in enumerate([*names, "x" * 5000, "."], start=2):
         results.records[place] = dataclasses.replace(results.records[place], image=name)
     evaluation.write_evaluation(folder, results.summary, results.records)
     page = Page(write_gallery(folder))
     found = [picture["sides"][0] for picture in page.data["pictures"]]
-    assert [side["t"] for side in found[:6]] == [-1, -1, -1, -1, -1, 0]
-    assert [side["f"] for side in found[:5]] == [None] * 5
-    assert "5 pictures were not found" in page.text
+    assert [side["t"] for side in found[:12]] == [-1] * 11 + [0]
+    assert [side["f"] for side in found[:11]] == [None] * 11
+    assert "11 pictures were not found" in page.text
 
 
 def test_pictures_of_score_folders_are_found_where_one_says(tmp_path):
     folder = write_scored(tmp_path / "scored", _after)
-    (folder / "images").rename(tmp_path / "images")
-    data = Page(write_gallery(folder, pictures=tmp_path)).data
+    (folder / "images").rename(tmp_path / "store")  # a folder of links, as those of hubs and clusters are
+    (tmp_path / "mine/images").mkdir(parents=True)
+    for picture in (tmp_path / "store").iterdir():
+        (tmp_path / "mine/images" / picture.name).symlink_to(picture)
+    data = Page(write_gallery(folder, pictures=tmp_path / "mine")).data
     assert data["pictures"][0]["sides"][0] | {"v": 0, "n": 0, "b": 0, "d": 0} == {
-        "f": "../images/p%200%230.png", "t": 0, "w": SIDE, "h": SIDE, "v": 0, "n": 0, "b": 0, "d": 0,
+        "f": "../mine/images/p%200%230.png", "t": 0, "w": SIDE, "h": SIDE, "v": 0, "n": 0, "b": 0, "d": 0,
     }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import math
 import re
@@ -18,7 +19,7 @@ from PIL import Image
 
 from flowbench import store
 from flowbench.cli import main
-from flowbench.errors import MissingFile
+from flowbench.errors import MissingFile, RunError
 from flowbench.evals.results import load_results
 from flowbench.reports import training_report, write_comparison
 from flowbench.reports.training.before_after import MAX_SIDE, BeforeAfter, data_uri
@@ -254,6 +255,21 @@ def test_pictures_are_embedded_as_they_are_or_reduced(tmp_path):
     assert base64.b64decode(data_uri(tmp_path / "small.png").partition(",")[2]) == (tmp_path / "small.png").read_bytes()
     large = Image.open(io.BytesIO(base64.b64decode(data_uri(tmp_path / "large.png").partition(",")[2])))
     assert large.size == (MAX_SIDE, MAX_SIDE // 2)
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret.png", "images/link.png", "images/up/secret.png", "a\0b", "gone.png", "torn.png"]
+)
+def test_no_picture_from_outside_is_embedded(littered, name, tmp_path):
+    """Whatever a record names, and whatever link lies there; nor one that is gone or torn."""
+    before, after = (load_results(folder) for folder in littered)
+    Image.new("RGB", (9, 9)).save(after.folder.parent / "secret.png")
+    (after.folder / "torn.png").write_bytes(b"no picture")
+    (after.folder / "images/link.png").symlink_to(after.folder.parent / "secret.png")
+    (after.folder / "images/up").symlink_to(after.folder.parent)
+    after.records[0] = dataclasses.replace(after.records[0], image=name)
+    with pytest.raises((RunError, MissingFile), match="outside|is gone|cannot be read"):
+        BeforeAfter(before, after, "extras").first_of_each_tag(1)
 
 
 def test_curves_take_every_number_once_per_step():

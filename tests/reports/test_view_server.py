@@ -6,6 +6,7 @@ import http.client
 import os
 import socket
 import threading
+import time
 
 import pytest
 from galleries import write_scored
@@ -108,7 +109,8 @@ def test_what_is_not_plainly_below_the_folder_is_refused(world, path):
 
 def test_a_whole_url_and_bytes_that_are_no_text(world):
     assert " 404 " in say(world[1], "GET http://localhost/../secret.txt HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    assert " 400 " in say(world[1], "GET /%ff%fe HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert " 404 " in say(world[1], "GET /%ff%fe HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert " 400 " in say(world[1], "GET http://[ HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert " 404 " in say(world[1], "GET secret.txt HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
 
@@ -136,6 +138,91 @@ def test_no_host_and_two_hosts_are_refused(world):
 def test_other_methods_are_refused(world, method):
     status, headers, _ = ask(world[1], "/log.jsonl", method)
     assert (status, headers["Allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize(("later", "body"), [(b"123456789", b"12345"), (b"123", b"123")], ids=["grows", "shrinks"])
+def test_a_file_that_changes_is_sent_as_announced(tmp_path, monkeypatch, later, body):
+    """Never more than was announced; of one that shrinks, the connection ends, so that nothing can follow."""
+    (tmp_path / "log.jsonl").write_bytes(b"12345")
+    measure = os.fstat
+
+    def measured(number):
+        found = measure(number)
+        (tmp_path / "log.jsonl").write_bytes(later)
+        return found
+
+    with make_server(tmp_path, 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr("flowbench.reports.pages.server.os.fstat", measured)
+        with socket.create_connection((LOOPBACK, server.server_address[1]), timeout=5) as connection:
+            request = "GET /log.jsonl HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            connection.sendall(request.encode())
+            answer = connection.makefile("rb")
+            head = b"".join(iter(answer.readline, b"\r\n")).decode()
+            assert "Content-Length: 5" in head
+            if len(later) > 5:
+                assert answer.read(5) == body
+                connection.sendall(request.replace("log.jsonl", "none").encode())
+                assert answer.readline().startswith(b"HTTP/1.1 404")
+            else:
+                assert answer.read() == body
+        server.shutdown()
+
+
+def test_a_stalled_reader_gets_nothing_else_into_its_body(tmp_path, monkeypatch, capsys):
+    """Nor does a file that fails in the middle, and the terminal shows no traceback."""
+    data = bytes(range(256)) * 40_000
+    (tmp_path / "large.bin").write_bytes(data)
+    monkeypatch.setattr("flowbench.reports.pages.server.Handler.timeout", 0.2)
+    with make_server(tmp_path, 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with socket.create_connection((LOOPBACK, server.server_address[1]), timeout=5) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.sendall(b"GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            answer = connection.makefile("rb")
+            for _ in iter(answer.readline, b"\r\n"):
+                pass
+            time.sleep(1)
+            got = answer.read()
+        server.shutdown()
+    assert got == data[: len(got)] and len(got) < len(data)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_reader_that_leaves_shows_no_traceback(world, capsys):
+    import struct
+
+    for _ in range(5):
+        with socket.create_connection((LOOPBACK, world[1]), timeout=10) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # ends with a reset
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20)
+    assert ask(world[1], "/log.jsonl")[0] == 200
+    assert capsys.readouterr().err == ""
+
+
+def test_names_that_are_not_utf8(tmp_path):
+    name = os.fsdecode(b"r\xffn <1>")
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "report.html").write_text("<p>curves</p>")
+    with make_server(tmp_path, 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        _, _, page = ask(server.server_address[1], "/")
+        assert b'href="/r%FFn%20%3C1%3E/report.html"' in page and b"r\\udcffn &lt;1&gt;" in page
+        assert ask(server.server_address[1], "/r%FFn%20%3C1%3E/report.html")[2] == b"<p>curves</p>"
+        server.shutdown()
+
+
+def test_folders_that_go_while_they_are_looked_through(tmp_path, monkeypatch):
+    from flowbench.reports.pages import index
+
+    write_scored(tmp_path / "eval/things-1", lambda number, place: True)
+    (tmp_path / "report.html").write_text("")
+
+    def gone(folder):
+        raise FileNotFoundError(folder)
+
+    monkeypatch.setattr(index, "read_summary", gone)
+    assert "report.html" in index.index_page(tmp_path)
 
 
 def test_the_index_leads_to_every_page_and_escapes_names(world):

@@ -13,6 +13,7 @@ from flowbench import store
 from flowbench.errors import ConfigError, RunError
 from flowbench.evals.evaluation import Record
 from flowbench.evals.results import Results
+from flowbench.reports import pictures
 
 MARK = ".flowbench-export.json"
 """In every exported folder: what it is of. Only a folder that holds it is ever replaced."""
@@ -64,11 +65,10 @@ def check_file(out: str | Path, *, overwrite: bool) -> Path:
 
 def picture_of(results: Results, record: Record) -> Path | None:
     """The record's picture; None where it was never made. Raises RunError for a path that leaves the folder."""
-    folder = results.folder.resolve()
-    path = (folder / record.image).resolve()
-    if folder not in path.parents:
+    path = pictures.picture_of(results.folder, record)
+    if path is None:
         raise RunError(f"{results.folder}: the picture '{record.image}' lies outside. Mend records.jsonl.")
-    return path if path.is_file() else None
+    return path if os.path.isfile(path) else None
 
 
 def with_pictures(results: Results) -> list[tuple[Record, Path]]:

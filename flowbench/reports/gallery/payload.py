@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -20,6 +20,7 @@ from flowbench import store
 from flowbench.evals.evaluation import Record
 from flowbench.reports.gallery.sheet import Sheet
 from flowbench.reports.gallery.thumbnails import thumbnails
+from flowbench.reports.pictures import picture_of
 
 DIGITS = 6
 """Of a value on the page; records.jsonl holds them all."""
@@ -30,7 +31,10 @@ def payload(sheet: Sheet, page: Path, folders: Sequence[Path]) -> tuple[dict[str
 
     `page` is the file that will link to the pictures; `folders` (one per side) are where the records' paths begin.
     """
-    paths = [picture_path(folder, row[side]) for row in sheet.rows for side, folder in enumerate(folders)]
+    named = [folder != side.folder for folder, side in zip(folders, sheet.sides, strict=True)]
+    paths = [
+        picture_of(folder, row[side], links=named[side]) for row in sheet.rows for side, folder in enumerate(folders)
+    ]
     made = thumbnails(paths)
     kept = [place for place, thumbnail in enumerate(made) if thumbnail is not None]
     places = {place: number for number, place in enumerate(kept)}
@@ -74,20 +78,12 @@ def payload(sheet: Sheet, page: Path, folders: Sequence[Path]) -> tuple[dict[str
     return described, [made[place].source for place in kept]  # type: ignore[union-attr]
 
 
-def picture_path(folder: Path, record: Record) -> Path | None:
-    """Where the record's picture lies; None without one, or when its name would lead out of the folder."""
-    name = PurePosixPath(record.image)
-    if not name.parts or name.is_absolute() or ".." in name.parts:
-        return None
-    return folder / name
-
-
 def _address(path: Path | None, page: Path) -> str | None:
     """The picture's address as the page would write it: relative, every odd character encoded, never a scheme."""
     if path is None:
         return None
     try:
-        return quote(Path(os.path.relpath(path.resolve(), page.resolve().parent)).as_posix(), safe="/")
+        return quote(os.fsencode(Path(os.path.relpath(path, page.resolve().parent)).as_posix()), safe="/")
     except ValueError:  # another drive on Windows: there is no relative address
         return None
 

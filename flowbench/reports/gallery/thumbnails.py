@@ -34,7 +34,7 @@ def thumbnails(paths: Sequence[Path | None]) -> list[Thumbnail | None]:
 def _thumbnail(path: Path | None) -> Thumbnail | None:
     from PIL import Image
 
-    if path is None or not path.is_file():
+    if path is None or not os.path.isfile(path):
         return None
     try:
         data = path.read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -52,10 +53,11 @@ def index_page(root: Path) -> str:
         is_deep = len(folder.relative_to(root).parts) >= DEPTH
         names[:] = [] if is_deep else sorted(name for name in names if name[0] != "." and name not in SKIPPED)
         report = RunFolder(folder).report
-        if report.is_file():
+        if os.path.isfile(report):  # False, too, where it may not be looked at
             reports.append(Entry(_name(folder), _place(root, folder), [("training report", _address(root, report))]))
-        if EvaluationFolder(folder).summary.is_file():
-            evaluations.append(_evaluation(root, EvaluationFolder(folder)))
+        if os.path.isfile(EvaluationFolder(folder).summary):
+            with suppress(FileNotFoundError):  # folders that go while they are looked through are left out
+                evaluations.append(_evaluation(root, EvaluationFolder(folder)))
     unwritten = any(not entry.pages for entry in evaluations)
     return render(
         "pages/index.html.j2",
@@ -70,7 +72,7 @@ def index_page(root: Path) -> str:
 
 
 def _evaluation(root: Path, folder: EvaluationFolder) -> Entry:
-    pages = [("gallery", folder.gallery)] if folder.gallery.is_file() else []
+    pages = [("gallery", folder.gallery)] if os.path.isfile(folder.gallery) else []
     pages += [(page.stem.replace("-", " "), page) for page in sorted(folder.path.glob("against-*.html"))]
     links, place = [(what, _address(root, page)) for what, page in pages], _place(root, folder.path)
     try:
@@ -78,7 +80,7 @@ def _evaluation(root: Path, folder: EvaluationFolder) -> Entry:
         found = summary.metrics[summary.headline].overall if summary.headline in summary.metrics else None
         value, kind = bounded(found), kind_of_interval([found])
         return Entry(summary.label, place, links, summary.suite, summary.headline, value, kind)
-    except FlowbenchError:  # another's file of that name: shown, not understood
+    except (FlowbenchError, PermissionError):  # another's file of that name: shown, not understood
         return Entry(_name(folder.path), place, links)
 
 
@@ -91,4 +93,4 @@ def _place(root: Path, folder: Path) -> str:
 
 
 def _address(root: Path, page: Path) -> str:
-    return "/" + quote(page.relative_to(root).as_posix())
+    return "/" + quote(os.fsencode(page.relative_to(root).as_posix()))

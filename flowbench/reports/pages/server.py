@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import re
-import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from flowbench.errors import ConfigError, MissingFile
 from flowbench.reports.pages.index import index_page
@@ -24,6 +25,7 @@ from flowbench.reports.pages.index import index_page
 LOOPBACK = "127.0.0.1"
 DEFAULT_PORT = 8008
 METHODS = ("GET", "HEAD")
+_BLOCK = 1 << 16
 _HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?", re.IGNORECASE)  # any port: ssh forwards from others
 _KINDS = {
     ".html": "text/html; charset=utf-8",
@@ -103,6 +105,16 @@ class Handler(BaseHTTPRequestHandler):
             return False
         return True
 
+    def handle(self) -> None:
+        """Whatever the system says, a reader that has left or is stalled, a file that fails, ends the connection: an
+        answer may have begun, and no other may follow in its body."""
+        with suppress(OSError):
+            super().handle()
+
+    def finish(self) -> None:
+        with suppress(OSError):  # what is left in the buffer has no reader
+            super().finish()
+
     def do_GET(self) -> None:
         self._answer(with_body=True)
 
@@ -110,8 +122,8 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(with_body=False)
 
     def _answer(self, *, with_body: bool) -> None:
-        try:
-            path = unquote(urlsplit(self.path).path, errors="strict")
+        try:  # a name need not be UTF-8: as the file system has it
+            path = os.fsdecode(unquote_to_bytes(urlsplit(self.path).path))
         except ValueError:
             self._refuse(HTTPStatus.BAD_REQUEST, "not an address")
             return
@@ -120,25 +132,27 @@ class Handler(BaseHTTPRequestHandler):
             self._send(io.BytesIO(page), len(page), _KINDS[".html"], with_body=with_body)
             return
         file = find_file(self.root, path)
-        if file is None:
+        try:
+            content = open(file, "rb") if file is not None else None  # noqa: SIM115 - closed below
+        except OSError:  # gone since, or not to be read
+            content = None
+        if file is None or content is None:
             self._refuse(HTTPStatus.NOT_FOUND, "no such file here")
             return
-        try:
-            with open(file, "rb") as content:
-                self._send(content, file.stat().st_size, kind_of(file), with_body=with_body)
-        except OSError:
-            self._refuse(HTTPStatus.NOT_FOUND, "no such file here")
+        with content:
+            self._send(content, os.fstat(content.fileno()).st_size, kind_of(file), with_body=with_body)
 
     def _send(self, content: BinaryIO, size: int, kind: str, *, with_body: bool) -> None:
         self.send_response(HTTPStatus.OK)
         for name, value in {"Content-Type": kind, "Content-Length": str(size), **_HEADERS}.items():
             self.send_header(name, value)
         self.end_headers()
-        if with_body:
-            try:
-                shutil.copyfileobj(content, self.wfile)
-            except (BrokenPipeError, ConnectionResetError):  # the reader has gone on to another page
-                self.close_connection = True
+        left = size if with_body else 0
+        while left and (block := content.read(min(left, _BLOCK))):  # of a file that grows, what was announced
+            self.wfile.write(block)
+            left -= len(block)
+        if left:  # of one that shrinks, no more is to come: only the end of the connection says so
+            self.close_connection = True
 
     def _refuse(self, status: HTTPStatus, why: str) -> None:
         """A plain-text answer, after which the connection is closed: what follows in it was not read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import Literal
 from flowbench.errors import MissingFile, RunError
 from flowbench.evals.results import Results
 from flowbench.prompts import in_turns
-from flowbench.reports.gallery.payload import picture_path
 from flowbench.reports.gallery.sheet import Moves, moves, side_by_side
+from flowbench.reports.pictures import picture_of
 
 MAX_SIDE = 256
 """Larger pictures are reduced, so that the page stays light."""
@@ -93,7 +94,7 @@ class BeforeAfter:
         record, metric = self.sheet.rows[place][side], self.metric
         value = metric.values[side][place] if metric else None
         folder = self.sheet.sides[side].folder
-        path = picture_path(folder, record)
+        path = picture_of(folder, record)
         if path is None:
             raise RunError(f"{folder}: a record names a picture outside of it, '{record.image}'. Evaluate again.")
         source = data_uri(path)
@@ -106,17 +107,21 @@ class BeforeAfter:
 
 
 def data_uri(path: Path) -> str:
-    """A picture file as a PNG data URI, reduced to MAX_SIDE pixels if it is larger."""
+    """A picture file as a PNG data URI, reduced to MAX_SIDE pixels if it is larger. Raises MissingFile, and RunError for
+    one that cannot be read."""
     from PIL import Image
 
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise MissingFile(f"{path}: this picture of an evaluation is gone. Run the evaluation again: it makes it anew.")
-    data = path.read_bytes()
-    with Image.open(io.BytesIO(data)) as image:
-        if image.format != "PNG" or max(image.size) > MAX_SIDE:
-            reduced = image.convert("RGB")
-            reduced.thumbnail((MAX_SIDE, MAX_SIDE))
-            buffer = io.BytesIO()
-            reduced.save(buffer, format="PNG")
-            data = buffer.getvalue()
+    try:
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data)) as image:
+            if image.format != "PNG" or max(image.size) > MAX_SIDE:
+                reduced = image.convert("RGB")
+                reduced.thumbnail((MAX_SIDE, MAX_SIDE))
+                buffer = io.BytesIO()
+                reduced.save(buffer, format="PNG")
+                data = buffer.getvalue()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # of damaged files
+        raise RunError(f"{path}: this picture of an evaluation cannot be read ({error}). Evaluate again.") from error
     return "data:image/png;base64," + base64.b64encode(data).decode("ascii")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,9 @@ def training_report(
         title=root.name,
         run=str(run.path),
         version=__version__,
-        galleries=[(path.parent.name, quote(path.resolve().relative_to(root).as_posix())) for path in galleries],
+        galleries=[
+            (path.parent.name, quote(os.fsencode(path.resolve().relative_to(root).as_posix()))) for path in galleries
+        ],
         boards=[(board, leaderboard_table(board)) for board in boards],
         lacking="" if pictures else "base" if best else "run",
         commands=commands_for_base(best, run.path) if best else commands,
