@@ -25,6 +25,10 @@ from flowbench.version import __version__
 
 TIMEOUT = 20.0
 """Seconds without a byte after which a connection is given up."""
+PATIENCE, SLOWEST = 600.0, 50_000
+"""Seconds that a file has in any case, and the bytes a second that it must come at beyond these: the total deadline."""
+MOST_BYTES = 1 << 34
+"""Of a file whose size is neither published nor announced."""
 _BLOCK = 1 << 20
 _BETWEEN_TRIES = 0.2
 _THROWN_AWAY = "it was thrown away. Try again, or report it."
@@ -105,16 +109,24 @@ def _opened(address: str, asset: Asset) -> Iterator[Any]:
 
 def _copy(response: Any, out: Any, address: str, asset: Asset, file: AssetFile) -> tuple[int, str]:
     """Write the answer's body to `out`, and on a terminal say how far it is; its length and SHA-256."""
-    stated = response.headers.get("Content-Length")
-    total = file.size or int(stated or 0)
+    stated = response.length
+    total = file.size or stated or 0
+    most = total or MOST_BYTES
+    begun, patience = time.monotonic(), PATIENCE + most / SLOWEST
     done, digest = 0, hashlib.sha256()
     while True:
         try:
-            block = response.read(_BLOCK)
+            block = response.read1(_BLOCK)  # what has come: a whole block may be hours away
         except (OSError, http.client.HTTPException) as error:  # of the network; one of the disk has its own advice
             raise _unreachable(asset, error) from error
         if not block:
             break
+        if done + len(block) > most:
+            whose = "published" if file.size else "announced"
+            raise AssetError(f"{address} gives more than the {most} bytes that are {whose}; {_THROWN_AWAY}")
+        if time.monotonic() - begun > patience:
+            slow = f"{address} is too slow: {done} bytes came in {patience / 60:.0f} minutes"
+            raise not_fetched(asset, slow, "try again later")
         out.write(block)
         digest.update(block)
         done += len(block)
@@ -122,7 +134,7 @@ def _copy(response: Any, out: Any, address: str, asset: Asset, file: AssetFile) 
             ending = "\n" if done == total else ""
             sys.stderr.write(f"\r  {done / 1e6:.0f} of {total / 1e6:.0f} MB{ending}")
             sys.stderr.flush()
-    if stated and done != int(stated):
+    if stated is not None and done != stated:
         raise not_fetched(asset, f"{address} broke off after {done} of {stated} bytes", "try again")
     return done, digest.hexdigest()
 

@@ -73,6 +73,48 @@ def test_a_wrong_size_is_refused(home: Path, plain: Make, monkeypatch: pytest.Mo
     assert left(home / "plain") == set()
 
 
+class Endless:
+    """An answer of unknown length that never ends; `seconds` pass with each byte."""
+
+    length = None
+
+    def __init__(self, clock: list[float], seconds: float = 0.0):
+        self.clock, self.seconds, self.reads = clock, seconds, 0
+
+    def read1(self, most: int) -> bytes:
+        self.reads += 1
+        self.clock[0] += self.seconds
+        return b"x" if self.seconds else b"x" * 2048
+
+
+@pytest.mark.parametrize(
+    ("seconds", "size", "reads", "said"),
+    [
+        (0.0, 5120, 3, "gives more than the 5120 bytes that are published"),
+        (15.0, 10**9, 1374, "is too slow: 1373 byte"),
+    ],
+    ids=["endless", "one byte in a while"],
+)
+def test_no_answer_is_read_for_ever(
+    seconds: float, size: int, reads: int, said: str, home: Path, plain: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends with the published size, and at a deadline that depends on it: here 10 minutes and 20,000 s."""
+    from contextlib import nullcontext
+
+    from flowbench.assets import download
+
+    asset, clock = plain({"a.pth": CONTENT}), [0.0]
+    described = (assets.AssetFile("a.pth", size=size, sha256=asset.files[0].sha256),)
+    monkeypatch.setitem(assets.ASSETS, "plain", Asset("plain", "", described, "MIT", url=asset.url))
+    answer = Endless(clock, seconds)
+    monkeypatch.setattr(download, "_opened", lambda address, asset: nullcontext(answer))
+    monkeypatch.setattr(download.time, "monotonic", lambda: clock[0])
+    with pytest.raises(AssetError, match=said):
+        assets.folder("plain")
+    assert answer.reads == reads
+    assert left(home / "plain") == set()
+
+
 def test_a_connection_that_breaks_off(hub: LocalHub, home: Path, plain: Make) -> None:
     plain({"a.pth": CONTENT})
     hub.cut.add("weights/a.pth")

@@ -268,7 +268,7 @@ def test_no_picture_from_outside_is_embedded(littered, name, tmp_path):
     (after.folder / "images/link.png").symlink_to(after.folder.parent / "secret.png")
     (after.folder / "images/up").symlink_to(after.folder.parent)
     after.records[0] = dataclasses.replace(after.records[0], image=name)
-    with pytest.raises((RunError, MissingFile), match="outside|is gone|cannot be read"):
+    with pytest.raises((RunError, MissingFile), match=r"outside|is gone|cannot be read"):
         BeforeAfter(before, after, "extras").first_of_each_tag(1)
 
 

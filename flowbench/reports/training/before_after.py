@@ -107,7 +107,7 @@ class BeforeAfter:
 
 
 def data_uri(path: Path) -> str:
-    """A picture file as a PNG data URI, reduced to MAX_SIDE pixels if it is larger. Raises MissingFile, and RunError for
+    """A picture file as a PNG data URI, reduced to MAX_SIDE pixels if it is larger. Raises MissingFile, or RunError for
     one that cannot be read."""
     from PIL import Image
 
