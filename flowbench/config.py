@@ -6,14 +6,23 @@ whole tree.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from flowbench import bounds
 from flowbench.errors import ConfigError, MissingFile
 from flowbench.objective_config import (
     BUILT_IN,
@@ -31,12 +40,22 @@ from flowbench.yaml_text import parse_yaml
 RECIPES = Path(__file__).parent / "recipes"
 
 
+def _said(text: str) -> str:
+    """Names and paths: something, and on one line."""
+    if not text.strip() or any(sign < " " or sign == "\x7f" for sign in text):
+        raise ValueError("give a name or a path: neither blanks alone nor control characters")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_said)]
+
+
 class ModelConfig(Frozen):
     """Which model is trained, and how it is held in memory."""
 
-    name: str = "shapes"
+    name: Text = "shapes"
     """`shapes`, a Hugging Face id, or a diffusers folder."""
-    device: str = "auto"
+    device: Text = "auto"
     """`auto` (cuda when there is one, else cpu), `cpu`, `cuda`, `cuda:1`, `mps`."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Dtype of the frozen weights; the adapter, the latents and the log-probs stay in float32."""
@@ -45,8 +64,8 @@ class ModelConfig(Frozen):
 class AdapterConfig(Frozen):
     """The LoRA adapter, the only thing that is trained."""
 
-    rank: int = Field(32, ge=1)
-    alpha: float = Field(64.0, gt=0)
+    rank: int = Field(32, ge=1, le=bounds.RANK)
+    alpha: float = Field(64.0, gt=0, le=bounds.NUMBER)
     """The update is scaled by alpha / rank."""
     targets: Literal["attention", "all-linear"] = "attention"
     """Which linear layers carry an adapter."""
@@ -55,23 +74,23 @@ class AdapterConfig(Frozen):
 class PromptsConfig(Frozen):
     """Where training prompts come from."""
 
-    name: str = "shapes"
+    name: Text = "shapes"
     """A prompt set, or a file (.txt, .csv, .jsonl)."""
-    tag_weights: dict[str, float] | None = None
+    tag_weights: dict[str, Annotated[float, Field(ge=0, le=bounds.NUMBER)]] | None = None
     """How often each tag is drawn; without it, every prompt is equally likely."""
 
     @field_validator("tag_weights")
     @classmethod
     def _weights(cls, value: dict[str, float] | None) -> dict[str, float] | None:
-        if value is not None and (min(value.values(), default=-1) < 0 or sum(value.values()) <= 0):
-            raise ValueError("weights must not be negative and must not all be 0")
+        if value is not None and sum(value.values()) <= 0:
+            raise ValueError("weights must not all be 0")
         return value
 
 
 class RewardConfig(Frozen):
     """What is maximised."""
 
-    name: str | dict[str, float] = "geneval"
+    name: Text | dict[Text, float] = "geneval"
     """One reward, or several with their weights (weight 0: logged only)."""
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options by reward name, e.g. `{geneval: {extra_price: 0.4}}`."""
@@ -79,7 +98,7 @@ class RewardConfig(Frozen):
     """How several rewards are added: values, values as published training scales them, or compared within the group."""
     on_error: Literal["raise", "skip"] = "raise"
     """`skip`: a failed picture is unscored and takes no part in the update."""
-    timeout: float | None = Field(None, gt=0)
+    timeout: float | None = Field(None, gt=0, le=bounds.SECONDS)
     """Seconds for one call of a reward; null: no limit. What takes longer has failed."""
     max_error_rate: float = Field(1.0, ge=0, le=1)
     """The run stops when more than this share of a step's pictures is unscored; 1: never."""
@@ -96,34 +115,38 @@ class RewardConfig(Frozen):
         if isinstance(value, str):
             return value
         for name, weight in value.items():
-            if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight):
-                raise ValueError(f"the weight of {name} is {weight!r}: give a finite number; 0 only watches it")
+            is_number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+            if not is_number or not abs(weight) <= bounds.NUMBER:  # NaN is not
+                raise ValueError(
+                    f"the weight of {name} is {weight!r}: give a finite number (at most {bounds.NUMBER:g}); 0 only "
+                    "watches it"
+                )
         return value
 
 
 class RolloutConfig(Frozen):
     """How groups of pictures are sampled."""
 
-    groups: int = Field(48, ge=1)
+    groups: int = Field(48, ge=1, le=bounds.AT_ONCE)
     """Prompts per training step, over all processes."""
-    group_size: int = Field(24, ge=2)
+    group_size: int = Field(24, ge=2, le=bounds.AT_ONCE)
     """Pictures per prompt."""
-    micro_batch: int = Field(8, ge=1)
+    micro_batch: int = Field(8, ge=1, le=bounds.AT_ONCE)
     """Pictures per forward pass: a fixed slice of a group, the same on any number of processes."""
     same_latent: bool = False
     """All members of a group start from one latent and differ by the noise of their stochastic steps. What comes before
     that noise is then computed once for the group, in rollout and update."""
-    steps: int = Field(10, ge=2)
+    steps: int = Field(10, ge=2, le=bounds.DENOISING_STEPS)
     """Denoising steps (Flow-GRPO's denoising reduction)."""
-    guidance: float = Field(4.5, ge=1)
+    guidance: float = Field(4.5, ge=1, le=bounds.GUIDANCE)
     """Classifier-free guidance; the guided velocity is the policy. 1: none."""
     kind: Literal["flow", "cps", "dance", "ode"] = "flow"
     """The stochastic step; ode: none, every step is deterministic."""
-    noise_level: float | None = Field(None, gt=0, validate_default=True)
+    noise_level: float | None = Field(None, gt=0, le=bounds.NOISE_LEVEL, validate_default=True)
     """`a` in the step's equations; 0.7 when it is not given, null with kind ode, which draws no noise."""
-    window: int | None = Field(None, ge=1)
+    window: int | None = Field(None, ge=1, le=bounds.DENOISING_STEPS)
     """Number of consecutive stochastic steps (fast recipe); null: all but the last step."""
-    window_range: int | None = Field(None, ge=1)
+    window_range: int | None = Field(None, ge=1, le=bounds.DENOISING_STEPS)
     """The window lies within this many first steps; null: the first half."""
 
     @model_validator(mode="before")
@@ -166,21 +189,21 @@ class RolloutConfig(Frozen):
 class OptimizerConfig(Frozen):
     """AdamW, its schedule, and the moving average that is evaluated."""
 
-    lr: float = Field(3e-4, gt=0)
+    lr: float = Field(3e-4, gt=0, le=bounds.LEARNING_RATE)
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """After the warm-up: constant, or falling to 0 at the end of the run."""
-    warmup: int = Field(0, ge=0)
+    warmup: int = Field(0, ge=0, le=bounds.STEPS)
     """Training steps of linear warm-up."""
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
-    eps: float = Field(1e-15, gt=0)
+    eps: float = Field(1e-15, gt=0, le=1)
     """Below the usual 1e-8: per-parameter gradients of this objective can be 5e-9."""
-    weight_decay: float = Field(1e-4, ge=0)
-    max_grad_norm: float = Field(1.0, gt=0)
-    updates: int = Field(2, ge=1)
+    weight_decay: float = Field(1e-4, ge=0, le=bounds.NUMBER)
+    max_grad_norm: float = Field(1.0, gt=0, le=bounds.NUMBER)
+    updates: int = Field(2, ge=1, le=bounds.AT_ONCE)
     """Optimizer steps per training step, each on its share of the groups."""
     ema_decay: float = Field(0.9, ge=0, lt=1)
     """The average's decay is min((1 + n) / (10 + n), this)."""
-    ema_every: int = Field(8, ge=1)
+    ema_every: int = Field(8, ge=1, le=bounds.STEPS)
     """Optimizer steps between updates of the average."""
 
 
@@ -195,18 +218,18 @@ class TrainConfig(Frozen):
     objective: SerializeAsAny[ObjectiveConfig] = FlowGRPOConfig()
     """Of the class that `objective.name` names."""
     optimizer: OptimizerConfig = OptimizerConfig()
-    steps: int = Field(300, ge=1)
+    steps: int = Field(300, ge=1, le=bounds.STEPS)
     """Training steps."""
-    seed: int = Field(0, ge=0)
-    save_every: int = Field(50, ge=1)
+    seed: int = Field(0, ge=0, le=bounds.SEED)
+    save_every: int = Field(50, ge=1, le=bounds.STEPS)
     """Training steps between checkpoints."""
-    keep: int = Field(3, ge=1)
+    keep: int = Field(3, ge=1, le=bounds.STEPS)
     """Checkpoints kept; older ones are deleted."""
-    sample_every: int = Field(50, ge=1)
+    sample_every: int = Field(50, ge=1, le=bounds.STEPS)
     """Training steps between sample grids."""
-    eval_every: int | None = Field(None, ge=1)
+    eval_every: int | None = Field(None, ge=1, le=bounds.STEPS)
     """Training steps between evaluations of the averaged policy on the dev split; null: none."""
-    out: str = "runs/train"
+    out: Text = "runs/train"
     """The run folder."""
 
     @field_validator("objective", mode="before")

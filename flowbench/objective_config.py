@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from flowbench import bounds
 from flowbench.errors import ConfigError, UnknownName
 from flowbench.registry import Registry
 
@@ -47,7 +48,7 @@ class ObjectiveConfig(Frozen):
     name: str
     advantage_scale: Literal["group", "batch", "none"] = "batch"
     """Divide centred rewards by their group's standard deviation, by that of all rewards of the step, or not."""
-    advantage_clip: float = Field(5.0, gt=0)
+    advantage_clip: float = Field(5.0, gt=0, le=bounds.NUMBER)
     """Advantages are clipped to 0 +- this."""
 
     def rollout_kinds(self) -> tuple[str, ...]:
@@ -80,11 +81,11 @@ class FlowGRPOConfig(ObjectiveConfig):
     default_rollout = {"kind": "flow", "noise_level": 0.7}
 
     name: Literal["flow_grpo"] = "flow_grpo"
-    clip_range: float = Field(1e-4, gt=0)
+    clip_range: float = Field(1e-4, gt=0, le=bounds.NUMBER)
     """The ratio is clipped to 1 +- this; tiny because log-probs are means over latent elements."""
     kl: Literal["path", "path_no_dt", "velocity"] = "path"
     """Distance to the reference policy."""
-    kl_weight: float = Field(0.0, ge=0)
+    kl_weight: float = Field(0.0, ge=0, le=bounds.NUMBER)
     """beta; 0: no KL term (and no reference forward pass)."""
 
     def rollout_kinds(self) -> tuple[str, ...]:
@@ -95,17 +96,17 @@ class NFTConfig(ObjectiveConfig):
     """The forward-process loss on final latents, and the behaviour copy that samples them."""
 
     name: Literal["nft"] = "nft"
-    beta: float = Field(1.0, gt=0)
+    beta: float = Field(1.0, gt=0, le=bounds.NUMBER)
     """How far the implicit positive and negative policies stand from the behaviour copy."""
-    loss_scale: float = Field(5.0, gt=0)
+    loss_scale: float = Field(5.0, gt=0, le=bounds.NUMBER)
     """The loss is multiplied by this; published: the largest advantage. It weighs the loss against the KL term."""
-    kl_weight: float = Field(1e-4, ge=0)
+    kl_weight: float = Field(1e-4, ge=0, le=bounds.NUMBER)
     """Weight of mean((v - v_ref)^2); 0: no KL term (and no reference forward pass)."""
-    times: int = Field(4, ge=1)
+    times: int = Field(4, ge=1, le=bounds.DENOISING_STEPS)
     """Noise levels per picture and training step, each with a noise of its own."""
-    first_levels: int | None = Field(None, ge=1)
+    first_levels: int | None = Field(None, ge=1, le=bounds.DENOISING_STEPS)
     """They are drawn from this many first, noisiest levels of the sampler's schedule; null: from all."""
-    behaviour_rate: float = Field(0.001, ge=0)
+    behaviour_rate: float = Field(0.001, ge=0, le=1)
     """The behaviour copy's decay after training step n, from 0, is min(this x n, behaviour_decay)."""
     behaviour_decay: float = Field(0.5, ge=0, lt=1)
     """The largest decay of the behaviour copy; 0: it is the live policy."""

@@ -1,11 +1,13 @@
-"""YAML as its readers mean it: 1e-4 is a number. (YAML 1.1, which PyYAML reads, takes it for text.)"""
+"""YAML as its readers mean it: 1e-4 is a number (YAML 1.1, which PyYAML reads, takes it for text), a date is text, and
+what comes out is what JSON can hold."""
 
 from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
+_TAG = "tag:yaml.org,2002:"
 _EXPONENT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
 
 
@@ -13,7 +15,14 @@ def parse_yaml(text: str) -> Any:
     """The plain data in a YAML text, of a file or of one value. Raises yaml.YAMLError."""
     import yaml
 
-    return yaml.load(text, Loader=_loader())
+    try:
+        return yaml.load(text, Loader=_loader())
+    except yaml.YAMLError:
+        raise
+    except (
+        Exception
+    ) as error:  # PyYAML's constructors raise whatever Python does, of a number of 5,000 digits for example
+        raise yaml.YAMLError(f"{type(error).__name__}: {error}") from error
 
 
 @cache
@@ -21,7 +30,17 @@ def _loader() -> Any:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """Plain data only, as SafeLoader; numbers with an exponent need neither a point nor a sign."""
+        """Of SafeLoader's plain data, what JSON has; numbers with an exponent need neither a point nor a sign."""
 
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
+        yaml_implicit_resolvers: ClassVar[Any] = {
+            sign: [each for each in found if each[0] != f"{_TAG}timestamp"]
+            for sign, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+        yaml_constructors: ClassVar[Any] = {
+            tag: make
+            for tag, make in yaml.SafeLoader.yaml_constructors.items()
+            if tag not in {_TAG + name for name in ("timestamp", "binary", "set", "omap", "pairs")}
+        }
+
+    Loader.add_implicit_resolver(f"{_TAG}float", _EXPONENT, list("-+.0123456789"))
     return Loader

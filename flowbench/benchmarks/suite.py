@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from flowbench import bounds
 from flowbench.errors import ConfigError
 from flowbench.stats.methods import METHODS, Method
 
@@ -88,10 +88,11 @@ class Suite:
             value = getattr(self, field_name)
             if value not in known:
                 raise ConfigError(f"suite '{self.name}': {field_name} is '{value}'. Use one of: {', '.join(known)}.")
-        if self.steps < 1 or self.images_per_prompt < 1:
-            raise ConfigError(f"suite '{self.name}': steps and images_per_prompt must be 1 or more.")
-        if not 0 <= self.guidance < math.inf:
-            raise ConfigError(f"suite '{self.name}': guidance {self.guidance} is no number from 0 on. 1 is none.")
+        most = {"steps": bounds.DENOISING_STEPS, "images_per_prompt": bounds.AT_ONCE, "guidance": bounds.GUIDANCE}
+        for what, limit in most.items():
+            value, least = getattr(self, what), 0 if what == "guidance" else 1
+            if not least <= value <= limit:  # NaN is not
+                raise ConfigError(f"suite '{self.name}': {what} is {value}. Give a number from {least} to {limit:g}.")
 
     def scorer_of(self, metric: str) -> str:
         """The scorer that a metric of this suite comes from; "" when it has none."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flowbench.cli.options import count
 from flowbench.cli.output import format_option, show_tables
 from flowbench.errors import ConfigError, RunError
 from flowbench.registry import did_you_mean
@@ -55,7 +56,7 @@ def stats(style: str | None) -> None:
 
 @cache.command()
 @click.option("--reward", metavar="NAME", help="Only scores of this reward.")
-@click.option("--older-than", type=click.IntRange(0), metavar="DAYS", help="Only scores made more than DAYS ago.")
+@click.option("--older-than", type=count(least=0), metavar="DAYS", help="Only scores made more than DAYS ago.")
 def clear(reward: str | None, older_than: int | None) -> None:
     """Drop scores: all of them, or those that the options name."""
     from flowbench import rewards

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flowbench.cli.options import device_options, licence_option, plugin_option
+from flowbench.cli.options import SEED, device_options, licence_option, plugin_option
 from flowbench.errors import LicenceError, RewardError
 from flowbench.terminal import say, show_text
 
@@ -26,7 +26,7 @@ def doctor() -> None:
 @click.option("--model", metavar="NAME", help="shapes, a hub id or a diffusers folder. Its own recipe is the default.")
 @click.option("--objective", metavar="NAME", help="What is learned from the rewards (`flowbench list objectives`).")
 @click.option("--prompts", metavar="NAME", help="A prompt set, or a .txt, .csv or .jsonl file.")
-@click.option("--seed", type=click.IntRange(0), help="Seed of every random draw.")
+@click.option("--seed", type=SEED, help="Seed of every random draw.")
 @device_options
 @plugin_option
 def policy(arguments: tuple[str, ...], plugins: tuple[str, ...], **flags: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -14,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
-from flowbench import children
-from flowbench.cli.train_processes import LAUNCHER, cores
+from flowbench import bounds, children
+from flowbench.cli.train_processes import LAUNCHER, check_processes, cores
 from flowbench.errors import RunError
 
 if TYPE_CHECKING:
@@ -34,10 +35,15 @@ class _Share(click.ParamType):
 
         if isinstance(value, Share):
             return value
-        index, _, count = str(value).partition("/")
-        if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
-            self.fail(f"'{value}' is no share. Write I/N, the first of four being 1/4.", param, ctx)
-        return Share(int(index) - 1, int(count))
+        found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", str(value))
+        index, count = map(int, found.groups()) if found else (0, 0)
+        if not 1 <= index <= count <= bounds.SHARES:
+            self.fail(
+                f"'{value}' is no share. Write I/N, the first of four being 1/4; N is at most {bounds.SHARES}.",
+                param,
+                ctx,
+            )
+        return Share(index - 1, count)
 
 
 SHARE = _Share()
@@ -52,6 +58,7 @@ def run_shares(words: Sequence[str], stage: str, processes: int, device: str | N
     """
     import torch
 
+    check_processes(processes)
     environment = {**os.environ, LAUNCHER: str(os.getpid())}
     environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
     # a share is of one stage, whichever the user asked for

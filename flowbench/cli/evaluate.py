@@ -11,8 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flowbench import bounds
 from flowbench.cli.eval_processes import SHARE, run_shares
-from flowbench.cli.options import device_options, error_rate_option, licence_option, plugin_option
+from flowbench.cli.options import (
+    SECONDS,
+    SEED,
+    Number,
+    count,
+    device_options,
+    error_rate_option,
+    licence_option,
+    plugin_option,
+)
 from flowbench.cli.output import MOST_UNSCORED, format_option, refuse_unscored, show_tables
 from flowbench.cli.scorers import interval_option, options_of, reference_option, split_names, with_reference
 from flowbench.cli.train_processes import LAUNCHER, end_with_launcher
@@ -55,18 +65,18 @@ _OF_EVALUATE = ("limit", "batch_size", "seed", "steps", "images_per_prompt", "gu
     metavar="NAME|FILE",
     help="Prompts in place of the suite's own: a set (`flowbench list prompts`) or a .txt, .csv, .tsv or .jsonl.",
 )
-@click.option("--guidance", type=click.FloatRange(0), help="Default: the run's own, or what suits the model. 1: none.")
-@click.option("--steps", type=click.IntRange(1), help="Denoising steps. Default: the suite's.")
-@click.option("--images-per-prompt", type=click.IntRange(1), metavar="N", help="Default: the suite's.")
 @click.option(
-    "--limit", type=click.IntRange(1), metavar="N", help="Only this many prompts, taken in turns from the tags."
+    "--guidance", type=Number(0, bounds.GUIDANCE), help="Default: the run's own, or what suits the model. 1: none."
 )
+@click.option("--steps", type=count(bounds.DENOISING_STEPS), help="Denoising steps. Default: the suite's.")
+@click.option("--images-per-prompt", type=count(bounds.AT_ONCE), metavar="N", help="Default: the suite's.")
+@click.option("--limit", type=count(), metavar="N", help="Only this many prompts, taken in turns from the tags.")
 @click.option(
     "--stage", "stages", multiple=True, metavar="NAME[,NAME]", help="Only these of generate, score, summarise."
 )
 @click.option(
     "--processes",
-    type=click.IntRange(1),
+    type=count(bounds.PROCESSES),
     default=1,
     show_default=True,
     metavar="N",
@@ -76,9 +86,9 @@ _OF_EVALUATE = ("limit", "batch_size", "seed", "steps", "images_per_prompt", "gu
     "--shard", type=SHARE, metavar="I/N", help="The I-th of N shares of one --stage, on machines that share the folder."
 )
 @click.option("--out", metavar="FOLDER", help="Where to keep it. Default: the run folder, or runs/eval-NAME.")
-@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Pictures at a time.")
-@click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="For one call of a reward.")
-@click.option("--seed", type=click.IntRange(0), help="Seed of all pictures. Default: 0.")
+@click.option("--batch-size", type=count(bounds.AT_ONCE), default=16, show_default=True, help="Pictures at a time.")
+@click.option("--timeout", type=SECONDS, metavar="SECONDS", help="For one call of a reward.")
+@click.option("--seed", type=SEED, help="Seed of all pictures. Default: 0.")
 @click.option("--label", metavar="TEXT", help="Its name in tables.")
 @reference_option
 @interval_option

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flowbench.cli.options import plugin_option
+from flowbench.cli.options import Number, count, plugin_option
 from flowbench.cli.output import format_option, show_tables
 from flowbench.errors import ConfigError
 from flowbench.layout import RunFolder
@@ -32,9 +32,9 @@ class Side:
 @click.command()
 @click.argument("training")
 @click.argument("evaluation")
-@click.option("--least", type=click.FloatRange(0, 1, min_open=True), default=0.5, show_default=True, metavar="SHARE",
+@click.option("--least", type=Number(0, 1, min_open=True), default=0.5, show_default=True, metavar="SHARE",
               help="Similarity from which on two prompts are near.")  # fmt: skip
-@click.option("--examples", type=click.IntRange(0), default=5, show_default=True, metavar="N",
+@click.option("--examples", type=count(least=0), default=5, show_default=True, metavar="N",
               help="How many pairs of prompts of each kind to show.")  # fmt: skip
 @click.option("--out", metavar="FILE", help="Write it to a file, as Markdown unless --format says otherwise.")
 @format_option

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import click
 
+from flowbench import bounds
+
+
+class Number(click.FloatRange):
+    """A number between two others, both finite; NaN is not one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail("nan is no number.", param, ctx)
+        return number
+
+
+def count(most: int = bounds.COUNT, least: int = 1) -> click.IntRange:
+    """A whole number, 1 or more unless `least` says otherwise, and not beyond what anybody means."""
+    return click.IntRange(least, most)
+
+
+SEED = count(bounds.SEED, least=0)
+SECONDS = Number(0, bounds.SECONDS, min_open=True)
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -57,7 +78,7 @@ def error_rate_option(**settings: Any) -> Callable[[Callable[..., Any]], Callabl
     """`--max-error-rate SHARE`."""
     return click.option(
         "--max-error-rate",
-        type=click.FloatRange(0, 1),
+        type=Number(0, 1),
         metavar="SHARE",
         help="Fail when more than this share of the pictures is unscored.",
         **settings,

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from flowbench.cli.options import device_options, error_rate_option, licence_option, plugin_option
+from flowbench import bounds
+from flowbench.cli.options import SECONDS, count, device_options, error_rate_option, licence_option, plugin_option
 from flowbench.cli.output import MOST_UNSCORED, format_option, refuse_unscored, show_tables
 from flowbench.cli.scorers import interval_option, options_of, reference_option, split_names, with_reference
 from flowbench.errors import ConfigError
@@ -26,8 +27,8 @@ from flowbench.terminal import say
 )
 @click.option("--vocabulary", metavar="NAME", help="The object names of the prompts. Default: coco80.")
 @click.option("--out", metavar="FOLDER", help="Where to keep the scores. Default: runs/score-NAME.")
-@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Pictures at a time.")
-@click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="For one call of a reward.")
+@click.option("--batch-size", type=count(bounds.AT_ONCE), default=16, show_default=True, help="Pictures at a time.")
+@click.option("--timeout", type=SECONDS, metavar="SECONDS", help="For one call of a reward.")
 @click.option("--label", metavar="TEXT", help="Its name in tables.")
 @interval_option
 @error_rate_option(default=MOST_UNSCORED, show_default=True)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from flowbench import bounds
 from flowbench.cli.group import INTERRUPTED
-from flowbench.cli.options import device_options, error_rate_option, licence_option, plugin_option
+from flowbench.cli.options import SEED, count, device_options, error_rate_option, licence_option, plugin_option
 from flowbench.cli.train_processes import (
     LAUNCHER,
     assert_world,
@@ -38,12 +39,12 @@ if TYPE_CHECKING:
 )
 @click.option("--objective", metavar="NAME", help="What is learned from the rewards (`flowbench list objectives`).")
 @click.option("--prompts", metavar="NAME", help="A prompt set, or a .txt, .csv or .jsonl file.")
-@click.option("--steps", type=click.IntRange(1), help="Training steps.")
-@click.option("--seed", type=click.IntRange(0), help="Seed of every random draw.")
+@click.option("--steps", type=count(bounds.STEPS), help="Training steps.")
+@click.option("--seed", type=SEED, help="Seed of every random draw.")
 @click.option("--out", metavar="FOLDER", help="The run folder.")
 @click.option("--resume", metavar="FOLDER", help="Go on with the run in this folder, with its own settings.")
 @click.option(
-    "--processes", type=click.IntRange(1), metavar="N",
+    "--processes", type=count(bounds.PROCESSES), metavar="N",
     help="Train on N processes. Default: one, but one per core for the built-in model on a CPU.",
 )  # fmt: skip
 @error_rate_option()

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowbench import children
+from flowbench import bounds, children
 from flowbench.cli.recipes import BUILT_IN
-from flowbench.errors import RunError
+from flowbench.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from flowbench.config import TrainConfig
@@ -79,6 +79,16 @@ def _quota(path: Path) -> int | None:
     return None if words[0] == "max" else max(1, int(words[0]) // int(words[1]))
 
 
+def check_processes(processes: int) -> None:
+    """Raises ConfigError for more than this machine can be thought to run."""
+    most = bounds.PROCESSES_PER_CORE * cores()
+    if processes > most:
+        raise ConfigError(
+            f"{processes} processes are too many for the {cores()} cores that this one may use: at most {most} "
+            f"({bounds.PROCESSES_PER_CORE} a core)."
+        )
+
+
 def launch(words: Sequence[str], processes: int) -> None:
     """Run `flowbench` with these words in `processes` processes; ends this one with the exit code of the first to fail.
 
@@ -89,6 +99,7 @@ def launch(words: Sequence[str], processes: int) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run
 
+    check_processes(processes)
     logging.disable(logging.CRITICAL)  # torchrun's own account: the process that fails has said what is wrong
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(LONGEST_STEP))

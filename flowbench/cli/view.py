@@ -7,14 +7,13 @@ import sys
 
 import click
 
+from flowbench.cli.options import count
 from flowbench.terminal import say
 
 
 @click.command()
 @click.argument("run")
-@click.option(
-    "--port", type=click.IntRange(1, 65535), metavar="N", help="Default: 8008 or, when that is taken, a free one."
-)
+@click.option("--port", type=count(65535), metavar="N", help="Default: 8008 or, when that is taken, a free one.")
 @click.option("--no-browser", is_flag=True, help="Print the address and open nothing.")
 def view(run: str, port: int | None, no_browser: bool) -> None:
     """Look at a run's reports and galleries in the browser.

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import Literal
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from flowbench.config import TrainConfig, load_config, recipe_names, setting_names, to_yaml
 from flowbench.errors import ConfigError, MissingFile, UnknownName
-from flowbench.objective_config import FlowGRPOConfig, NFTConfig, ObjectiveConfig, objective_configs
+from flowbench.objective_config import FlowGRPOConfig, NFTConfig, ObjectiveConfig, config_of, objective_configs
 
 
 def test_overrides_go_deep_and_keep_their_neighbours():
@@ -147,3 +149,78 @@ def test_settings_of_objectives_need_no_torch():
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def leaves(kind, prefix=""):
+    """(dotted key, annotation) of every setting below a settings class; of a union of the parts one each."""
+    for name, field in kind.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            if name != "objective":  # of all objectives, below
+                yield from leaves(inner, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", inner
+
+
+OBJECTIVES = {name: config_of(name) for name in ("flow_grpo", "nft")}
+EVERY = [
+    *((key, kind, {}) for key, kind in leaves(TrainConfig)),
+    *(
+        (key, kind, {"objective": {"name": name}, "rollout": {"kind": config_of(name)().rollout_kinds()[0]}})
+        for name in OBJECTIVES
+        for key, kind in leaves(config_of(name), "objective.")
+    ),
+]
+ABSURD = (".nan", ".inf", "-.inf", "1e308", str(10**30), str(-(10**30)), "-1.5")
+
+
+def said_of(tree, key, value):
+    with pytest.raises(ConfigError) as refused:
+        load_config(tree, [f"{key}={value}"])
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "tree"), EVERY, ids=[f"{key}-{tree.get('objective', '')}" for key, _, tree in EVERY]
+)
+def test_every_number_has_bounds(key, kind, tree):
+    """Whatever setting is added: a number refuses what is no number, and what nobody means; the key is named."""
+    shown = str(kind)
+    if not re.search(r"\b(int|float)\b", shown):
+        return
+    forms = ["{}"]
+    if "dict" in shown:
+        forms = ["{{jpeg: {}}}"]
+    elif "tuple" in shown:
+        forms = ["[{}, 0.9]", "[0.9, {}]"]
+    for form in forms:
+        for value in ABSURD if key != "reward.name" else ABSURD[:-1]:  # a weight may be negative
+            assert key in said_of(tree, key, form.format(value)), (key, value)
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "tree"), EVERY, ids=[f"{key}-{tree.get('objective', '')}" for key, _, tree in EVERY]
+)
+def test_every_text_says_something(key, kind, tree):
+    if not re.search(r"\bstr\b", str(kind)) or key in ("reward.options", "prompts.tag_weights"):
+        return
+    for value in ('""', '"  "', r'"a\0b"', r'"a\nb"'):
+        assert key in said_of(tree, key, value), (key, value)
+
+
+def test_the_walk_sees_the_settings():
+    assert {"optimizer.betas", "prompts.tag_weights", "reward.timeout", "objective.beta", "steps"} < {
+        e[0] for e in EVERY
+    }
+    assert len(EVERY) > 50
+
+
+def test_the_largest_seed_is_one(tmp_path):
+    import torch
+
+    from flowbench.trainer.groups import draw_seed
+
+    seed = load_config({}, [f"seed={2**63 - 1}"]).seed
+    torch.Generator().manual_seed(seed)
+    assert 0 <= draw_seed(seed, "latent", 0) < 2**63
+    assert "seed" in said_of({}, "seed", 2**63)

@@ -37,3 +37,19 @@ def test_options_in_a_configuration_file_are_numbers_too(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("reward: {name: geneval, options: {geneval: {extra_price: 4e-1}}}\n")
     assert load_config(file).reward.options["geneval"]["extra_price"] == 0.4
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1" * 5000, "[" * 5000, "!!int x", "!!float x", "!!bool x", "!!timestamp x", "!!binary 00", "!!set {a}",
+     "!!python/name:os", "!!omap [a: 1]", "{[a]: b}", "a\0b", "a: *b"],
+    ids=lambda text: ascii(text[:12]),
+)  # fmt: skip
+def test_whatever_is_no_data_is_one_kind_of_error(text: str) -> None:
+    with pytest.raises(yaml.YAMLError):
+        parse_yaml(text)
+
+
+@pytest.mark.parametrize("text", ["2024-01-31", "2001-99-99", "2024-01-31 12:00:00"])
+def test_a_date_is_text(text: str) -> None:
+    assert parse_yaml(text) == text
