@@ -30,6 +30,8 @@ def slug(name: str) -> str:
 def write_bytes(path: str | Path, data: bytes) -> Path:
     """Write to a temporary name beside `path`, then rename: a reader sees the old file or the whole new one."""
     path = Path(path)
+    if path.exists() and not path.is_file():  # a rename would put a file in its place: of /dev/null, for root
+        raise RunError(f"cannot write {path}: a folder or a device is there. Choose another --out.")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -29,9 +29,14 @@ _ADVICE = {
     errno.EROFS: "Choose a place that can be written to",
     errno.ENOTDIR: "A part of the path is a file: choose another path",
     errno.EEXIST: "A file stands where a folder is needed: choose another path",
+    errno.EISDIR: "A folder stands where a file is needed: choose another path",
+    errno.ENOENT: "It is gone, or was never there: check the path",
+    errno.ELOOP: "Links lead in a circle there: choose another path",
 }
 """What to do about an error of the system that is not the program's fault."""
 
+_NO_MEMORY = ("OutOfMemoryError", "can't allocate memory")
+"""How torch says it, of a GPU and of the machine."""
 _PEER_GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
 """What gloo says in the other processes when one of them has ended."""
 
@@ -72,6 +77,7 @@ class CommandGroup(click.Group):
         args = sys.argv[1:] if args is None else list(args)
         escape_what_cannot_be_encoded()
         try:
+            _refuse_blank(args)
             code = super().main(args, *more, **{**settings, "standalone_mode": False, "obj": args})
         except click.ClickException as error:
             if isinstance(error, _SHOWS_HELP):
@@ -94,22 +100,46 @@ class CommandGroup(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
 
+def _refuse_blank(words: Sequence[str]) -> None:
+    """No word of a command line is blank on purpose: `--out "$FOLDER"` of a variable that is not set would write where
+    one stands. Raises UsageError."""
+    for place, word in enumerate(words):
+        option, separator, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        before = words[place - 1] if place and words[place - 1].startswith("--") else "a word of the command line"
+        if (separator or not option) and not value.strip():
+            raise click.UsageError(f"{option or before} is blank: say what it is to be, or leave it out.")
+        if "\0" in word:
+            raise click.UsageError(f"{option or before} holds a NUL character, which no name has.")
+
+
 def sentence_of(error: BaseException) -> str | None:
     """What to say to the user; None for an error that nobody foresaw, which keeps its traceback."""
     if isinstance(error, FlowbenchError):
         return str(error)
     if "RANK" in os.environ and any(words in str(error) for words in _PEER_GONE):
         return "another process of this run has ended; its own message says why."
+    if isinstance(error, MemoryError) or any(words in f"{type(error).__name__} {error}" for words in _NO_MEMORY):
+        return (
+            "the memory is used up. Take fewer at a time: --batch-size, rollout.micro_batch, --processes, or a smaller "
+            "model or dtype."
+        )
+    if isinstance(error, OSError) and error.errno and error.filename is not None:
+        return _of_the_system(error.errno, error.filename)
     cause: BaseException | None = error
     while cause is not None:
         # a library written in Rust (safetensors) puts the number into words
         in_words = (number for number in _ADVICE if f"(os error {number})" in str(cause))
         number = cause.errno if isinstance(cause, OSError) else next(in_words, None)
         if number in _ADVICE:
-            where = getattr(cause, "filename", None)
-            return f"{os.strerror(number)}{f': {where}' if where else ''}. {_ADVICE[number]}."
+            return _of_the_system(number, getattr(cause, "filename", None))
         cause = cause.__cause__ or cause.__context__
     return None
+
+
+def _of_the_system(number: int, where: Any) -> str:
+    """What the system says of a path (None: of none), and what to do about it."""
+    advice = _ADVICE.get(number, "Check that path, and what it lies on")
+    return f"{os.strerror(number)}{f': {os.fsdecode(where)}' if isinstance(where, str | bytes) else ''}. {advice}."
 
 
 def _usage_sentence(error: click.ClickException) -> str:

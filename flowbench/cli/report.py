@@ -54,6 +54,9 @@ def report(
     if len(pictures) > 1 + (against is not None):
         sides = "there is one side" if against is None else "there are two"
         raise ConfigError(f"--pictures is given {len(pictures)} times; {sides}.")
+    missing = next((place for place in pictures if not Path(place).is_dir()), None)
+    if missing is not None:
+        raise MissingFile(f"--pictures {missing}: there is no such folder. Give the one that was scored.")
     first, second = (*pictures, None, None)[:2]
     if against is not None:
         _compare(run, against, suite, allow_mismatch, (first, second))
@@ -71,6 +74,8 @@ def report(
         _refuse_unfinished(folder)
         # before anything is written into a folder that is no run
         config = stored_config(run, any_objective=True)
+    elif bases:
+        raise ConfigError(f"--base is for the report of a training run, and {run} is none. Leave it out.")
     galleries = [write_gallery(each, pictures=first) for each in evaluations]
     if config is None:
         for gallery in galleries:

@@ -31,8 +31,11 @@ def interval_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def split_names(words: Sequence[str]) -> list[str]:
-    """`a,b` and `c` -> a, b, c, each once, in order."""
-    return list(dict.fromkeys(name.strip() for word in words for name in word.split(",") if name.strip()))
+    """`a,b` and `c` -> a, b, c, each once, in order. Raises ConfigError for words without a name."""
+    names = list(dict.fromkeys(name.strip() for word in words for name in word.split(",") if name.strip()))
+    if words and not names:
+        raise ConfigError(f"'{words[0]}' names nothing: write a name, or several with commas between them.")
+    return names
 
 
 def with_reference(suite: Suite, reference: str | None) -> Suite:
