@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any
 
 _TAG = "tag:yaml.org,2002:"
 _EXPONENT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
@@ -32,15 +32,12 @@ def _loader() -> Any:
     class Loader(yaml.SafeLoader):
         """Of SafeLoader's plain data, what JSON has; numbers with an exponent need neither a point nor a sign."""
 
-        yaml_implicit_resolvers: ClassVar[Any] = {
-            sign: [each for each in found if each[0] != f"{_TAG}timestamp"]
-            for sign, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
-        }
-        yaml_constructors: ClassVar[Any] = {
-            tag: make
-            for tag, make in yaml.SafeLoader.yaml_constructors.items()
-            if tag not in {_TAG + name for name in ("timestamp", "binary", "set", "omap", "pairs")}
-        }
-
+    Loader.yaml_implicit_resolvers = {
+        sign: [each for each in found if each[0] != f"{_TAG}timestamp"]
+        for sign, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    no_json = {_TAG + name for name in ("timestamp", "binary", "set", "omap", "pairs")}
+    makers = yaml.SafeLoader.yaml_constructors
+    Loader.yaml_constructors = {tag: make for tag, make in makers.items() if tag not in no_json}
     Loader.add_implicit_resolver(f"{_TAG}float", _EXPONENT, list("-+.0123456789"))
     return Loader
