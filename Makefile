@@ -57,7 +57,7 @@ test: .venv/.installed-dev
 
 # The seed stands in every failure; the short form, always the same lines unless a seed is given, is among the tests.
 fuzz: .venv/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m fuzz tests/fuzz
+	$(BIN)/python -m pytest -m fuzz tests/fuzz
 
 check: .venv/.installed-dev
 	$(BIN)/python -m ruff check .

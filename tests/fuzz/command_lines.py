@@ -74,6 +74,15 @@ SMALLEST: Mapping[str, Values] = {
 }  # fmt: skip
 """Command -> what makes it small; a required parameter that is not here is drawn."""
 
+INSTEAD: Mapping[str, Values] = {
+    "train --resume": {"steps": ["3"], "processes": ["1"]},
+    "eval --images": {"suites": ["shapes"], "metrics": ["jpeg"], "out": ["new/eval"]},
+    "eval --shard": {**SMALLEST["eval"], "stages": ["generate"]},
+    "score --prompts": {**SMALLEST["score"], "source": ["pictures"]},
+    "assets pull --all": {},
+}
+"""Command and option -> what makes the command small when the option is given."""
+
 _EVALUATIONS = ("run", "base", "scored", "cached", "hostile/no_evaluation", "hostile/half_evaluation", "hostile/no_run")
 _PROMPTS = ("prompts.txt", "prompts.csv", "prompts.tsv", "prompts.jsonl", "shapes", "geneval", "drawbench")
 _PICTURES = ("pictures", "in_geneval_layout", "with_metadata", "table.csv", "table.jsonl", "exported")
@@ -170,19 +179,24 @@ class CommandLines:
 
     def _line(self, path: str, command: click.Command, chosen: click.Parameter) -> Line:
         draw = self._random
-        values: Values = {name: list(each) for name, each in SMALLEST.get(path, {}).items()}
+        others = draw.choices(command.params, k=draw.choice((0, 0, 0, 1, 2)))
+        flags = [f"{path} {flag}" for parameter in (chosen, *others) for flag in parameter.opts]
+        smallest = next((INSTEAD[flag] for flag in flags if flag in INSTEAD), SMALLEST.get(path, {}))
+        values = {name: list(each) for name, each in smallest.items()}
         for parameter in command.params:
             if parameter.required and parameter.name not in values:
                 values[str(parameter.name)] = [self._good(parameter)]
-        others = draw.choices(command.params, k=draw.choice((0, 0, 0, 1, 2)))
         for parameter, hostile in [(chosen, 0.7), *((other, 0.25) for other in others)]:
             self._give(values, parameter, hostile=draw.random() < hostile)
         self._add_plugins(values, command)
-        words = self._words(path, command, values)
+        words, interrupt = self._words(path, command, values), None
+        if path == "view":  # which ends in no other way
+            interrupt = draw.uniform(1.0, 2.0)
+        elif draw.random() < 0.02:
+            interrupt = draw.uniform(0.05, 1.0)
         if draw.random() < 0.05:
-            return Line(path, self._disarranged(words), None)
-        pressed = path == "view" or draw.random() < 0.02
-        return Line(path, words, values, draw.uniform(0.05, 1.0) + (path == "view") if pressed else None)
+            return Line(path, self._disarranged(words), None, interrupt)
+        return Line(path, words, values, interrupt)
 
     def _give(self, values: Values, parameter: click.Parameter, *, hostile: bool) -> None:
         name, draw = str(parameter.name), self._random
@@ -271,7 +285,7 @@ class CommandLines:
             changed[place] = changed[place][: len(changed[place]) // 2]
         else:
             extra = {"double": changed[place], "help": "--help", "unknown": "--no-such-option", "debug": "--debug"}
-            changed.insert(place, extra[how])
+            changed.insert(0 if how == "debug" else place, extra[how])
         return tuple(changed)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hostile import picture, png
 from world import EVAL
 
 WRONG: Sequence[Any] = (
@@ -40,7 +41,7 @@ class Reader:
 _FEW = ("--out", "new")
 RESUME = Reader(("train", "--resume", "run", "--steps", "3"), "run/checkpoints/step-000003/*.safetensors")
 EVAL_RUN = Reader((*EVAL, "--ckpt", "run", *_FEW), "new/eval/*/images/*.png")
-AGAIN = Reader((*EVAL, "--ckpt", "run"))
+AGAIN = Reader((*EVAL, "--ckpt", "run"), "run/eval/*/images/*.png")
 OTHERS_SCORES = Reader(("eval", "--ckpt", "run/eval/SHAPES", "--metric", "saturation"))
 REPORT, GALLERY = Reader(("report", "run")), Reader(("report", "run", "--against", "base", "--allow-mismatch"))
 COMPARE = Reader(("compare", "run", "base", "--format", "json"))
@@ -164,6 +165,8 @@ def damages_of(path: str) -> dict[str, Callable[[bytes, random.Random], bytes]]:
     """What can become of a file of that name, by what it is called."""
     if path.endswith((".json", ".jsonl")):
         return {**_OF_BYTES, **_OF_JSON}
+    if path.endswith(".png"):
+        return {**_OF_BYTES, "another picture": lambda data, draw: png(picture(draw.randrange(4, 99)))}
     return {**_OF_BYTES, **_OF_YAML} if path.endswith(".yaml") else _OF_BYTES
 
 

@@ -37,7 +37,7 @@ class Request:
     words: list[str]
     folder: str
     """To run in; what it says lands beside it."""
-    seconds: float = 60.0
+    seconds: float = 120.0
     """After which it is killed."""
     interrupt: float | None = None
     """Seconds after which it is sent what Ctrl-C sends."""

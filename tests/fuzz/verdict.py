@@ -76,7 +76,7 @@ def sentence_faults(stderr: str, *, several: bool = False) -> Iterator[str]:
         yield "the sentence is broken into lines"
     elif len(errors) > 1 and not several:
         yield "more than one sentence"
-    elif not said[-1].endswith((".", "?", "`")) or len(said[-1]) > _LONGEST:
+    elif not said[-1].endswith((".", "?")) or len(said[-1]) > _LONGEST:
         yield "the sentence has no end"
     sentence = errors[-1]
     if found := _INNARDS.search(sentence):

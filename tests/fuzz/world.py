@@ -43,8 +43,10 @@ ENVIRONMENT = {
     "HOME": "home",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "SSH_CONNECTION": "none",
 }
-"""Nothing is fetched, and nothing of the user's is seen."""
+"""Nothing is fetched, nothing of the user's is seen, and no browser is opened."""
 PROMPTS = ("a photo of a red circle", "a photo of two stars", "a photo of a blue heart")
 TEXTS = {
     "prompts.txt": "\n".join(PROMPTS) + "\n",
@@ -97,7 +99,7 @@ class World:
         self.clean = contents(self.box)
         """What the copy holds before anything is tried."""
 
-    def run(self, *words: str, seconds: float = 60.0, interrupt: float | None = None) -> Reply:
+    def run(self, *words: str, seconds: float = 120.0, interrupt: float | None = None) -> Reply:
         """What a command line does in the copy."""
         return self._server.run(Request(list(words), str(self.box), seconds, interrupt, ENVIRONMENT))
 
