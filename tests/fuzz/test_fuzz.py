@@ -20,8 +20,8 @@ from forkserver import ROOT, Reply
 from verdict import crashes, faults, sentence_faults
 from world import ENVIRONMENT, World, contents
 
-LINES, MANY_LINES = 150, 3000
-DAMAGES, MANY_DAMAGES = 40, 300
+LINES, MANY_LINES = 100, 3000
+DAMAGES, MANY_DAMAGES = 25, 300
 SHOWN = 3
 """Of what shows a fault."""
 

@@ -16,7 +16,7 @@ from world import Contents, changes
 WRITERS = ("train", "eval", "score", "export", "report")
 """Commands that are there to write."""
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_INNARDS = re.compile(r"object at 0x|<class '|\bNoneType\b|Errno \d|Traceback")
+_INNARDS = re.compile(r"object at 0x|<class '|'NoneType' object|Errno \d|Traceback|\b[A-Z]\w+Error\(")
 _LONGEST = 20_000
 
 
