@@ -299,7 +299,7 @@ _OF_JSON: dict[str, Callable[[bytes, random.Random], bytes]] = {
     "one number larger": _nudged,
     "a line twice": _lines(lambda rows, number: [*rows[:number], rows[number], *rows[number:]]),
     "a line removed": _lines(lambda rows, number: rows[:number] + rows[number + 1 :]),
-    "two lines swapped": _lines(lambda rows, number: [rows[number], *rows[:number], *rows[number + 1 :]]),
+    "its lines in another order": _lines(lambda rows, number: rows[number or 1 :] + rows[: number or 1]),
 }
 
 

@@ -26,6 +26,7 @@ MOST_MEMORY = 4 << 30
 """Bytes that a command line may ask for beyond what was imported."""
 MOST_PROCESSES = 4
 """That one command line may start: more is a fault, and ends it."""
+PATIENCE = 5
 TOO_MANY = 97
 """The exit code of one that wanted more."""
 
@@ -37,8 +38,8 @@ class Request:
     words: list[str]
     folder: str
     """To run in; what it says lands beside it."""
-    seconds: float = 120.0
-    """After which it is killed."""
+    seconds: int = 60
+    """Of the processor's time, after which it is killed; a busy machine may let it wait `PATIENCE` times as long."""
     interrupt: float | None = None
     """Seconds after which it is sent what Ctrl-C sends."""
     environment: dict[str, str] = field(default_factory=dict)
@@ -147,12 +148,13 @@ def _wait(child: int, request: Request) -> int | None:
         found, status = os.waitpid(child, os.WNOHANG)
         if found:
             _kill_all_of(child)  # whatever it has started and left behind
-            return os.waitstatus_to_exitcode(status)
+            code = os.waitstatus_to_exitcode(status)
+            return None if code == -signal.SIGXCPU else code
         passed = time.monotonic() - began
         if interrupt is not None and passed > interrupt:
             os.killpg(child, signal.SIGINT)
             interrupt = None
-        if passed > request.seconds:
+        if passed > PATIENCE * request.seconds:
             _kill_all_of(child)
             os.waitpid(child, 0)
             return None
@@ -185,6 +187,7 @@ def _begin(request: Request) -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most = pages * resource.getpagesize() + MOST_MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    resource.setrlimit(resource.RLIMIT_CPU, (request.seconds, request.seconds + 5))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     started = 0
 

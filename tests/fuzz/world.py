@@ -99,9 +99,9 @@ class World:
         self.clean = contents(self.box)
         """What the copy holds before anything is tried."""
 
-    def run(self, *words: str, seconds: float = 120.0, interrupt: float | None = None) -> Reply:
+    def run(self, *words: str, interrupt: float | None = None) -> Reply:
         """What a command line does in the copy."""
-        return self._server.run(Request(list(words), str(self.box), seconds, interrupt, ENVIRONMENT))
+        return self._server.run(Request(list(words), str(self.box), interrupt=interrupt, environment=ENVIRONMENT))
 
     def renew(self) -> None:
         """Make the copy what the template is."""
