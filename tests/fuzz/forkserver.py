@@ -26,7 +26,7 @@ MOST_MEMORY = 4 << 30
 """Bytes that a command line may ask for beyond what was imported."""
 MOST_PROCESSES = 4
 """That one command line may start: more is a fault, and ends it."""
-PATIENCE = 5
+PATIENCE = 10
 TOO_MANY = 97
 """The exit code of one that wanted more."""
 

@@ -17,7 +17,7 @@ import pytest
 from command_lines import INSTEAD, SMALLEST, CommandLines, commands, quoted
 from damage import GROUPS, Case, Cases, Reader, damages_of, do_damage, results
 from forkserver import ROOT, Reply
-from verdict import crashes, faults, sentence_faults
+from verdict import crashes, faults, innards, sentence_faults
 from world import ENVIRONMENT, World, contents
 
 LINES, MANY_LINES = 100, 3000
@@ -168,6 +168,7 @@ class Judge:
         yield from crashes(reply, stderr)
         if reply.code == 2:
             yield from sentence_faults(stderr)
+            yield from innards(stderr)
         if case.ours and reply.code == 0:
             made = results(self.world.box, reader)
             whole, made_from_whole = self.undamaged(reader)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from command_lines import Line
 from forkserver import TOO_MANY, Reply
@@ -16,7 +15,7 @@ from world import Contents, changes
 WRITERS = ("train", "eval", "score", "export", "report")
 """Commands that are there to write."""
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_INNARDS = re.compile(r"object at 0x|<class '|'NoneType' object|Errno \d|Traceback|\b[A-Z]\w+Error\(")
+_INNARDS = re.compile(r"<class '|'NoneType' object|Errno \d|Traceback|\b[A-Z]\w+Error\(")
 _LONGEST = 20_000
 
 
@@ -24,8 +23,9 @@ def faults(line: Line, reply: Reply, before: Contents, after: Contents) -> Itera
     """What is wrong, in words that are the same for the same fault; nothing when all is well."""
     stderr = reply.stderr.decode("utf-8", "backslashreplace")
     ends = any(name in word for name in ENDS_THE_INTERPRETER for word in line.words)
-    if not (ends and reply.code not in (0, 2, None)):
-        yield from crashes(reply, stderr, debug="--debug" in line.words)
+    if not (ends and reply.code not in (0, 2, None)):  # Python shows a Ctrl-C that comes where it cannot be raised
+        shown = "--debug" in line.words or (line.interrupt is not None and reply.code in (0, 130))
+        yield from crashes(reply, stderr, debug=shown)
     if any(_CONTROLS.search(text) for text in (stderr, reply.stdout.decode("utf-8", "backslashreplace"))):
         yield "control characters reach the terminal"
     if SAID_BY_PLUGIN.encode() in reply.stdout:
@@ -36,6 +36,8 @@ def faults(line: Line, reply: Reply, before: Contents, after: Contents) -> Itera
         yield f"a refused command deleted {sorted(gone)[0]}"
     if reply.code == 2 and "--debug" not in line.words:
         yield from sentence_faults(stderr, several=line.command == "assets pull")
+        if not line.given("plugins"):  # they may say so themselves
+            yield from innards(stderr)
     if reply.code == 0 and line.values is not None and line.interrupt is None and "--help" not in line.words:
         yield from _not_done(line, reply, stderr, before, after)
     asked = line.interrupt is not None or any("interrupts" in word or "raises_interrupt" in word for word in line.words)
@@ -78,9 +80,13 @@ def sentence_faults(stderr: str, *, several: bool = False) -> Iterator[str]:
         yield "more than one sentence"
     elif not said[-1].endswith((".", "?")) or len(said[-1]) > _LONGEST:
         yield "the sentence has no end"
-    sentence = errors[-1]
-    if found := _INNARDS.search(sentence):
-        yield f"the sentence shows what Python calls things: {found.group()}"
+
+
+def innards(stderr: str) -> Iterator[str]:
+    """What Python calls things, in a sentence for people."""
+    for sentence in stderr.splitlines():
+        if sentence.startswith("error: ") and (found := _INNARDS.search(sentence)):
+            yield f"the sentence shows what Python calls things: {found.group()}"
 
 
 def _not_done(line: Line, reply: Reply, stderr: str, before: Contents, after: Contents) -> Iterator[str]:
@@ -89,7 +95,8 @@ def _not_done(line: Line, reply: Reply, stderr: str, before: Contents, after: Co
         yield "exit code 0 in silence"
     if re.search(r"\(0 of \d+ pictures are there\)", stderr):
         yield "exit code 0, and no picture was made"
-    if line.given("style") == ["json"] and not line.given("out") and not _is_json(reply.stdout):
+    shows_json = line.given("style") == ["json"] and not line.given("stages") and not line.given("out")
+    if shows_json and not _is_json(reply.stdout):
         yield "what is on stdout is no JSON"
     if "print_config" in (line.values or {}):
         return
@@ -98,9 +105,9 @@ def _not_done(line: Line, reply: Reply, stderr: str, before: Contents, after: Co
         yield "exit code 0, and nothing was written"
     if line.command == "train" and not any(path.endswith("checkpoints/latest") for path in written):
         yield "exit code 0, and no checkpoint was written"
-    for out in line.given("out"):
-        path = Path(out).as_posix()
-        if path != "." and not any(each == path or each.startswith(f"{path}/") for each in written):
+    elsewhere = any(word.startswith("out=") for word in line.given("arguments"))
+    for out in [] if elsewhere else [out for out in line.given("out") if out.startswith("new")]:
+        if not any(each == out or each.startswith(f"{out}/") for each in written):
             yield "exit code 0, and nothing was written where --out says"
 
 
