@@ -95,8 +95,8 @@ def _not_done(line: Line, reply: Reply, stderr: str, before: Contents, after: Co
         yield "exit code 0 in silence"
     if re.search(r"\(0 of \d+ pictures are there\)", stderr):
         yield "exit code 0, and no picture was made"
-    shows_json = line.given("style") == ["json"] and not line.given("stages") and not line.given("out")
-    if shows_json and not _is_json(reply.stdout):
+    into_file = line.command not in WRITERS and line.given("out")
+    if line.given("style") == ["json"] and not (into_file or line.given("stages") or _is_json(reply.stdout)):
         yield "what is on stdout is no JSON"
     if "print_config" in (line.values or {}):
         return
