@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from flowbench import bounds
 from flowbench.errors import ConfigError
-from flowbench.stats.methods import METHODS, Method
+from flowbench.stats.methods import DEFAULT, METHODS, Method
 
 PROTOCOL = ("images_per_prompt", "steps", "guidance", "interval")
 """The settings of a suite that one evaluation may change; each stands in its card."""
@@ -55,7 +55,7 @@ class Suite:
     overall: Literal["tags", "pictures"] = "tags"
     """What a metric's overall number is: the unweighted mean of the "tags" (GenEval's rule), or the mean over all
     "pictures"."""
-    interval: Method = "percentile"
+    interval: Method = DEFAULT
     """How the bounds of its numbers are found. Changes no mean and no test."""
     reference: str = ""
     """The pictures that metrics of level "set" (`fid`) compare with: a folder or a table, as `existing.read` takes it.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flowbench.errors import ConfigError
-from flowbench.stats.methods import METHODS
+from flowbench.stats.methods import DEFAULT, METHODS
 
 if TYPE_CHECKING:
     from flowbench.benchmarks import Suite
@@ -26,7 +26,7 @@ def reference_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def interval_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--interval METHOD`; None where it is not given."""
     return click.option(
-        "--interval", type=click.Choice(METHODS), help="How the 95 % intervals are found. Default: percentile."
+        "--interval", type=click.Choice(METHODS), help=f"How the 95 % intervals are found. Default: {DEFAULT}."
     )(command)
 
 

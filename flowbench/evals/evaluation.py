@@ -22,7 +22,7 @@ from flowbench.errors import RunError
 from flowbench.evals.schema import from_plain
 from flowbench.layout import EvaluationFolder
 from flowbench.stats.intervals import Interval, interval
-from flowbench.stats.methods import Method
+from flowbench.stats.methods import DEFAULT, Method
 from flowbench.types import Prompt, Score
 
 FORMAT = 2
@@ -242,7 +242,7 @@ def metric_values(records: Sequence[Record], metric: str) -> list[float]:
 
 
 def metric_intervals(
-    records: Sequence[Record], metric: str, *, overall: str = "tags", method: Method = "percentile"
+    records: Sequence[Record], metric: str, *, overall: str = "tags", method: Method = DEFAULT
 ) -> tuple[Interval, dict[str, Interval]]:
     """A metric's interval over all records, and by tag.
 

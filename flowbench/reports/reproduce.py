@@ -12,6 +12,7 @@ from typing import Any
 from flowbench import metrics, rewards, store
 from flowbench.evals.results import Results
 from flowbench.layout import EvaluationFolder, RunFolder
+from flowbench.stats.methods import DEFAULT
 
 
 def commands(sides: Sequence[Results]) -> list[str]:
@@ -69,7 +70,7 @@ def _line(
     every = {
         **options,
         "--reference": "REFERENCE" if is_beside_others else None,
-        "--interval": noted["interval"] if noted["interval"] != "percentile" else None,
+        "--interval": noted["interval"] if noted["interval"] != DEFAULT else None,
         "--batch-size": noted.get("batch_size"),
         "--out": _shown(base or _run_of(results).path),
     }

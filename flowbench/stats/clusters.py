@@ -14,14 +14,17 @@ from flowbench.errors import ConfigError
 
 FEWEST_PROMPTS = 20
 FEWEST_PROMPTS_PER_TAG = 5
+FEWEST_PROMPTS_PER_TAG_OF_VERDICTS = 3
 
 
 @dataclass(frozen=True)
 class Stratum:
-    """The prompts of one tag that have a scored value: sum and number of each prompt's values, (prompts,) each."""
+    """The prompts of one tag that have a scored value: sum, number and sum of the squares of each prompt's values,
+    (prompts,) each."""
 
     totals: ndarray
     counts: ndarray
+    squares: ndarray
 
     @property
     def mean(self) -> float:
@@ -57,9 +60,10 @@ class Design:
         order = order[~numpy.isnan(scores[order])]
         cells, size = self.cells[order], len(self.tags)
         totals = numpy.bincount(cells, weights=scores[order], minlength=size)
+        squares = numpy.bincount(cells, weights=scores[order] ** 2, minlength=size)
         counts = numpy.bincount(cells, minlength=size)
         chosen = [(self.tags == tag) & (counts > 0) for tag in range(self.tags.max(initial=-1) + 1)]
-        return [Stratum(totals[here], counts[here]) for here in chosen]
+        return [Stratum(totals[here], counts[here], squares[here]) for here in chosen]
 
 
 def as_values(values: Sequence[float], prompt_ids: Sequence[Any], tags: Sequence[Any] | None) -> ndarray:
@@ -78,7 +82,12 @@ def mean_of_means(parts: Sequence[Stratum]) -> float:
     return sum(part.mean for part in parts) / len(parts) if parts else math.nan
 
 
-def enough(parts: Sequence[Stratum]) -> bool:
+def enough(parts: Sequence[Stratum], per_tag: int = FEWEST_PROMPTS_PER_TAG) -> bool:
     """Whether there are prompts enough, in all and of each tag, to say how sure their mean is."""
     sizes = [len(part.counts) for part in parts]
-    return sum(sizes) >= FEWEST_PROMPTS and min(sizes) >= FEWEST_PROMPTS_PER_TAG
+    return sum(sizes) >= FEWEST_PROMPTS and min(sizes) >= per_tag
+
+
+def are_verdicts(parts: Sequence[Stratum]) -> bool:
+    """Whether all values are 0 or 1, of values that lie between them: no other equals its own square."""
+    return all(numpy.array_equal(part.totals, part.squares) for part in parts)

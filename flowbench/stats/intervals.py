@@ -12,12 +12,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy
-from numpy import ndarray
 
 from flowbench.errors import ConfigError
 from flowbench.stats import analytic, resampling
-from flowbench.stats.clusters import Design, Stratum, as_values, enough, mean_of_means
-from flowbench.stats.methods import CONFIDENCE, DRAWS, METHODS, Method
+from flowbench.stats.clusters import (
+    FEWEST_PROMPTS_PER_TAG,
+    FEWEST_PROMPTS_PER_TAG_OF_VERDICTS,
+    Design,
+    Stratum,
+    are_verdicts,
+    as_values,
+    enough,
+    mean_of_means,
+)
+from flowbench.stats.methods import CONFIDENCE, DEFAULT, DRAWS, METHODS, Method
 
 
 @dataclass(frozen=True)
@@ -35,11 +43,11 @@ class Interval:
     unscored: int
     """NaN values, which are in no mean."""
     method: Method
-    """How low and high were found."""
+    """How low and high were found; "analytic" where "wilson" was asked for and a value lies outside [0, 1]."""
     confidence: float
     """How often intervals found in this way hold the true mean."""
     draws: int
-    """Of the bootstrap; 0 for "analytic", which draws nothing."""
+    """Of the bootstrap; 0 for "wilson" and "analytic", which draw nothing."""
 
 
 def interval(
@@ -50,16 +58,18 @@ def interval(
     confidence: float = CONFIDENCE,
     draws: int = DRAWS,
     seed: int = 0,
-    method: Method = "percentile",
+    method: Method = DEFAULT,
 ) -> Interval:
     """The mean of `values` with its confidence interval over prompts, stratified by tag.
 
     values, prompt_ids, tags: one per image, in any order (the result does not depend on it). A NaN value is unscored:
     left out and counted. Without tags the mean is over values; with tags it is the mean of the tags' means, each over
     values. A tag without any scored value makes the mean NaN: left out, a hard tag that fails would lift the number.
-    With fewer than 20 scored prompts, or fewer than 5 of some tag, low and high are NaN, since a bootstrap of so few is
-    too narrow (of one, it has no width at all); the mean stays.
-    method: "percentile" or "bca" of a bootstrap over prompts, or "analytic" (Student's t, clustered standard error).
+    With fewer than 20 scored prompts, or fewer than 5 of some tag, low and high are NaN, since the spread of so few is
+    seen too small (of one, there is none at all); the mean stays. Wilson's interval of zeros and ones needs 3 of a tag.
+    method: "wilson" (Wilson's score interval, clustered, for values that all lie in [0, 1]; for others it is
+    "analytic", and the interval says so), "analytic" (Student's t, clustered standard error), or "percentile" or "bca"
+    of a bootstrap over prompts.
     Of values that all lie in [0, 1] the bounds do so too: the factor that mends the bootstrap's spread (and, with
     "analytic", the symmetry) would lead beyond it near the ends.
     Raises ConfigError for lengths that differ, infinite values, a confidence outside (0, 1), less than one draw or an
@@ -77,7 +87,7 @@ def interval_table(
     confidence: float = CONFIDENCE,
     draws: int = DRAWS,
     seed: int = 0,
-    method: Method = "percentile",
+    method: Method = DEFAULT,
 ) -> dict[str, Interval]:
     """`interval` of each of several columns (metrics) over the same images, which share their bootstrap draws.
 
@@ -87,19 +97,26 @@ def interval_table(
     scores = {name: as_values(values, prompt_ids, tags) for name, values in columns.items()}
     design = Design.of(prompt_ids, tags)
     parts = {name: design.strata(column) for name, column in scores.items()}
-    bounds = dict(zip(parts, bounds_of(list(parts.values()), confidence, draws, seed, method), strict=True))
+    shares = {name: not ((column < 0) | (column > 1)).any() for name, column in scores.items()}  # NaN is neither
+    methods = {name: "analytic" if method == "wilson" and not shares[name] else method for name in scores}
+    bounds: dict[str, tuple[float, float]] = {}
+    for each in dict.fromkeys([method, *methods.values()]):
+        names = [name for name in scores if methods[name] == each]
+        bounds |= zip(names, bounds_of([parts[name] for name in names], confidence, draws, seed, each), strict=True)
     found = {}
     for name, column in scores.items():
-        low, high = _within(bounds[name], column)
+        low, high = numpy.clip(bounds[name], 0, 1) if shares[name] else bounds[name]  # no mean of shares is elsewhere
         count = sum(int(part.counts.sum()) for part in parts[name])
-        unscored, drawn = len(column) - count, draws_of(method, draws)
-        found[name] = Interval(mean_of_means(parts[name]), low, high, count, unscored, method, confidence, drawn)
+        unscored, drawn = len(column) - count, draws_of(methods[name], draws)
+        found[name] = Interval(
+            mean_of_means(parts[name]), float(low), float(high), count, unscored, methods[name], confidence, drawn
+        )
     return found
 
 
 def draws_of(method: Method, draws: int) -> int:
     """How many of `draws` a method makes: all of them, or none."""
-    return 0 if method == "analytic" else draws
+    return draws if method in ("percentile", "bca") else 0
 
 
 def check_confidence(confidence: float) -> None:
@@ -117,7 +134,8 @@ def check_draws(draws: int) -> None:
 def bounds_of(
     columns: Sequence[Sequence[Stratum]], confidence: float, draws: int, seed: int, method: Method
 ) -> list[tuple[float, float]]:
-    """low and high of each column's `mean_of_means`; NaN where there are too few prompts.
+    """low and high of each column's `mean_of_means`, for "wilson" of values in [0, 1]; NaN where there are too few
+    prompts.
 
     Raises ConfigError for an unknown method, and for less than one draw.
     """
@@ -127,11 +145,14 @@ def bounds_of(
     found = [(math.nan, math.nan)] * len(columns)
     alike: dict[tuple[int, ...], list[int]] = {}  # columns of which the same prompts are scored share their draws
     for place, parts in enumerate(columns):
-        if enough(parts):
+        is_known = method == "wilson" and are_verdicts(parts)
+        if enough(parts, FEWEST_PROMPTS_PER_TAG_OF_VERDICTS if is_known else FEWEST_PROMPTS_PER_TAG):
             alike.setdefault(tuple(len(part.counts) for part in parts), []).append(place)
     for places in alike.values():
         same = [columns[place] for place in places]
-        if method == "analytic":
+        if method == "wilson":
+            bounds = [analytic.wilson_interval(parts, confidence) for parts in same]
+        elif method == "analytic":
             bounds = [analytic.student_interval(parts, confidence) for parts in same]
         else:
             means = resampling.bootstrap_means(same, draws, seed).T
@@ -144,12 +165,3 @@ def bounds_of(
         for place, pair in zip(places, bounds, strict=True):
             found[place] = pair
     return found
-
-
-def _within(bounds: tuple[float, float], scores: ndarray) -> tuple[float, float]:
-    """The bounds, cut off at 0 and 1 where all scored values lie between: no mean of such values can leave it."""
-    scored = scores[~numpy.isnan(scores)]
-    if ((scored < 0) | (scored > 1)).any():
-        return bounds
-    low, high = numpy.clip(bounds, 0, 1)  # NaN stays NaN
-    return float(low), float(high)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-Method = Literal["percentile", "bca", "analytic"]
+Method = Literal["wilson", "percentile", "bca", "analytic"]
 METHODS: tuple[Method, ...] = get_args(Method)
+DEFAULT: Method = "wilson"
 CONFIDENCE, DRAWS = 0.95, 2000
 """What every table shows."""

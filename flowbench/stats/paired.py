@@ -72,7 +72,7 @@ class WinRate:
     confidence: float
     """Of the interval from low to high."""
     draws: int
-    """Of the bootstrap behind low and high."""
+    """Of the bootstrap behind low and high; 0 for "wilson"."""
 
 
 def paired_test(
@@ -88,11 +88,12 @@ def paired_test(
     """Compare a with b, row by row scores of two models for the same prompt and seed.
 
     difference: of the means (with tags: of the means of tag means). low, high: its 95% interval over prompts,
-    stratified by tag, by the `method` of `interval`; NaN with fewer than 20 prompts, and so is `detectable`.
+    stratified by tag, by the `method` of `interval`, but "wilson" is for shares; NaN with fewer than 20 prompts, and so
+    is `detectable`.
     p, two-sided: sign-flip permutation over prompts (under the null hypothesis swapping the two models on a prompt
     changes nothing), (k + 1) / (draws + 1), so that it is never 0.
     A pair with a NaN on either side is left out of both, and counted; a tag left without pairs makes all numbers NaN.
-    Raises ConfigError for lengths that differ, infinite values, less than one draw or an unknown method.
+    Raises ConfigError for lengths that differ, infinite values, less than one draw, an unknown method or "wilson".
     """
     return paired_table({"": (a, b)}, prompt_ids, tags, draws=draws, seed=seed, method=method)[""]
 
@@ -110,6 +111,8 @@ def paired_table(
 
     The numbers are those of `paired_test` on each alone; for a correction over the table see `holm` and `draws_for`.
     """
+    if method == "wilson":
+        raise ConfigError("interval method 'wilson' is for shares, not differences: give percentile, bca or analytic.")
     design = Design.of(prompt_ids, tags)
     differences = [as_values(a, prompt_ids, tags) - as_values(b, prompt_ids, tags) for a, b in pairs.values()]
     columns = [design.strata(each) for each in differences]
@@ -147,8 +150,9 @@ def win_rate(
 ) -> WinRate:
     """The share of pairs (same prompt and seed) in which a is better than b; a tie counts half.
 
-    rate, with tags: the mean of the tags' rates. low, high: its 95% bootstrap interval over prompts, stratified by tag;
-    NaN with fewer than 20 prompts. direction: whether the "higher" or the "lower" value is the better one.
+    rate, with tags: the mean of the tags' rates. low, high: its 95% interval over prompts by the default method of
+    `interval`, stratified by tag; NaN with fewer than 20 prompts. direction: whether the "higher" or the "lower" value
+    is the better one.
     Raises ConfigError for another direction, lengths that differ or infinite values.
     """
     differences = sign_of(direction) * (as_values(a, prompt_ids, tags) - as_values(b, prompt_ids, tags))

@@ -11,6 +11,7 @@ from flowbench.stats.paired import Paired, WinRate
 
 UNSEEN_MARK = "*"
 _HOW = {
+    "wilson": "Wilson's score and the clustered standard error",
     "percentile": "percentile bootstrap of {draws:,} draws",
     "bca": "BCa bootstrap of {draws:,} draws",
     "analytic": "Student's t and the clustered standard error",
