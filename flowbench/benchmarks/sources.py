@@ -189,7 +189,9 @@ class ExistingSource(PictureSource):
         self.name = name
         self._pictures = list(pictures)
         self._digest = existing.pictures_digest(pictures)
-        self._resolution = existing.common_size(pictures)
+        headers = list(existing.headers(pictures))
+        self._resolution = existing.common_size(header.size for header in headers)
+        self._transparent = sum(header.is_transparent for header in headers)
         self._by_text: dict[str, list[ExistingPicture]] = {}
         self._by_id: dict[str, list[ExistingPicture]] = {}
         for each in pictures:
@@ -230,6 +232,8 @@ class ExistingSource(PictureSource):
 
     def card(self, suite: Suite) -> EvaluationCard:
         subject = {"model": EXISTING, "source": "", "adapter": "none", "pictures": self._digest}
+        if self._transparent:
+            subject["transparency"] = f"blended onto white, in {self._transparent} of {len(self._pictures)} pictures"
         return EvaluationCard(subject, {"resolution": self._resolution}, {}, {"dtype": "as given"})
 
     def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | None]:

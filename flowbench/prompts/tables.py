@@ -111,10 +111,7 @@ def read_table(path: str | Path) -> list[Row]:
     ending = path.suffix.lower()
     if ending not in ENDINGS:
         raise ConfigError(f"{path}: cannot read '{path.suffix}'. Use {', '.join(ENDINGS)}.")
-    text = read_text(path)
-    if "\0" in text:
-        raise ConfigError(f"{path}: it holds NUL characters, as text in UTF-16 does. Save it as UTF-8.")
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = read_text(path).replace("\r\n", "\n").replace("\r", "\n")
     if ending in (".csv", ".tsv"):
         return list(_rows(path, text, "," if ending == ".csv" else "\t"))
     rows = []
@@ -130,11 +127,14 @@ def read_text(path: Path) -> str:
     """The file's text, line breaks as they are, without the byte-order mark that spreadsheets write. Raises
     ConfigError."""
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text ({error}). Save it as UTF-8.") from error
     except OSError as error:
         raise ConfigError(f"{path}: it cannot be read ({error.strerror}). Mend that, or give another file.") from error
+    if "\0" in text:
+        raise ConfigError(f"{path}: it holds NUL characters, as text in UTF-16 does. Save it as UTF-8.")
+    return text
 
 
 def parse_object(text: str, where: str) -> dict[str, Any]:
