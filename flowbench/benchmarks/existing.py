@@ -34,6 +34,8 @@ from flowbench.types import Prompt, Sample
 TABLES = ("metadata.jsonl", "metadata.csv", "metadata.tsv")
 _TABLE_ENDINGS = (".csv", ".tsv", ".jsonl")
 _IMAGE_COLUMNS = ("image", "file_name", "path")
+NO_PICTURE = "there is no picture of it"
+"""Where nobody knows why not."""
 _ASKED = ("tag", "include", "exclude", "text")
 """Metadata that asks for something; other columns (a width, a date) belong to the picture."""
 
@@ -52,6 +54,8 @@ class ExistingPicture:
     """Its path below the source, for records."""
     seed: int | None = None
     """From which it was made, where that is known."""
+    missing: str = ""
+    """Why it is not there, where it is not and somebody knows."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -209,9 +213,10 @@ def _dealt(folder: PictureFolder, prompts: Sequence[Prompt]) -> Iterator[Existin
     begin_anew = len({path.name for path in paths}) < len(paths)
     hold_all = len(places) > 1 and not any(len(some) % len(prompts) for some in places.values())
     hold_one = len(places) % len(prompts) == 0 and len(set(map(len, places.values()))) == 1
+    part_none = hold_one or not any(len(some) % each for some in places.values())
     parts = [paths]
     if len(prompts) > 1 and (begin_anew or hold_all):
-        if hold_one == hold_all or not begin_anew:
+        if not begin_anew or (hold_one if hold_all else not part_none):
             raise ConfigError(
                 f"{folder.path}: its folders {', '.join(folder.name(place) for place in list(places)[:3])} ... could "
                 f"each hold pictures of all {len(prompts)} prompts, or of some. Write a table of pictures and prompts "

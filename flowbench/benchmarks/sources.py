@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from flowbench import store
 from flowbench.benchmarks import existing
-from flowbench.benchmarks.existing import ExistingPicture
+from flowbench.benchmarks.existing import NO_PICTURE, ExistingPicture
+from flowbench.benchmarks.picture_files import warn_of
 from flowbench.benchmarks.plan import Item, plan
 from flowbench.benchmarks.suite import Suite
 from flowbench.errors import ConfigError, MissingFile, ModelError, RunError
@@ -99,8 +99,8 @@ class PictureSource(ABC):
         agree with others that one compares with."""
 
     @abstractmethod
-    def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | None]:
-        """The pictures, in order; None where there is none."""
+    def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | str]:
+        """The pictures, in order; where there is none, why (NO_PICTURE: nobody knows)."""
 
 
 class ModelSource(PictureSource):
@@ -162,7 +162,7 @@ class ModelSource(PictureSource):
             },
         )
 
-    def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | None]:
+    def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | str]:
         samples = self.model.generate(
             [item.prompt for item in items],
             [int(item.seed or 0) for item in items],
@@ -220,11 +220,14 @@ class ExistingSource(PictureSource):
             chosen = {prompt.id for prompt in prompts}
             return [Item(e.prompt, e.index, e.seed, e.name) for e in self._pictures if e.prompt.id in chosen]
         items = super().plan(suite, prompts, seed)
-        if not any(self._of(item) for item in items):
+        used = {found.key for item in items if (found := self._of(item))}
+        if not used:
             raise ConfigError(
                 f"{self.name}: no picture belongs to a prompt of the suite: neither texts nor ids agree. Give a table "
                 "with the columns image and prompt, or GenEval's layout."
             )
+        spare = [each.name for each in self._pictures if each.key not in used]
+        warn_of(f"{self.name}: pictures of no prompt that is asked for, or more than the suite takes of one", spare)
         return items
 
     def elsewhere(self, suite: Suite) -> dict[Key, ExistingPicture]:
@@ -236,14 +239,13 @@ class ExistingSource(PictureSource):
             subject["transparency"] = f"blended onto white, in {self._transparent} of {len(self._pictures)} pictures"
         return EvaluationCard(subject, {"resolution": self._resolution}, {}, {"dtype": "as given"})
 
-    def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | None]:
-        made: list[Image.Image | None] = []
+    def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | str]:
+        made: list[Image.Image | str] = []
         for found in map(self._of, items):
             try:
-                made.append(found.load().image if found is not None else None)
+                made.append(found.load().image if found is not None else NO_PICTURE)
             except RunError as error:
-                sys.stderr.write(f"warning: {error}\n")
-                made.append(None)
+                made.append(str(error))
         return made
 
     def _of(self, item: Item) -> ExistingPicture | None:
@@ -297,9 +299,9 @@ class RecordedSource(PictureSource):
         agreed = {"resolution": self.recorded.must_agree["resolution"]}
         return replace(self.recorded, must_agree=agreed, noted={"dtype": self.recorded.noted["dtype"]})
 
-    def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | None]:
+    def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | str]:
         if not self.makes_all:
-            return [None] * len(items)
+            return [NO_PICTURE] * len(items)
         raise RunError(
             f"{self.folder}: {items[0].picture} and others are missing, and the model is not here to make them. "
             "Give the model as --ckpt."
