@@ -51,7 +51,7 @@ def test_a_prompt_that_was_refused_is_unscored_and_never_a_zero(tmp_path):
     damaged, refused = results.summary.scorers[0].unscored_reasons
     assert damaged.startswith(f"{source / '0.png'}: not a readable picture") and refused == "there is no picture of it"
     assert results.mean("official") == 1.0
-    assert [record.note for record in results.records if not record.is_scored] == [damaged, refused]
+    assert [record.note for record in results.records if not record.is_scored] == [refused, damaged]
     lacking = [record.key for record in results.records if not record.is_scored]
     assert sorted(lacking) == [("counting-0", 0), ("two_object-3", 1)]
 

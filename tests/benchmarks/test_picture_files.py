@@ -188,7 +188,7 @@ def test_geneval_one_level_too_high_or_too_low(tmp_path):
         ({"seed0": "012345", "seed1": "012345", "seed2": "012345"}, 6, "012345012345012345"),
         ({"anime": "012", "photo": "012", "sketch": "012"}, 9, "012345678"),  # a part of the prompts in each
         ({"a": "012", "b": "012", "c": "012", "d": "012"}, 6, None),
-        ({"a": "01", "b": "0"}, 3, None),
+        ({"a": "01", "b": "0"}, 3, "012"),
         ({"a": "01", "b": "23"}, 2, None),  # names go on, and yet each folder may have them all
         ({"a": "01", "b": "234"}, 5, "01234"),
         ({"a": "01", "b": "01"}, 1, "0000"),
