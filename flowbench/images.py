@@ -1,30 +1,111 @@
-"""The only place where picture layouts and dtypes are converted.
+"""The only place where picture files are opened, and where picture layouts and dtypes are converted.
 
-Tensors are float, (B, 3, H, W), in [0, 1]; PIL pictures are RGB.
+Tensors are float, (B, 3, H, W), in [0, 1]; PIL pictures are RGB. Torch is imported by those that make tensors: a page
+that only shows pictures does without.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy
-import torch
-from PIL import Image
+from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from flowbench import store
+from flowbench.errors import RunError
+
+if TYPE_CHECKING:
+    import torch
+
+READ = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000")
+"""The formats that are read, where the installed Pillow can. No others: for some, Pillow starts a program."""
+_DEEP = re.compile("(?<!BGR);16")
+"""In Pillow's name of how pixels lie in a file: 16 bits a channel (BGR;16 is 16 bits for all three)."""
+
+
+@cache
+def endings() -> tuple[str, ...]:
+    """Of the files that are read, in small letters: those that the installed Pillow has for the formats in READ."""
+    return tuple(ending for ending, kind in Image.registered_extensions().items() if kind in READ)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a picture file says of itself before its pixels are decoded."""
+
+    format: str
+    """One of READ."""
+    size: tuple[int, int]
+    """(width, height) in pixels, before it is turned as its camera says."""
+    is_transparent: bool
+    """Whether it has an alpha channel, or a colour that stands for nothing."""
+
+
+def read_header(path: str | Path) -> Header:
+    """Raises RunError, as `read_picture` does, for a file that is no picture."""
+    with _opened(path) as image:
+        return Header(str(image.format), image.size, image.has_transparency_data)
+
+
+def read_picture(path: str | Path) -> Image.Image:
+    """The picture in a file as RGB: turned as its camera says, transparency laid onto white, of an animation the first
+    frame.
+
+    Raises RunError, with the path and the reason, for what is damaged, no picture, a decompression bomb, or of more
+    than 8 bits a channel, of which Pillow would drop some.
+    """
+    with _opened(path) as image:
+        if image.mode.startswith(("I", "F")) or any(_DEEP.search(str(tile[3])) for tile in image.tile):
+            raise RunError(f"{path}: it has more than 8 bits a channel. Save it as an 8-bit picture.")
+        turned = ImageOps.exif_transpose(image)
+        if not turned.has_transparency_data:
+            return turned.convert("RGB")
+        white = Image.new("RGBA", turned.size, "white")
+        white.alpha_composite(turned.convert("RGBA"))
+        return white.convert("RGB")
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Image.Image]:
+    try:
+        with Image.open(path, formats=_formats()) as image:
+            yield image
+    except RunError:
+        raise
+    except UnidentifiedImageError:
+        known = ", ".join(_formats())
+        raise RunError(f"{path}: not a readable picture (none of {known}). Mend or remove it.") from None
+    except Exception as error:  # PIL raises a dozen kinds for damaged and hostile files
+        why = str(error) or type(error).__name__
+        raise RunError(f"{path}: not a readable picture ({why.rstrip('.')}). Mend or remove it.") from error
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(kind for kind in READ if kind in Image.OPEN)
 
 
 def to_pil(pixels: torch.Tensor) -> list[Image.Image]:
     """(B, 3, H, W) in [0, 1] -> B RGB pictures, rounded to the nearest of 256 levels."""
+    import torch
+
     array = pixels.detach().float().clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     return [Image.fromarray(picture) for picture in array]
 
 
 def to_tensor(images: Sequence[Image.Image]) -> torch.Tensor:
     """RGB pictures of one size -> (B, 3, H, W) float32 in [0, 1]."""
+    import torch
+
     array = numpy.stack([to_array(image) for image in images])
     return torch.from_numpy(array).permute(0, 3, 1, 2).float().div(255)
 

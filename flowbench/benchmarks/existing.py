@@ -1,35 +1,41 @@
 """Pictures that somebody else has made: which picture was made for which prompt.
 
-a folder in GenEval's layout   00000/metadata.jsonl with the prompt's metadata, 00000/samples/*.png
-a folder with a table          metadata.jsonl or metadata.csv beside the pictures (Hugging Face's image folders)
+a folder in GenEval's layout   00000/metadata.jsonl with the prompt's metadata, 00000/samples/0000.png ...
+a folder with a table          metadata.jsonl, .csv or .tsv beside the pictures (Hugging Face's image folders)
 a folder of pictures           the prompt of a.png stands in a.txt, if there is one; or all prompts in one file
-a table                        .csv or .jsonl with a picture and a prompt in each row
+a table                        .csv, .tsv or .jsonl with a picture and a prompt in each row
 
-A table's columns: `image` (or `file_name`, `path`), relative to the table; `prompt` (or `text`); optional `id`, `tag`,
-`seed`, and whatever else a checkable reward wants to find in the metadata (`include`, `exclude`). Rows of one prompt
-are the pictures of that prompt.
+A table's columns: `image` (or `file_name`, `path`), relative to the table; `prompt` (or `text`, `caption`); optional
+`id`, `tag`, `seed`, and whatever else a checkable reward wants to find in the metadata (`include`, `exclude`). Rows of
+one prompt are the pictures of that prompt.
+
+Which files of a folder count: picture_files.py. What could belong to one prompt or to another is refused; pictures that
+are left out are named on stderr.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import json
+import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from flowbench import store
+from flowbench import images, store
+from flowbench.benchmarks.picture_files import PictureFolder, warn_of
 from flowbench.errors import ConfigError, MissingFile, RunError
+from flowbench.prompts.tables import Row, check_name, parse_object, read_table, read_text
 from flowbench.types import Prompt, Sample
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-TABLES = ("metadata.jsonl", "metadata.csv")
+TABLES = ("metadata.jsonl", "metadata.csv", "metadata.tsv")
+_TABLE_ENDINGS = (".csv", ".tsv", ".jsonl")
 _IMAGE_COLUMNS = ("image", "file_name", "path")
-_PROMPT_COLUMNS = ("prompt", "text")
+NO_PICTURE = "there is no picture of it"
+"""Where nobody knows why not."""
 _ASKED = ("tag", "include", "exclude", "text")
 """Metadata that asks for something; other columns (a width, a date) belong to the picture."""
 
@@ -48,70 +54,68 @@ class ExistingPicture:
     """Its path below the source, for records."""
     seed: int | None = None
     """From which it was made, where that is known."""
+    missing: str = ""
+    """Why it is not there, where it is not and somebody knows."""
 
     @property
     def key(self) -> tuple[str, int]:
         return self.prompt.id, self.index
 
     def load(self) -> Sample:
-        """The picture as RGB (transparency is dropped, of an animation the first frame is taken).
-
-        Raises RunError for a file that is no picture, and for one of 16 or 32 bits a channel, which PIL would clip.
-        """
-        from PIL import Image, ImageOps
-
-        try:
-            with Image.open(self.path) as image:
-                mode, turned = image.mode, ImageOps.exif_transpose(image)
-                rgb = turned.convert("RGB")
-        except Exception as error:  # PIL raises a dozen kinds for damaged files
-            raise RunError(f"{self.path}: not a readable picture ({error}). Mend or remove it.") from error
-        if mode.startswith(("I", "F")):
-            raise RunError(f"{self.path}: it has more than 8 bits a channel ({mode}). Save it as an 8-bit picture.")
-        return Sample(self.prompt, rgb, self.seed)
+        """The picture, as `images.read_picture` reads it. Raises RunError for one that cannot be read."""
+        return Sample(self.prompt, images.read_picture(self.path), self.seed)
 
 
 def read(source: str | Path, prompts: Sequence[Prompt] | None = None) -> list[ExistingPicture]:
     """All pictures of a folder or table, those of one prompt together, prompts in the order of their first picture.
 
     `prompts`, for a folder of pictures only: the pictures, in the order of their names, belong to these prompts in
-    turn, equally many to each. Raises MissingFile and ConfigError.
+    turn, equally many to each. Raises MissingFile, ConfigError, and RunError for a folder that cannot be read.
     """
     source = Path(source)
-    if not source.exists():
+    check_name(source)
+    if not os.path.exists(source):
         raise MissingFile(f"{source}: there is no such folder or file. Give a folder of pictures, or a .csv or .jsonl.")
-    table = source if source.is_file() else next((source / name for name in TABLES if (source / name).is_file()), None)
-    if prompts is not None:
-        if table is not None or _is_geneval(source):
-            raise ConfigError(f"{source} says itself which picture has which prompt: leave out --prompts.")
-        found = _dealt(source, prompts)
-    elif table is not None:
-        found = _from_table(table)
-    else:
-        found = _from_geneval(source) if _is_geneval(source) else _from_pictures(source)
-    pictures = _together(found)
+    check_name(source.resolve())
+    if not os.path.isdir(source):
+        if prompts is not None:
+            raise _says_itself(source)
+        if source.suffix.lower() not in _TABLE_ENDINGS:
+            some = ", ".join(_TABLE_ENDINGS)
+            raise ConfigError(f"{source}: cannot read '{source.suffix}'. Give a folder, or a table ({some}).")
+        pictures = _together(_from_rows(source, read_table(source)))
+        if not pictures:
+            raise ConfigError(f"{source}: the table has no rows. Write one for each picture.")
+        return pictures
+    folder = PictureFolder(source)
+    pictures = _together(_in_folder(folder, prompts))
+    folder.say_left_out()
     if not pictures:
-        raise ConfigError(f"{source}: no pictures are here ({', '.join(ENDINGS)}). Give the folder that holds them.")
+        some = ", ".join(images.endings())
+        raise ConfigError(f"{source}: no pictures are here ({some}). Give the folder that holds them.")
     return pictures
 
 
 def pictures_digest(pictures: Sequence[ExistingPicture]) -> str:
-    """Twelve hex digits of the SHA-256 over all pictures: contents, names, and which prompt each belongs to."""
-    rows = [[each.prompt.id, each.index, each.seed, each.name, store.file_digest(each.path)] for each in pictures]
+    """Twelve hex digits of the SHA-256 over all pictures: contents, names, and which prompt each belongs to. Raises
+    RunError for a file that has gone, or may not be read."""
+    try:
+        rows = [[each.prompt.id, each.index, each.seed, each.name, store.file_digest(each.path)] for each in pictures]
+    except OSError as error:
+        raise RunError(f"{error.filename}: this picture cannot be read ({error.strerror}). Mend that first.") from error
     return store.digest(rows)[:12]
 
 
-def common_size(pictures: Sequence[ExistingPicture]) -> int | str:
-    """The side of square pictures of one size, in pixels; else their sizes in words."""
-    from PIL import Image
-
-    sizes = set()
+def headers(pictures: Sequence[ExistingPicture]) -> Iterator[images.Header]:
+    """Of those that can be read; the others are unscored later, with the reason."""
     for each in pictures:
-        try:
-            with Image.open(each.path) as image:
-                sizes.add(image.size)
-        except OSError:
-            continue  # it is unscored later, with the reason
+        with suppress(RunError):
+            yield images.read_header(each.path)
+
+
+def common_size(sizes: Iterable[tuple[int, int]]) -> int | str:
+    """The side of square pictures of one size, in pixels; else their sizes in words."""
+    sizes = set(sizes)
     if len(sizes) != 1:
         some = ", ".join(f"{width} x {height}" for width, height in sorted(sizes)[:3])
         return f"{len(sizes)} sizes: {some} ... ({store.digest(sorted(sizes))[:8]})"
@@ -119,115 +123,154 @@ def common_size(pictures: Sequence[ExistingPicture]) -> int | str:
     return width if width == height else f"{width} x {height}"
 
 
-def _is_geneval(folder: Path) -> bool:
-    return any(folder.glob("*/samples/")) and any(folder.glob("*/metadata.jsonl"))
+def _says_itself(source: Path) -> ConfigError:
+    return ConfigError(f"{source} says itself which picture has which prompt: leave out --prompts.")
 
 
-def _from_geneval(folder: Path) -> Iterator[ExistingPicture]:
-    described = {path.parent for path in folder.glob("*/metadata.jsonl")}
-    drawn = {path for path in folder.glob("*/") if _pictures(path / "samples")}
-    for place in sorted(described ^ drawn):
-        what = "no pictures in samples/" if place in described else "pictures and no metadata.jsonl"
+def _in_folder(folder: PictureFolder, prompts: Sequence[Prompt] | None) -> Iterator[ExistingPicture]:
+    """By the layout that the folder has. Raises ConfigError where another folder is meant."""
+    here = folder.path
+    tables = [here / name for name in TABLES if os.path.isfile(here / name)]
+    described = {path.parent for path in folder.files if path.name == "metadata.jsonl"}
+    is_geneval = any(place.parent == here and os.path.isdir(place / "samples") for place in described)
+    if prompts is not None and (tables or is_geneval):
+        raise _says_itself(here)
+    if is_geneval:
+        return _from_geneval(folder, described)
+    if tables:
+        return _from_its_table(folder, tables)
+    if here.resolve().name == "samples" and os.path.isfile(here.resolve().parent / "metadata.jsonl"):
+        raise _another_level(here, [here.resolve().parents[1]])
+    below = [path.parent for path in folder.files if path.name in TABLES]
+    if below:
+        raise _another_level(here, [place.parent if os.path.isdir(place / "samples") else place for place in below])
+    if prompts is not None:
+        return _dealt(folder, prompts)
+    return _from_pictures(folder)
+
+
+def _another_level(here: Path, places: Sequence[Path]) -> ConfigError:
+    some = list(dict.fromkeys(map(str, places)))
+    return ConfigError(
+        f"{here}: which pictures have which prompts is written at another level. Give the folder "
+        f"{' or '.join(some[:5])}{' ...' if len(some) > 5 else ''}."
+    )
+
+
+def _from_geneval(folder: PictureFolder, described: set[Path]) -> Iterator[ExistingPicture]:
+    """What GenEval's own evaluation takes: NNNN.png in samples/ of a folder whose name is a number."""
+    described = {place for place in described if place.parent == folder.path and place.name.isdigit()}
+    drawn: dict[Path, list[Path]] = {}
+    for path in folder.pictures:
+        place = path.parent.parent
+        is_sample = path.parent.name == "samples" and place.parent == folder.path and place.name.isdigit()
+        if is_sample and re.fullmatch(r"\d+\.png", path.name):
+            drawn.setdefault(place, []).append(path)
+        elif path.name != "grid.png" or place != folder.path:  # of which its generation writes one beside samples/
+            folder.leave_out("GenEval takes only NNNN.png in samples/ of a numbered folder", [path])
+    for place in sorted(described ^ drawn.keys()):
+        what = "no pictures in samples/ (NNNN.png)" if place in described else "pictures and no metadata.jsonl"
         raise ConfigError(f"{place}: it holds {what}. Finish the generation, or remove the folder.")
     for place in sorted(described):
-        metadata = _parsed(_text(place / "metadata.jsonl").strip(), place / "metadata.jsonl", 1)
-        if not isinstance(metadata.get("prompt"), str):
-            raise ConfigError(f"{place / 'metadata.jsonl'}: no text under 'prompt'. Write GenEval's metadata into it.")
-        prompt = Prompt(place.name, metadata["prompt"], metadata.get("tag"), metadata)
-        for path in _pictures(place / "samples"):
-            yield ExistingPicture(prompt, 0, path, path.relative_to(folder).as_posix())
+        file = place / "metadata.jsonl"
+        values = parse_object(read_text(file).strip(), f"{file}, line 1")
+        row = Row(str(file), values, tuple(values))
+        if not row.text("prompt"):
+            raise ConfigError(f"{file}: no text under 'prompt'. Write GenEval's metadata into it.")
+        row.check_lists("include", "exclude")
+        prompt = Prompt(place.name, values["prompt"], row.label("tag"), values)
+        for path in drawn[place]:
+            yield ExistingPicture(prompt, 0, path, folder.name(path))
 
 
-def _from_pictures(folder: Path) -> Iterator[ExistingPicture]:
-    for path in _pictures(folder):
+def _from_pictures(folder: PictureFolder) -> Iterator[ExistingPicture]:
+    without = []
+    for path in folder.pictures:
         words = path.with_suffix(".txt")
-        text = _text(words).strip() if words.is_file() else ""
-        name = path.relative_to(folder).as_posix()
+        text = read_text(words).strip() if os.path.isfile(words) else ""
+        name = folder.name(path)
+        without += [name] * (not text)
         yield ExistingPicture(Prompt(_identifier(text) if text else name, text), 0, path, name)
+    if len(without) < len(folder.pictures):
+        warn_of(f"{folder.path}: pictures without a prompt, which others have in a .txt", without)
+    tables = [path for path in folder.files if path.suffix.lower() in _TABLE_ENDINGS]
+    warn_of(f"{folder.path}: tables that are not read; give one as SOURCE", [folder.name(path) for path in tables])
 
 
-def _dealt(folder: Path, prompts: Sequence[Prompt]) -> Iterator[ExistingPicture]:
-    paths = _pictures(folder)
+def _dealt(folder: PictureFolder, prompts: Sequence[Prompt]) -> Iterator[ExistingPicture]:
+    """To each prompt in turn equally many pictures of the folder or, where names begin anew in each of its folders, of
+    each of those. Raises ConfigError where both could be meant."""
+    paths = folder.pictures
     each, left = divmod(len(paths), len(prompts))
     if left or not each:
         raise ConfigError(
-            f"{folder} holds {len(paths)} pictures, which cannot be dealt to {len(prompts)} prompts evenly. "
+            f"{folder.path} holds {len(paths)} pictures, which cannot be dealt to {len(prompts)} prompts evenly. "
             "Write a table of pictures and prompts instead (.csv with the columns image, prompt)."
         )
-    for place, path in enumerate(paths):
-        yield ExistingPicture(prompts[place // each], 0, path, path.relative_to(folder).as_posix())
+    places: dict[Path, list[Path]] = {}
+    for path in paths:
+        places.setdefault(path.parent, []).append(path)
+    begin_anew = len({path.name for path in paths}) < len(paths)
+    hold_all = len(places) > 1 and not any(len(some) % len(prompts) for some in places.values())
+    hold_one = len(places) % len(prompts) == 0 and len(set(map(len, places.values()))) == 1
+    part_none = hold_one or not any(len(some) % each for some in places.values())
+    parts = [paths]
+    if len(prompts) > 1 and (begin_anew or hold_all):
+        if not begin_anew or (hold_one if hold_all else not part_none):
+            raise ConfigError(
+                f"{folder.path}: its folders {', '.join(folder.name(place) for place in list(places)[:3])} ... could "
+                f"each hold pictures of all {len(prompts)} prompts, or of some. Write a table of pictures and prompts "
+                "instead (.csv with the columns image, prompt)."
+            )
+        parts = list(places.values()) if hold_all else parts
+    for part in parts:
+        for place, path in enumerate(part):
+            prompt = prompts[place // (len(part) // len(prompts))]
+            yield ExistingPicture(prompt, 0, path, folder.name(path))
 
 
-def _from_table(table: Path) -> Iterator[ExistingPicture]:
-    for number, row in _rows(table):
-        image = _first(row, _IMAGE_COLUMNS)
-        if image is None:
-            raise ConfigError(f"{table}, row {number}: no picture under 'image'. Give each row the path of one.")
+def _from_its_table(folder: PictureFolder, tables: Sequence[Path]) -> Iterator[ExistingPicture]:
+    if len(tables) > 1:
+        raise ConfigError(f"{tables[0]} and {tables[1].name} could each be the table. Remove one, or give one of them.")
+    rows = read_table(tables[0])
+    if os.path.isdir(folder.path / "samples") and not any(set(_IMAGE_COLUMNS) & set(row.columns) for row in rows):
+        raise _another_level(folder.path, [folder.path.resolve().parent])  # that of one prompt in GenEval's layout
+    found = list(_from_rows(tables[0], rows))
+    named = {os.path.realpath(each.path) for each in found}
+    rest = (path for path in folder.pictures if os.path.realpath(path) not in named)
+    folder.leave_out(f"{tables[0].name} does not name them", rest)
+    return iter(found)
+
+
+def _from_rows(table: Path, rows: Sequence[Row]) -> Iterator[ExistingPicture]:
+    times: Counter[str] = Counter()
+    without = []
+    for row in rows:
+        given = {column: text.strip() for column in _IMAGE_COLUMNS if (text := row.text(column))}
+        if len(set(given.values())) > 1:
+            raise ConfigError(f"{row.where}: {' and '.join(given)} name two pictures. Keep the column that is meant.")
+        image = next(iter(given.values()), "")
+        if not image:
+            raise ConfigError(f"{row.where}: no picture under 'image'. Give each row the path of one.")
         path = table.parent / image
-        if not path.is_file():
-            raise MissingFile(f"{table}, row {number}: there is no picture {path}. Paths are relative to the table.")
-        try:
-            seed = None if row.get("seed") is None else int(row["seed"])
-        except (TypeError, ValueError):
-            raise ConfigError(f"{table}, row {number}: the seed is {row['seed']!r}. Give a whole number.") from None
-        yield ExistingPicture(_prompt(row), 0, path, image, seed)
+        if not os.path.isfile(path):
+            raise MissingFile(f"{row.where}: there is no picture {path}. Paths are relative to the table.")
+        prompt = _prompt(row, image)
+        times[os.path.realpath(path)] += 1
+        without += [row.where.removeprefix(f"{table}, ")] * (not prompt.text)
+        yield ExistingPicture(prompt, 0, path, image, row.whole_number("seed"))
+    warn_of(f"{table}: pictures that stand in several rows", [path for path, count in times.items() if count > 1])
+    warn_of(f"{table}: rows without a prompt", without)
 
 
-def _prompt(row: Mapping[str, Any]) -> Prompt:
-    text = _first(row, _PROMPT_COLUMNS) or ""
-    tag = row.get("tag")
-    column = next((column for column in _PROMPT_COLUMNS if row.get(column)), "")
-    metadata = {key: value for key, value in row.items() if key not in (*_IMAGE_COLUMNS, "id", "seed", column)}
-    given = row.get("id")
+def _prompt(row: Row, image: str) -> Prompt:
+    """Of a row; a picture without a prompt has one of its own, which is empty."""
+    column, text = row.prompt()
+    row.check_lists("include", "exclude")
+    metadata = {key: value for key, value in row.values.items() if key not in (*_IMAGE_COLUMNS, "id", "seed", column)}
     asked = {key: value for key, value in metadata.items() if key in _ASKED}
-    identifier = str(given) if given is not None else _identifier(text, asked)
-    return Prompt(identifier, text, None if tag is None else str(tag), metadata)
-
-
-def _rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    if table.suffix.lower() not in (".csv", ".jsonl"):
-        raise ConfigError(f"{table}: cannot read '{table.suffix}'. Give a folder, or a table (.csv, .jsonl).")
-    text = _text(table)
-    if table.suffix.lower() == ".jsonl":
-        for number, line in enumerate(text.split("\n"), start=1):
-            if line.strip():
-                yield number, _parsed(line, table, number)
-    else:
-        for number, row in enumerate(csv.DictReader(io.StringIO(text, newline="")), start=2):
-            yield number, {key: value.strip() for key, value in row.items() if isinstance(value, str) and value.strip()}
-
-
-def _text(path: Path) -> str:
-    """The file's text, line breaks as they are."""
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text ({error}). Save it as UTF-8.") from error
-
-
-def _parsed(line: str, path: Path, number: int) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except ValueError as error:
-        raise ConfigError(f"{path}, line {number}: not valid JSON ({error}). Mend it.") from error
-    if not isinstance(value, dict):
-        raise ConfigError(f"{path}, line {number}: not a JSON object. Write one object a line.")
-    return value
-
-
-def _first(row: Mapping[str, Any], columns: Sequence[str]) -> str | None:
-    return next((str(row[column]).strip() for column in columns if row.get(column)), None)
-
-
-def _pictures(folder: Path) -> list[Path]:
-    """In the order of their names, numbers in them by value: 2.png comes before 10.png."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
-
-    def by_number(path: Path) -> list[tuple[int, str]]:
-        pieces = re.split(r"(\d+)", path.as_posix())
-        return [(int(piece), piece) if piece.isdecimal() else (0, piece) for piece in pieces]
-
-    return sorted(found, key=by_number)
+    identifier = row.label("id") or (_identifier(text, asked) if text else image)
+    return Prompt(identifier, text, row.label("tag"), metadata)
 
 
 def _identifier(text: str, asked: Mapping[str, Any] | None = None) -> str:

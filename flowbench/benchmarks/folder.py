@@ -51,9 +51,16 @@ class OpenEvaluation:
         """The items' pictures as scorers want them, whether they are there or not."""
         if self.elsewhere:
             return [self.elsewhere[item.key] for item in self.items]
-        images = self.folder.images
+        images, known = self.folder.images, set(self._names())
         return [
-            ExistingPicture(item.prompt, item.index, images / item.picture, f"{images.name}/{item.picture}", item.seed)
+            ExistingPicture(
+                item.prompt,
+                item.index,
+                images / item.picture,
+                f"{images.name}/{item.picture}",
+                item.seed,
+                why.read_text(encoding="utf-8") if (why := self.folder.missing(item.picture)).name in known else "",
+            )
             for item in self.items
         ]
 
@@ -61,8 +68,11 @@ class OpenEvaluation:
         """The pictures that are there."""
         if self.elsewhere:
             return self.planned
-        names = set(os.listdir(self.folder.images)) if self.folder.images.is_dir() else set()
+        names = set(self._names())
         return [each for each in self.planned if each.path.name in names]
+
+    def _names(self) -> list[str]:
+        return os.listdir(self.folder.images) if self.folder.images.is_dir() else []
 
     def whole(self) -> list[ExistingPicture]:
         """The pictures of the prompts that have them all."""

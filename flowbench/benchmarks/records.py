@@ -106,15 +106,23 @@ def fill(
 
 
 def measure_set(
-    pictures: Sequence[ExistingPicture], metric: Callable[[], Metric], path: Path, reference: Sequence[ExistingPicture]
+    pictures: Sequence[ExistingPicture],
+    metric: Callable[[], Metric],
+    path: Path,
+    reference: Sequence[ExistingPicture],
+    *,
+    total: int,
 ) -> None:
     """The one record of all pictures beside the reference pictures; it is made again when it is unscored, or of another
-    number of pictures. One that cannot be read leaves the set unscored, with the reason."""
-    of_all = Prompt(ALL, f"{len(pictures)} pictures")
+    number of pictures. One that cannot be read, or is not there, leaves the set unscored, with the reason: the number
+    of the others would be that of another set."""
+    of_all = Prompt(ALL, f"{total} pictures")
     before = read_records(path)
     if before and before[-1].is_scored and before[-1].prompt == of_all.text:
         return
     try:
+        if len(pictures) < total:
+            raise RunError(f"{total - len(pictures)} of {total} pictures are not there, and it is a number of them all")
         others = [each.load().image for each in reference]
         (measured,) = metric()([each.load() for each in pictures], others)
         score = measured.score

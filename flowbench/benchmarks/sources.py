@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from flowbench import store
 from flowbench.benchmarks import existing
-from flowbench.benchmarks.existing import ExistingPicture
+from flowbench.benchmarks.existing import NO_PICTURE, ExistingPicture
+from flowbench.benchmarks.picture_files import warn_of
 from flowbench.benchmarks.plan import Item, plan
 from flowbench.benchmarks.suite import Suite
 from flowbench.errors import ConfigError, MissingFile, ModelError, RunError
 from flowbench.evals.evaluation import EXISTING, EvaluationCard, Key, read_card, read_summary
 from flowbench.layout import EvaluationFolder, RunFolder, run_of_checkpoint
 from flowbench.prompts import PromptSet
-from flowbench.terminal import say
 from flowbench.types import Prompt
 
 if TYPE_CHECKING:
@@ -99,8 +99,8 @@ class PictureSource(ABC):
         agree with others that one compares with."""
 
     @abstractmethod
-    def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | None]:
-        """The pictures, in order; None where there is none."""
+    def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | str]:
+        """The pictures, in order; where there is none, why (NO_PICTURE: nobody knows)."""
 
 
 class ModelSource(PictureSource):
@@ -162,7 +162,7 @@ class ModelSource(PictureSource):
             },
         )
 
-    def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | None]:
+    def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | str]:
         samples = self.model.generate(
             [item.prompt for item in items],
             [int(item.seed or 0) for item in items],
@@ -189,7 +189,9 @@ class ExistingSource(PictureSource):
         self.name = name
         self._pictures = list(pictures)
         self._digest = existing.pictures_digest(pictures)
-        self._resolution = existing.common_size(pictures)
+        headers = list(existing.headers(pictures))
+        self._resolution = existing.common_size(header.size for header in headers)
+        self._transparent = sum(header.is_transparent for header in headers)
         self._by_text: dict[str, list[ExistingPicture]] = {}
         self._by_id: dict[str, list[ExistingPicture]] = {}
         for each in pictures:
@@ -218,11 +220,14 @@ class ExistingSource(PictureSource):
             chosen = {prompt.id for prompt in prompts}
             return [Item(e.prompt, e.index, e.seed, e.name) for e in self._pictures if e.prompt.id in chosen]
         items = super().plan(suite, prompts, seed)
-        if not any(self._of(item) for item in items):
+        used = {found.key for item in items if (found := self._of(item))}
+        if not used:
             raise ConfigError(
                 f"{self.name}: no picture belongs to a prompt of the suite: neither texts nor ids agree. Give a table "
                 "with the columns image and prompt, or GenEval's layout."
             )
+        spare = [each.name for each in self._pictures if each.key not in used]
+        warn_of(f"{self.name}: pictures of no prompt that is asked for, or more than the suite takes of one", spare)
         return items
 
     def elsewhere(self, suite: Suite) -> dict[Key, ExistingPicture]:
@@ -230,16 +235,17 @@ class ExistingSource(PictureSource):
 
     def card(self, suite: Suite) -> EvaluationCard:
         subject = {"model": EXISTING, "source": "", "adapter": "none", "pictures": self._digest}
+        if self._transparent:
+            subject["transparency"] = f"blended onto white, in {self._transparent} of {len(self._pictures)} pictures"
         return EvaluationCard(subject, {"resolution": self._resolution}, {}, {"dtype": "as given"})
 
-    def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | None]:
-        made: list[Image.Image | None] = []
+    def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | str]:
+        made: list[Image.Image | str] = []
         for found in map(self._of, items):
             try:
-                made.append(found.load().image if found is not None else None)
+                made.append(found.load().image if found is not None else NO_PICTURE)
             except RunError as error:
-                say(f"warning: {error}", err=True)
-                made.append(None)
+                made.append(str(error))
         return made
 
     def _of(self, item: Item) -> ExistingPicture | None:
@@ -293,9 +299,9 @@ class RecordedSource(PictureSource):
         agreed = {"resolution": self.recorded.must_agree["resolution"]}
         return replace(self.recorded, must_agree=agreed, noted={"dtype": self.recorded.noted["dtype"]})
 
-    def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | None]:
+    def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | str]:
         if not self.makes_all:
-            return [None] * len(items)
+            return [NO_PICTURE] * len(items)
         raise RunError(
             f"{self.folder}: {items[0].picture} and others are missing, and the model is not here to make them. "
             "Give the model as --ckpt."

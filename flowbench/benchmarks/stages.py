@@ -59,7 +59,7 @@ def score_missing(run: ScorerRun, evaluation: OpenEvaluation) -> ScorerRun:
             make = records.by_metric(build, of_prompt=of_prompt)
             fill(evaluation.batches(1, whole=of_prompt), make, of_prompt=of_prompt)
         elif share.index == 0 and (len(evaluation.there()) == total or not evaluation.makes_all):
-            records.measure_set(evaluation.there(), build, files[0], scorer.read_reference())
+            records.measure_set(evaluation.there(), build, files[0], scorer.read_reference(), total=total)
             progress(total, total)
     except _CannotBuild as error:
         store.write_json(refusal, {"reason": str(error)})

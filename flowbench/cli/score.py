@@ -23,7 +23,7 @@ from flowbench.terminal import say
 @click.option("--metric", "metrics", multiple=True, metavar="NAME[,NAME]", help="`flowbench list metrics` shows them.")
 @reference_option
 @click.option(
-    "--prompts", metavar="FILE", help="Their prompts, in turn (.txt, .csv, .jsonl), for a folder of pictures."
+    "--prompts", metavar="FILE", help="Their prompts, in turn (.txt, .csv, .tsv, .jsonl), for a folder of pictures."
 )
 @click.option("--vocabulary", metavar="NAME", help="The object names of the prompts. Default: coco80.")
 @click.option("--out", metavar="FOLDER", help="Where to keep the scores. Default: runs/score-NAME.")
@@ -42,8 +42,8 @@ def score(
 ) -> None:  # fmt: skip
     """Score pictures that are there already.
 
-    SOURCE is a folder of pictures, one in GenEval's layout, or a table (.csv, .jsonl) of pictures and prompts. Options
-    of a reward or metric follow as NAME.OPTION=VALUE. Can be killed and started again.
+    SOURCE is a folder of pictures, one in GenEval's layout, or a table (.csv, .tsv, .jsonl) of pictures and prompts.
+    Options of a reward or metric follow as NAME.OPTION=VALUE. Can be killed and started again.
     """
     from flowbench import benchmarks
     from flowbench.benchmarks import existing

@@ -33,6 +33,11 @@ def test_a_yaml_file_is_a_suite(file):
     assert [prompt.text for prompt in prompts.load(suite.prompt_set, suite.split)] == ['a sign that says "HI"', "a cat"]
 
 
+def test_a_float_that_is_a_whole_number_is_one(file):
+    file.write_text(SUITE.replace("28", "28.0"))
+    assert repr(benchmarks.find(file).steps) == "28"
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -43,6 +48,8 @@ def test_a_yaml_file_is_a_suite(file):
         ("options: {ocr: exact}", r"Give a mapping from scorers to their options\."),
         ("options: {jpeg: {}}", r"options for 'jpeg', which is none of its scorers"),
         ("steps: [", r"not valid YAML"),
+        ("1: 2", r"unknown key '1'"),
+        ("steps: 28.5", r"steps is 28.5\. Give a whole number\."),
     ],
 )
 def test_a_mistake_is_named_with_its_file(file, line, words):
@@ -55,6 +62,8 @@ def test_what_a_suite_needs(tmp_path):
     path = tmp_path / "a.yaml"
     with pytest.raises(MissingFile, match="there is no such file"):
         benchmarks.find(path)
+    with pytest.raises(MissingFile, match="there is no such file"):
+        benchmarks.find(f"{'a' * 300}.yaml")
     path.write_text("steps: 3\nguidance: 1\n")
     with pytest.raises(ConfigError, match=r"no 'prompt_set'\. A suite needs prompt_set, steps, guidance\."):
         benchmarks.find(path)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import io
+import struct
+import subprocess
+import sys
+import zlib
 
 import numpy
+import pytest
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from flowbench import images
+from flowbench.errors import RunError
 
 
 def test_tensor_to_picture_and_back_is_exact_on_all_256_levels():
@@ -49,3 +55,93 @@ def test_grid_places_pictures_by_row():
     assert [sheet.getpixel(at) for at in ((1, 1), (6, 1), (1, 8), (6, 8), (0, 0), (5, 1))] == [
         (255, 0, 0), (0, 0, 255), (0, 0, 255), (255, 255, 255), (255, 255, 255), (255, 255, 255),
     ]  # fmt: skip
+
+
+def deep_png(path, kind, channels):
+    """PIL writes no colour PNG of 16 bits a channel."""
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header, row = struct.pack(">IIBBBBB", 2, 2, 16, kind, 0, 0, 0), b"\0" + b"\x75\x30" * 2 * channels
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row * 2)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("ending", "mode"),
+    [("png", "RGBA"), ("png", "LA"), ("png", "P"), ("png", "RGB"), ("png", "L"), ("tif", "RGBA"), ("tif", "LA"),
+     ("webp", "RGBA"), ("gif", "RGBA"), ("gif", "P"), ("avif", "RGBA"), ("jp2", "RGBA")],
+)  # fmt: skip
+def test_transparency_is_laid_onto_white(tmp_path, ending, mode):
+    picture, settings = Image.new(mode, (4, 4)), {}
+    if mode == "P":
+        picture.putpalette([0, 0, 0, 255, 0, 0])
+    if mode in ("P", "RGB", "L"):  # one colour stands for nothing
+        settings = {"transparency": (0, 0, 0) if mode == "RGB" else 0}
+    picture.save(tmp_path / f"a.{ending}", **settings)
+    read = images.read_picture(tmp_path / f"a.{ending}")
+    assert read.mode == "RGB" and read.getcolors() == [(16, (255, 255, 255))]
+    assert images.read_header(tmp_path / f"a.{ending}").is_transparent
+
+
+def test_half_transparent_is_half_white_and_opaque_pixels_stay(tmp_path):
+    Image.new("RGBA", (1, 1), (255, 0, 0, 51)).save(tmp_path / "a.png")
+    assert images.read_picture(tmp_path / "a.png").getpixel((0, 0)) == (255, 204, 204)  # a fifth of red
+    array = numpy.random.default_rng(0).integers(0, 256, (64, 64, 4), dtype=numpy.uint8)
+    array[..., 3] = 255
+    Image.fromarray(array).save(tmp_path / "b.png")
+    assert numpy.array_equal(images.to_array(images.read_picture(tmp_path / "b.png")), array[..., :3])
+    assert images.read_header(tmp_path / "b.png") == images.Header("PNG", (64, 64), True)
+    Image.fromarray(array[..., :3]).save(tmp_path / "c.jpg")
+    assert images.read_header(tmp_path / "c.jpg") == images.Header("JPEG", (64, 64), False)
+
+
+@pytest.mark.parametrize(("kind", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
+def test_more_than_8_bits_a_channel_are_refused_in_every_mode(tmp_path, kind, channels):
+    with pytest.raises(RunError, match=r"a\.png: it has more than 8 bits a channel"):
+        images.read_picture(deep_png(tmp_path / "a.png", kind, channels))
+
+
+def test_deep_tiffs_are_refused_and_16_bits_for_all_channels_are_not(tmp_path):
+    for mode in ("F", "I", "I;16"):
+        Image.new(mode, (2, 2)).save(tmp_path / "a.tif")
+        with pytest.raises(RunError, match="more than 8 bits"):
+            images.read_picture(tmp_path / "a.tif")
+    pixels = struct.pack("<4H", *[0x7C00] * 4)
+    header = struct.pack("<IiiHHIIiiII", 40, 2, 2, 1, 16, 0, len(pixels), 0, 0, 0, 0)
+    (tmp_path / "a.bmp").write_bytes(b"BM" + struct.pack("<IHHI", 54 + len(pixels), 0, 0, 54) + header + pixels)
+    assert images.read_picture(tmp_path / "a.bmp").getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_bombs_damage_and_other_files_are_one_sentence(tmp_path):
+    whole, bomb = tmp_path / "whole.png", PngImagePlugin.PngInfo()
+    bomb.add_text("a", "x" * (1 << 22), zip=True)
+    Image.effect_noise((64, 64), 50).convert("RGB").save(whole)
+    Image.new("RGB", (8, 8)).save(tmp_path / "text.png", pnginfo=bomb)
+    data = whole.read_bytes()
+    huge = struct.pack(">II", 60_000, 60_000) + data[24:29]
+    (tmp_path / "huge.png").write_bytes(data[:16] + huge + struct.pack(">I", zlib.crc32(b"IHDR" + huge)) + data[33:])
+    (tmp_path / "cut.png").write_bytes(data[:1000])
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "program.png").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+    )
+    reasons = {
+        "text.png": "Decompressed data too large",
+        "huge.png": "decompression bomb",
+        "cut.png": "truncated",
+        "empty.png": "none of PNG, JPEG",
+        "program.png": "none of PNG, JPEG",
+        "gone.png": "No such file",
+    }
+    for name, reason in reasons.items():
+        for read in (images.read_picture, images.read_header)[: 1 if name == "cut.png" else 2]:
+            with pytest.raises(RunError, match=rf"{name}: not a readable picture \(.*{reason}"):
+                read(tmp_path / name)
+
+
+def test_reading_a_picture_imports_no_torch():
+    words = "import sys; from flowbench import images; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", words]).returncode == 0

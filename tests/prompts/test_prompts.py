@@ -74,10 +74,10 @@ def test_csv_takes_its_prompt_column(tmp_path):
     assert (second.text, second.tag) == ("a dog", None)
 
 
-def test_tsv_takes_quotation_marks_as_they_are(tmp_path):
-    path = _file(tmp_path, "mine.tsv", 'prompt\ttag\r\n"stop" on a sign, and more\ttext\r\na 5" nail\t\r\n')
+def test_tsv_is_read_as_pandas_writes_it(tmp_path):
+    path = _file(tmp_path, "mine.tsv", 'prompt\ttag\r\n"a ""STOP"" sign,\tand more"\ttext\r\na 5" nail\t\r\n')
     first, second = prompts.load(path, "test")
-    assert (first.text, first.tag) == ('"stop" on a sign, and more', "text")
+    assert (first.text, first.tag) == ('a "STOP" sign,\tand more', "text")
     assert (second.text, second.tag) == ('a 5" nail', None)
 
 
@@ -102,10 +102,12 @@ def test_an_id_from_the_text_survives_lines_that_come_and_go(tmp_path):
     [
         ("a.txt", "\n \n", "holds no prompts"),
         ("a.csv", "", "holds no prompts"),
-        ("a.csv", "caption,tag\na cat,x\n", r"no column 'prompt' \(there are: caption, tag\)"),
+        ("a.csv", "words,tag\na cat,x\n", r"row 2: no column 'prompt' \(there are: words, tag\)"),
+        ("a.csv", "prompt,tag\na cat,x\n,y\n", "row 3: its prompt is empty"),
         ("a.jsonl", '{"prompt": "a"}\n{"prompt": \n', "line 2: not valid JSON"),
-        ("a.jsonl", '{"caption": "a"}\n', "line 1: no text under 'prompt' or 'text'"),
-        ("a.jsonl", '["a cat"]\n', "line 1: no text"),
+        ("a.jsonl", '{"words": "a"}\n', r"line 1: no column 'prompt' \(there are: words\)"),
+        ("a.jsonl", '{"prompt": null}\n', "line 1: its prompt is empty"),
+        ("a.jsonl", '["a cat"]\n', "line 1: not a JSON object"),
         ("a.jsonl", '{"prompt": "a", "id": 1}\n{"prompt": "b", "id": "1"}\n', "the id '1' twice"),
         ("a.txt", b"caf\xe9\n", "not UTF-8"),
         ("a.yaml", "a cat\n", "cannot read '.yaml'"),

@@ -11,6 +11,7 @@ options: {ocr: {variant: exact}}
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -38,16 +39,16 @@ def read(path: Path) -> Suite:
     """The file as a suite; its name is the file's unless it says one. Raises MissingFile and ConfigError."""
     import yaml
 
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise MissingFile(f"suite file {path}: there is no such file. Check the path.")
     try:
         values = parse_yaml(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"suite file {path}: not valid YAML ({error}). Mend it.") from None
     if not isinstance(values, dict):
         raise ConfigError(f"suite file {path}: not a mapping. Write lines such as `steps: 28`.")
     _check(path, values)
-    if (path.parent / values["prompt_set"]).is_file():
+    if os.path.isfile(path.parent / values["prompt_set"]):
         values["prompt_set"] = str(path.parent / values["prompt_set"])
     if values.get("reference"):
         values["reference"] = str(path.parent / values["reference"])
@@ -56,12 +57,16 @@ def read(path: Path) -> Suite:
 
 
 def _check(path: Path, values: dict[str, Any]) -> None:
+    """Raise ConfigError for what is no field of a suite, or of another type; 28.0 becomes the whole number 28."""
     kinds = {each.name: str(each.type) for each in fields(Suite) if each.name not in _NOT_FOR_FILES}
     for key, value in values.items():
         if key not in kinds:
             known = ", ".join(kinds)
-            raise ConfigError(f"suite file {path}: unknown key '{key}'.{did_you_mean(key, kinds)} Known: {known}.")
+            guess = did_you_mean(str(key), kinds)
+            raise ConfigError(f"suite file {path}: unknown key '{key}'.{guess} Known: {known}.")
         types, words = _KINDS[kinds[key]]
+        if int in types and isinstance(value, float) and value.is_integer():
+            values[key] = value = int(value)
         if not isinstance(value, types) or isinstance(value, bool):
             raise ConfigError(f"suite file {path}: {key} is {value!r}. Give {words}.")
         if isinstance(value, list) and not all(isinstance(each, str) for each in value):

@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from flowbench.errors import RunError
+
 SIDE = 128
 """Pixels of a thumbnail's longer side; what is at most half of it stays as it is, since there every pixel counts."""
 QUALITY = 68
@@ -34,21 +36,22 @@ def thumbnails(paths: Sequence[Path | None]) -> list[Thumbnail | None]:
 def _thumbnail(path: Path | None) -> Thumbnail | None:
     from PIL import Image
 
+    from flowbench import images
+
     if path is None or not os.path.isfile(path):
         return None
     try:
-        data = path.read_bytes()
-        with Image.open(io.BytesIO(data)) as image:
-            width, height = image.size
-            if image.format == "PNG" and max(image.size) <= SIDE // 2:
-                return Thumbnail(_uri("png", data), width, height)
-            small = image.convert("RGB")
-        small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
-        buffer = io.BytesIO()
-        small.save(buffer, format="WEBP", quality=QUALITY, method=2)
-        return Thumbnail(_uri("webp", buffer.getvalue()), width, height)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what PIL raises for damaged files
+        header = images.read_header(path)
+        if header.format == "PNG" and max(header.size) <= SIDE // 2:
+            return Thumbnail(_uri("png", path.read_bytes()), *header.size)
+        small = images.read_picture(path)
+    except RunError:
         return None
+    width, height = small.size
+    small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    buffer = io.BytesIO()
+    small.save(buffer, format="WEBP", quality=QUALITY, method=2)
+    return Thumbnail(_uri("webp", buffer.getvalue()), width, height)
 
 
 def _uri(kind: str, data: bytes) -> str:

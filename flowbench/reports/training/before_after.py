@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -107,21 +106,17 @@ class BeforeAfter:
 
 
 def data_uri(path: Path) -> str:
-    """A picture file as a PNG data URI, reduced to MAX_SIDE pixels if it is larger. Raises MissingFile, or RunError for
-    one that cannot be read."""
-    from PIL import Image
+    """A picture file as a PNG data URI, reduced to MAX_SIDE pixels if it is larger. Raises MissingFile, and RunError
+    for one that cannot be read."""
+    from flowbench import images
 
     if not os.path.isfile(path):
         raise MissingFile(f"{path}: this picture of an evaluation is gone. Run the evaluation again: it makes it anew.")
-    try:
+    header = images.read_header(path)
+    if header.format == "PNG" and max(header.size) <= MAX_SIDE:
         data = path.read_bytes()
-        with Image.open(io.BytesIO(data)) as image:
-            if image.format != "PNG" or max(image.size) > MAX_SIDE:
-                reduced = image.convert("RGB")
-                reduced.thumbnail((MAX_SIDE, MAX_SIDE))
-                buffer = io.BytesIO()
-                reduced.save(buffer, format="PNG")
-                data = buffer.getvalue()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # of damaged files
-        raise RunError(f"{path}: this picture of an evaluation cannot be read ({error}). Evaluate again.") from error
+    else:
+        reduced = images.read_picture(path)
+        reduced.thumbnail((MAX_SIDE, MAX_SIDE))
+        data = images.png_bytes(reduced)
     return "data:image/png;base64," + base64.b64encode(data).decode("ascii")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from flowbench import images
 from flowbench.types import Prompt, Sample
 
 FOLDER = Path(__file__).parent / "photos"
@@ -16,8 +17,7 @@ LABELS = {"cat": "cat", "coffee": "cup"}
 
 def photo(name: str) -> Image.Image:
     """The photograph, RGB."""
-    with Image.open(FOLDER / f"{name}.jpg") as image:
-        return image.convert("RGB")
+    return images.read_picture(FOLDER / f"{name}.jpg")
 
 
 def swapped(image: Image.Image) -> Image.Image:
