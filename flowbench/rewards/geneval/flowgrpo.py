@@ -20,7 +20,7 @@ from flowbench.rewards.geneval.rule import (
     Clause,
     ColorOf,
     group_by_class,
-    read_clauses,
+    read_spec,
     relations,
 )
 from flowbench.types import Detection
@@ -36,11 +36,12 @@ def partial_score(
     max_per_class: int = MAX_PER_CLASS,
 ) -> float:
     """The published mean of terms: at most 1, without a lower bound; 0 for metadata without `include`."""
-    threshold = counting_confidence if spec.get("tag") == "counting" else confidence
+    asked = read_spec(spec)
+    threshold = counting_confidence if asked.tag == "counting" else confidence
     objects = group_by_class(detections, threshold, max_per_class, max_overlap=1.0)
     terms: list[float] = []
     matched: list[list[Detection] | None] = []
-    for clause in read_clauses(spec):
+    for clause in asked.include:
         found = objects.get(clause.label, [])
         earned, holds = _terms(clause, found, matched, color_of)
         terms.extend(earned)
