@@ -3,8 +3,9 @@
 Source: yifan123/reward-server, `reward_server/gen_eval.py`, `evaluate_reward`. Its quirks, which `rule.judge` does not
 share: a count term is not bounded below (1 wanted, 5 found: -3); a wrong position adds 0 and then 1 all the same, so
 that (1, 1, 0, 1) / 4 = .75; a wrong count adds one 0 for a colour and a position together, and a wrong colour leaves
-the position out; `exclude` is ignored. Its detector is also fed red and blue swapped and its colour model runs with
-the wrong activation: those two belong to its detector and are not repeated here.
+the position out; `exclude` is ignored. Its server is also sent a JPEG of quality 75, feeds its detector red and blue
+swapped and runs its colour model with the wrong activation: those three belong to what it looks at and are not repeated
+here.
 """
 
 from __future__ import annotations

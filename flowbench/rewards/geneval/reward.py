@@ -54,6 +54,7 @@ PARTS = {
 }
 _card = partial(
     Card,
+    version="2",
     low=0.0,
     high=1.0,
     source="GenEval, arXiv 2310.11513, judged by the vocabulary's detector (shapes: the exact one)",
@@ -74,9 +75,9 @@ STRICT_CARD = _card(
 )
 FLOWGRPO_CARD = _card(
     "geneval_flowgrpo",
-    "The partial score of flow_grpo's reward server with the errors of its rule, to compare with published runs. Two "
-    "errors of its networks are not repeated: it fed the detector red and blue swapped, and ran the colour CLIP with "
-    "GELU instead of QuickGELU.",
+    "The partial score of flow_grpo's reward server with the errors of its rule, to compare with published runs. Three "
+    "others are not repeated: it judged a JPEG of quality 75, fed the detector red and blue swapped, and ran the colour "
+    "CLIP with GELU instead of QuickGELU.",
     "mean of terms",
     low=None,
     source="yifan123/reward-server (arXiv 2505.05470)",
