@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from flowbench.cli.early_ends import UNFINISHED, reported
 from flowbench.errors import ConfigError, FlowbenchError
 from flowbench.registry import did_you_mean
 
@@ -70,7 +71,13 @@ class CommandGroup(click.Group):
         """Run, and end the process with the exit code: 0, 1 (unforeseen), 2 (user's mistake) or 130 (interrupted)."""
         args = sys.argv[1:] if args is None else list(args)
         try:
-            code = super().main(args, *more, **{**settings, "standalone_mode": False, "obj": args})
+            with reported():
+                code = super().main(args, *more, **{**settings, "standalone_mode": False, "obj": args})
+        except SystemExit as error:
+            if not error.code:  # we leave by returning: it was a plugin
+                _say("error: a plugin has ended the program by sys.exit before its work was done.")
+                sys.exit(UNFINISHED)
+            raise
         except click.ClickException as error:
             if isinstance(error, _SHOWS_HELP):
                 error.show()

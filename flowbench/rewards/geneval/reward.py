@@ -76,8 +76,8 @@ STRICT_CARD = _card(
 FLOWGRPO_CARD = _card(
     "geneval_flowgrpo",
     "The partial score of flow_grpo's reward server with the errors of its rule, to compare with published runs. Three "
-    "others are not repeated: it judged a JPEG of quality 75, fed the detector red and blue swapped, and ran the colour "
-    "CLIP with GELU instead of QuickGELU.",
+    "others are not repeated: it judged a JPEG of quality 75, fed the detector red and blue swapped, and ran the "
+    "colour CLIP with GELU instead of QuickGELU.",
     "mean of terms",
     low=None,
     source="yifan123/reward-server (arXiv 2505.05470)",

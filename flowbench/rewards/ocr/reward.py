@@ -19,6 +19,8 @@ from flowbench.rewards.ocr.workers import Workers
 from flowbench.types import Sample, Score
 
 LONGEST_NOTE = 80
+MOST_WORKERS = 64
+"""Processes that read; more than there are cores make none faster."""
 MOST_SHOWN = 8
 """Of the letters that a reader lacks."""
 
@@ -74,8 +76,10 @@ def ocr(
     check_backend(backend)
     if variant not in VARIANTS:
         raise ConfigError(f"variant is '{variant}'. Use one of: {', '.join(VARIANTS)}.")
-    if workers < 0:
-        raise ConfigError(f"workers is {workers}. Give a number of processes, or 1 to read in this one.")
+    if workers not in range(MOST_WORKERS + 1):
+        raise ConfigError(
+            f"workers is {workers}. Give a number of processes up to {MOST_WORKERS}, or 1 to read in this one."
+        )
     if not 0 <= min_confidence <= 1:
         raise ConfigError(f"min_confidence is {min_confidence}. Give a confidence from 0 (every line) to 1.")
     folders = {key: folder for key, folder in (("det_folder", det_folder), ("rec_folder", rec_folder)) if folder}
