@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import os
 import reprlib
 import sys
 import threading
@@ -164,7 +163,7 @@ class Reward:
 def checked(score: Any, kind: str, name: str) -> Score:
     """What a reward or metric (`kind`) returned as a score, in plain types, since it goes into JSON and tables.
 
-    Numbers of numpy become floats, its arrays in the details lists, tuples lists; an unscored one always has a reason.
+    Numbers of numpy become floats, its arrays in the details lists; an unscored one always has a reason.
     Raises RewardError for what is no score: another type, a value or part that is infinite or no number, a note that is
     no text, a part whose name is none, details that JSON cannot hold.
     """
@@ -219,9 +218,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         if odd := [key for key in value if not isinstance(key, (str, int))]:
             raise TypeError(f"{reprlib.repr(odd[0])} is no key of JSON")
-        return {writable(str(key)): _plain(item) for key, item in value.items()}
+        return {writable(key) if isinstance(key, str) else key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return type(value)(map(_plain, value)) if type(value) in (list, tuple) else [*map(_plain, value)]
     if callable(as_list := getattr(value, "tolist", None)):  # of numpy, torch, pandas
         return _plain(as_list())
     raise TypeError(f"a {type(value).__name__} is nothing of JSON")
@@ -308,5 +307,5 @@ def _wanted(default: Any, value: Any) -> str:
     if isinstance(default, (int, float)):
         return "" if finite else "a finite number"
     if isinstance(default, str):
-        return "" if isinstance(value, (str, os.PathLike)) else "a text, in quotation marks if need be"
+        return "a text, in quotation marks if need be" if isinstance(value, Real) else ""
     return "a finite number" if number and not finite else ""

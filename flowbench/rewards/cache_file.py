@@ -163,7 +163,8 @@ class CacheFile:
     def _trouble(self, error: Exception) -> CacheTrouble:
         what, way_out = str(error), "Try `flowbench cache clear`"
         if self.path.is_dir():
-            what, way_out = "it is a folder, where the score cache's file belongs", "Move it away"
+            what = "it is a folder, where the score cache's file belongs"
+            way_out = "Move it away, which `flowbench cache clear` does not"
         trouble = CacheTrouble(f"{self.path}: {what}. {way_out}, or name another folder: FLOWBENCH_CACHE.")
         trouble.busy = "locked" in str(error)
         return trouble

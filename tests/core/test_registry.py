@@ -128,8 +128,6 @@ def test_a_table_of_factories_takes_nothing_else(monkeypatch):
     [
         ("def broken(:\n    pass\n", "it raised SyntaxError"),
         ("import a_package_that_is_not_there\n", "it raised ModuleNotFoundError"),
-        ("x = 1\n", "it registers nothing"),
-        ("", "it registers nothing"),
         ("raise SystemExit(0)\n", "it raised SystemExit: 0"),
         ("raise GeneratorExit('stop')\n", "it raised GeneratorExit: stop"),
         (
@@ -150,6 +148,12 @@ def test_a_plugin_file_that_is_none_is_refused(tmp_path, text, said):
         load_plugin_file("a_module.that_is_installed")
     with pytest.raises(ConfigError, match=r"not a Python file. Give a file that ends in \.py"):
         load_plugin_file(path.rename(tmp_path / "json.txt"))
+
+
+def test_a_plugin_file_that_registers_nothing_is_said(tmp_path, capsys):
+    (tmp_path / "empty.py").write_text("x = 1\n")
+    load_plugin_file(tmp_path / "empty.py")
+    assert capsys.readouterr().err == f"warning: --plugin {tmp_path / 'empty.py'} registers nothing.\n"
 
 
 def test_the_users_own_ctrl_c_in_a_plugin_file_goes_through(tmp_path):
