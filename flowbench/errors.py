@@ -17,6 +17,22 @@ FlowbenchError            exit code 2: the user can mend it; the message says wh
 from __future__ import annotations
 
 
+def in_words(error: BaseException) -> str:
+    """ "ValueError: what it says", also of an exception of a plugin whose text cannot be had, or cannot be written."""
+    try:
+        said = str(error)
+    except BaseException as another:
+        if isinstance(another, KeyboardInterrupt):
+            raise
+        said = "(its text cannot be read)"
+    return f"{type(error).__name__}: {writable(said)}"
+
+
+def writable(text: str) -> str:
+    """The text in a form that UTF-8 can hold: a lone surrogate, half of a character, is spelt out."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 class FlowbenchError(Exception):
     """Base of all: shown as one sentence, without a traceback, with exit code 2."""
 

@@ -6,13 +6,22 @@ import difflib
 import hashlib
 import importlib
 import importlib.util
+import inspect
+import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from flowbench.errors import ConfigError, FlowbenchError, MissingFile, NameTaken, UnknownName
+from flowbench.errors import ConfigError, FlowbenchError, MissingFile, NameTaken, UnknownName, in_words
+from flowbench.stdout import diverted
+
+_NAME = re.compile(r"\w[\w.+-]{0,99}")
+"""What a name may be: it is written in command lines (NAME=WEIGHT, NAME.OPTION=VALUE, NAME,NAME), tables and files."""
+_RESERVED = {"value"}
+"""Stands for a score itself, wherever its parts have names."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -26,11 +35,16 @@ class Registry:
 
     A target is an object, or `"module:attribute"`, imported when it is first asked for. Packages may add their own
     through the entry-point group `group`; these are looked at only when a name is not found or the names are listed.
+    `factories`: every object is a factory, whose keyword parameters are its options.
     """
 
-    def __init__(self, kind: str, group: str | None = None):
+    additions = 0
+    """How often anything was registered in any table: a plugin file that adds nothing is most likely a mistake."""
+
+    def __init__(self, kind: str, group: str | None = None, *, factories: bool = False):
         self.kind = kind
         self.group = group
+        self.factories = factories
         self._targets: dict[str, Any] = {}
         self._cards: dict[str, Any] = {}
         self._lines: dict[str, str] = {}
@@ -39,14 +53,22 @@ class Registry:
     def add(self, name: str, target: Any, *, card: Any = None, line: str | None = None) -> None:
         """Register `target` under `name`; `line` says in a sentence what it is, so that a list need not import it.
 
-        Raises NameTaken when another object holds the name already.
+        Raises NameTaken when another object holds the name already, ConfigError for what can be no name or no factory.
         """
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _RESERVED:
+            raise ConfigError(
+                f"{name!r} cannot be the name of a {self.kind}. Take at most 100 letters, digits, '_', '-', '.' and "
+                "'+', the first a letter or digit, and not 'value'."
+            )
+        if not isinstance(target, str):
+            self._check_factory(name, target)
         held = self._targets.get(name)
         if held is not None and held is not target and _origin(held) != _origin(target):
             raise NameTaken(
                 f"{self.kind} '{name}' is registered twice: by {_origin(held)} and by {_origin(target)}. Rename one."
             )
         self._targets[name] = target
+        Registry.additions += 1
         if card is not None:
             self._cards[name] = card
         if line is not None:
@@ -81,17 +103,30 @@ class Registry:
         del self._targets[name]
         try:
             module, _, attribute = path.partition(":")
-            target = getattr(importlib.import_module(module), attribute)
+            with diverted():
+                target = getattr(importlib.import_module(module), attribute)
+            self._check_factory(name, target)
         except BaseException as error:
             self._targets[name] = path
-            if isinstance(error, FlowbenchError) or not isinstance(error, Exception):
+            if isinstance(error, (FlowbenchError, KeyboardInterrupt)):
                 raise
             raise ConfigError(
-                f"{self.kind} '{name}' cannot be imported from {path}: {type(error).__name__}: {error}. "
+                f"{self.kind} '{name}' cannot be imported from {path}: {in_words(error)}. "
                 "Mend or uninstall the package that registers it."
             ) from error
         self._targets[name] = target
         return target
+
+    def _check_factory(self, name: str, target: Any) -> None:
+        if not self.factories:
+            return
+        try:
+            inspect.signature(target)
+        except (TypeError, ValueError):
+            raise ConfigError(
+                f"{self.kind} '{name}' is registered with a {type(target).__name__} that is no factory. Register a "
+                "function whose parameters are its options."
+            ) from None
 
     def card(self, name: str) -> Any:
         """The card registered with `name` (None when there is none)."""
@@ -128,7 +163,7 @@ def load_plugin_file(path: str | Path) -> None:
     path = Path(path).resolve()
     if not path.is_file():
         raise MissingFile(f"--plugin {path}: there is no such file. Give the path of a Python file that registers.")
-    name = f"flowbench_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    name = f"flowbench_plugin_{path.stem}_{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
     if name in sys.modules:
         return
     spec = importlib.util.spec_from_file_location(name, path)
@@ -136,14 +171,17 @@ def load_plugin_file(path: str | Path) -> None:
         raise ConfigError(f"--plugin {path}: not a Python file. Give a file that ends in .py.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    before = Registry.additions
     try:
-        spec.loader.exec_module(module)
-    except FlowbenchError:
+        with diverted():
+            spec.loader.exec_module(module)
+        if Registry.additions == before:
+            print(f"warning: --plugin {path} registers nothing.", file=sys.stderr)
+    except BaseException as error:
         del sys.modules[name]
-        raise
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        raise ConfigError(f"--plugin {path}: it raised {type(error).__name__}: {error}. Mend the file.") from error
+        if isinstance(error, (FlowbenchError, KeyboardInterrupt)):
+            raise
+        raise ConfigError(f"--plugin {path}: it raised {in_words(error)}. Mend the file.") from error
 
 
 def _origin(target: Any) -> str:

@@ -23,6 +23,8 @@ Source: `evaluation/object_names.txt` of djghosh13/geneval. Three names differ f
 keyboard).
 """
 
+TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
+"""What a GenEval prompt tests. The tag decides how it is judged: `counting` wants a higher confidence."""
 COLORS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")
 RELATIONS = ("left of", "right of", "above", "below")
 MIRRORED = {"right of": "left of", "below": "above"}

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from flowbench import store
 from flowbench.benchmarks.existing import ExistingPicture
 from flowbench.evals.evaluation import Key, Record
-from flowbench.rewards.geneval.rule import CONFIDENCE, COUNTING_CONFIDENCE, MAX_PER_CLASS
+from flowbench.rewards.geneval.rule import CONFIDENCE, COUNTING_CONFIDENCE, MAX_PER_CLASS, is_above
 
 
 def lines(pictures: Sequence[ExistingPicture], records: Mapping[Key, Record]) -> Iterator[str]:
@@ -24,7 +24,7 @@ def lines(pictures: Sequence[ExistingPicture], records: Mapping[Key, Record]) ->
         correct = record.parts["official"] == 1
         threshold = COUNTING_CONFIDENCE if record.tag == "counting" else CONFIDENCE
         confident = {
-            label: [box for box in boxes if box[4] > threshold][:MAX_PER_CLASS]
+            label: [box for box in boxes if is_above(box[4], threshold)][:MAX_PER_CLASS]
             for label, boxes in record.details["objects"].items()
         }
         line = {

@@ -79,7 +79,10 @@ def clear(reward: str | None, older_than: int | None) -> None:
     except CacheTrouble as error:
         if reward is not None or older_than is not None or error.busy:
             raise RunError(str(error)) from error
-        file.remove()
+        try:
+            file.remove()
+        except CacheTrouble as trouble:
+            raise RunError(str(trouble)) from trouble
         say(f"the score cache could not be read any more and was deleted ({path})")
         return
     finally:

@@ -37,7 +37,7 @@ def policy(arguments: tuple[str, ...], plugins: tuple[str, ...], **flags: Any) -
     from flowbench.cli.recipes import resolve, split_arguments
 
     recipe, overrides = split_arguments(arguments)
-    config = resolve(recipe, overrides, rewards=(), flags=flags, say=partial(click.echo, err=True))
+    config = resolve(recipe, overrides, rewards=(), flags=flags, say=partial(say, err=True))
     show_text(_checked(config) + "\n")
 
 

@@ -27,6 +27,7 @@ from flowbench.cli.output import MOST_UNSCORED, format_option, refuse_unscored, 
 from flowbench.cli.scorers import interval_option, options_of, reference_option, split_names, with_reference
 from flowbench.cli.train_processes import LAUNCHER, end_with_launcher
 from flowbench.errors import ConfigError, RunError
+from flowbench.stdout import diverted
 from flowbench.terminal import say
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def _evaluated(source: PictureSource, suite: Suite, stages: Sequence[str], setti
 
     share = settings["shard"] or WHOLE
     shares_stderr = LAUNCHER in os.environ or sys.stderr.isatty()
-    with evaluation_progress(suite.name, quiet=share.index > 0 and shares_stderr) as progress:
+    with diverted(), evaluation_progress(suite.name, quiet=share.index > 0 and shares_stderr) as progress:
         execution = benchmarks.Execution(stages, share, settings["timeout"], progress)
         chosen = source.settings({name: settings[name] for name in _OF_EVALUATE})
         folder = benchmarks.evaluate(source, suite, execution=execution, **{**chosen, "seed": chosen["seed"] or 0})

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from flowbench.cli.early_ends import UNFINISHED, reported
 from flowbench.errors import ConfigError, FlowbenchError
 from flowbench.registry import did_you_mean
 from flowbench.terminal import escape_what_cannot_be_encoded, say
@@ -78,7 +79,13 @@ class CommandGroup(click.Group):
         escape_what_cannot_be_encoded()
         try:
             _refuse_blank(args)
-            code = super().main(args, *more, **{**settings, "standalone_mode": False, "obj": args})
+            with reported():
+                code = super().main(args, *more, **{**settings, "standalone_mode": False, "obj": args})
+        except SystemExit as error:
+            if not error.code:  # we leave by returning: it was a plugin
+                say("error: a plugin has ended the program by sys.exit before its work was done.", err=True)
+                sys.exit(UNFINISHED)
+            raise
         except click.ClickException as error:
             if isinstance(error, _SHOWS_HELP):
                 error.show()

@@ -13,6 +13,7 @@ from flowbench.cli.options import SECONDS, count, device_options, error_rate_opt
 from flowbench.cli.output import MOST_UNSCORED, format_option, refuse_unscored, show_tables
 from flowbench.cli.scorers import interval_option, options_of, reference_option, split_names, with_reference
 from flowbench.errors import ConfigError
+from flowbench.stdout import diverted
 from flowbench.terminal import say
 
 
@@ -75,7 +76,7 @@ def score(
     pictures = benchmarks.ExistingSource(existing.read(source, prompts), Path(source).resolve().stem)
     for scorer in scorers:  # before the first of them has worked for hours
         scorer.prepare()
-    with evaluation_progress(pictures.name) as progress:
+    with diverted(), evaluation_progress(pictures.name) as progress:
         folder = benchmarks.evaluate(
             pictures,
             replace(suite, options=options, vocabulary=vocabulary),

@@ -25,6 +25,7 @@ from flowbench.cli.train_processes import (
     resumed_processes,
 )
 from flowbench.errors import ConfigError
+from flowbench.stdout import diverted
 from flowbench.terminal import say, show_text
 
 if TYPE_CHECKING:
@@ -117,7 +118,8 @@ def _run(config: TrainConfig, resume: bool, processes: int) -> None:
 
     assert_world(config.model.device, processes)
     try:
-        folder = run_training(config, evaluate=dev_evaluation(config), resume=resume)
+        with diverted():
+            folder = run_training(config, evaluate=dev_evaluation(config), resume=resume)
     except Stopped as stopped:
         if is_main():
             with suppress(OSError):  # Ctrl-C has ended `| tee` as well

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flowbench.errors import ConfigError, FlowbenchError, RewardError
+from flowbench.errors import ConfigError, FlowbenchError, RewardError, in_words
 from flowbench.metrics.catalog import Level, registry
 from flowbench.rewards.base import OnError, checked, settings_of
 from flowbench.rewards.card import Card
@@ -67,7 +67,7 @@ class Metric:
     def _one(self, *arguments: Any) -> Score:
         """The one score of a prompt or a set."""
         score, reason = self._called(*arguments)
-        return Score.unscored(reason) if reason else checked(score, f"metric '{self.name}'")
+        return Score.unscored(reason) if reason else checked(score, "metric", self.name)
 
     def _pictures(self, samples: Sequence[Sample]) -> list[Score]:
         """One score for each picture; after a failure (`on_error="skip"`) each is measured alone."""
@@ -84,14 +84,16 @@ class Metric:
                 f"metric '{self.name}' got {len(samples)} samples and returned {got}. Return a list with one Score for "
                 "each sample, in the same order, or register it with another level."
             )
-        return [checked(score, f"metric '{self.name}'") for score in scores]
+        return [checked(score, "metric", self.name) for score in scores]
 
     def _called(self, *arguments: Any) -> tuple[Any, str]:
         """What the function returns, or None and the reason why it does not (`on_error="skip"`)."""
         try:
             return self._function(*arguments), ""
-        except Exception as error:
-            reason = f"metric '{self.name}' failed: {type(error).__name__}: {error}"
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):  # the user's own
+                raise
+            reason = f"metric '{self.name}' failed: {in_words(error)}"
             if self._on_error == "skip":
                 return None, reason
             raise RewardError(
@@ -117,12 +119,10 @@ def build(name: str, *, options: Mapping[str, Any] | None = None, on_error: OnEr
     settings = settings_of(name, factory, None, options or {}, kind="metric")
     try:
         function = factory(**settings)
-    except FlowbenchError:
-        raise
-    except Exception as error:
-        raise RewardError(
-            f"metric '{name}' cannot be built: {type(error).__name__}: {error}. Check its options."
-        ) from error
+    except BaseException as error:
+        if isinstance(error, (FlowbenchError, KeyboardInterrupt)):
+            raise
+        raise RewardError(f"metric '{name}' cannot be built: {in_words(error)}. Check its options.") from error
     if not callable(function):
         raise RewardError(
             f"metric '{name}' was built into a {type(function).__name__}, which cannot be called. "

@@ -7,12 +7,12 @@ from typing import Any, Literal, get_args
 
 from flowbench.errors import ConfigError
 from flowbench.registry import Registry, did_you_mean
-from flowbench.rewards.card import Card
+from flowbench.rewards.card import Card, check_card
 
 Level = Literal["picture", "prompt", "set"]
 """What one number is of: a picture, the pictures of one prompt, or all pictures beside reference pictures."""
 
-registry = Registry("metric", "flowbench.metrics")
+registry = Registry("metric", "flowbench.metrics", factories=True)
 
 # The lines are level and card, for `flowbench list`, which imports no metric that has one.
 registry.add(
@@ -61,8 +61,10 @@ registry.add(
 def register(name: str, *, card: Card | None = None, level: Level = "picture") -> Callable[[Any], Any]:
     """Decorate a metric factory.
 
-    Raises NameTaken when another factory holds `name`, ConfigError for an unknown level.
+    Raises NameTaken when another factory holds `name`, ConfigError for an unknown level and for what can be no name,
+    card or factory.
     """
+    check_card("metric", name, card)
     if level not in get_args(Level):
         known = get_args(Level)
         raise ConfigError(
@@ -70,7 +72,8 @@ def register(name: str, *, card: Card | None = None, level: Level = "picture") -
         )
 
     def decorate(factory: Any) -> Any:
+        registry.register(name, card=card)(factory)
         factory.level = level
-        return registry.register(name, card=card)(factory)
+        return factory
 
     return decorate

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
+import reprlib
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -11,7 +13,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from numbers import Real
 from typing import Any, Literal
 
-from flowbench.errors import ConfigError, FlowbenchError, RewardError
+from flowbench.errors import ConfigError, FlowbenchError, RewardError, in_words, writable
 from flowbench.registry import did_you_mean
 from flowbench.rewards.cache import RewardCache, open_cache
 from flowbench.rewards.card import Card
@@ -28,8 +30,8 @@ class Reward:
     A `per_group` reward is called once for each prompt with all of that prompt's samples, so hand it whole groups.
     A call that fails (an exception, no answer within `timeout` seconds, another number of scores than of samples)
     becomes a RewardError (`on_error="raise"`); with `"skip"` the samples are asked for one by one, so that only those
-    which fail alone stay unscored, with the reason. What is no score at all (not a Score, an infinite value) always
-    raises. With a `cache`, only pictures that it does not hold are scored.
+    which fail alone stay unscored, with the reason. What is no score at all (see `checked`) always raises. With a
+    `cache`, only pictures that it does not hold are scored.
     """
 
     def __init__(
@@ -60,12 +62,21 @@ class Reward:
         return [score for score in scores if score is not None]
 
     def close(self) -> None:
-        """Let go of what the reward holds (a process, a connection): calls its function's own `close`, if any."""
-        close = getattr(self._function, "close", None)
-        if close is not None:
-            close()
-        if self._cache is not None:
-            self._cache.close()
+        """Let go of what the reward holds (a process, a connection): calls its function's own `close`, if any.
+
+        One that fails is a line on stderr: what was scored is scored.
+        """
+        try:
+            close = getattr(self._function, "close", None)
+            if close is not None:
+                close()
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            print(f"warning: reward '{self.name}' failed when it was closed: {in_words(error)}", file=sys.stderr)
+        finally:
+            if self._cache is not None:
+                self._cache.close()
 
     def _batches(self, samples: Sequence[Sample]) -> list[list[int]]:
         """Places of the samples to score together: all of them, or one list per prompt."""
@@ -93,14 +104,16 @@ class Reward:
     def _score(self, samples: list[Sample]) -> list[Score]:
         try:
             scores = self._answer(samples)
-        except (Exception, SystemExit) as error:
-            reason = f"reward '{self.name}' failed: {type(error).__name__}: {error}"
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):  # the user's own
+                raise
+            reason = f"reward '{self.name}' failed: {in_words(error)}"
             if self._on_error == "skip":
                 return self._ask_again(samples, reason)
             raise RewardError(
                 f"{reason.rstrip('.')}. Mend the cause, or set `on_error: skip` to leave such samples unscored."
             ) from error
-        return [checked(score, f"reward '{self.name}'") for score in scores]
+        return [checked(score, "reward", self.name) for score in scores]
 
     def _ask_again(self, samples: list[Sample], reason: str) -> list[Score]:
         """After a failed call: picture by picture, since one of them may be what it stumbled over.
@@ -116,7 +129,7 @@ class Reward:
             return [Score.unscored(reason)] * len(samples)
         return [again[place] if place in again else self._score([sample])[0] for place, sample in enumerate(samples)]
 
-    def _answer(self, samples: list[Sample]) -> Sequence[Score]:
+    def _answer(self, samples: list[Sample]) -> list[Score]:
         """What the function returns, once it is known to belong to these samples. Any exception is a failed call."""
         scores = self._function(samples) if self._timeout is None else self._answer_in_time(samples, self._timeout)
         if not isinstance(scores, Sequence) or len(scores) != len(samples):
@@ -125,7 +138,7 @@ class Reward:
                 f"it got {len(samples)} samples and returned {got}, where a list with one Score for each sample, in "
                 "the same order, belongs"
             )
-        return scores
+        return list(scores)
 
     def _answer_in_time(self, samples: list[Sample], seconds: float) -> Any:
         """The function's answer; TimeoutError when it takes longer. A call that hangs is left to its own thread, which
@@ -147,25 +160,70 @@ class Reward:
             raise TimeoutError(f"no answer for {len(samples)} samples within {seconds:g} s") from None
 
 
-def checked(score: Any, who: str) -> Score:
-    """What `who` ("reward 'x'") returned as a score, with plain floats (they go into JSON); an unscored one always has
-    a reason. Raises RewardError for what is no score."""
+def checked(score: Any, kind: str, name: str) -> Score:
+    """What a reward or metric (`kind`) returned as a score, in plain types, since it goes into JSON and tables.
+
+    Numbers of numpy become floats, its arrays in the details lists; an unscored one always has a reason.
+    Raises RewardError for what is no score: another type, a value or part that is infinite or no number, a note that is
+    no text, a part whose name is none, details that JSON cannot hold.
+    """
+    who = f"{kind} '{name}'"
     if not isinstance(score, Score):
         raise RewardError(
             f"{who} returned a {type(score).__name__} where a flowbench.Score belongs. Wrap the number: Score(value)."
         )
     value = _number(score.value, who, "a value")
-    note = score.note or (f"{who} gave NaN and no reason" if math.isnan(value) else "")
+    if not isinstance(score.note, str):
+        raise RewardError(f"{who} returned a note of {reprlib.repr(score.note)}. Give a text, or none.")
+    note = writable(score.note) or (f"{who} gave NaN and no reason" if math.isnan(value) else "")
+    if not isinstance(score.parts, Mapping) or not isinstance(score.details, Mapping):
+        odd = score.details if isinstance(score.parts, Mapping) else score.parts
+        raise RewardError(f"{who} returned {reprlib.repr(odd)} for parts or details. Give dicts, or leave them out.")
+    for key in score.parts:
+        if not isinstance(key, str) or not key.isprintable() or key.strip() != key or key in ("", "value", name):
+            raise RewardError(
+                f"{who} returned a part with the name {reprlib.repr(key)}. Give parts names of printable characters, "
+                f"but not 'value' nor '{name}', which stand for the score itself."
+            )
     parts = {key: _number(part, who, f"the part '{key}'") for key, part in score.parts.items()}
-    return Score(value, parts, note, score.details)
+    try:
+        details = _plain(score.details)
+    except Exception as error:
+        raise RewardError(
+            f"{who} returned details that JSON cannot hold ({in_words(error)}). Give texts, numbers, True, False and "
+            "None, and lists and dicts of them."
+        ) from error
+    return Score(value, parts, note, details)
 
 
 def _number(value: Any, who: str, what: str) -> float:
-    if not isinstance(value, Real) or math.isinf(value):
+    try:
+        number = float(value) if isinstance(value, Real) else math.inf
+    except Exception:  # an integer without a float, or a number of a plugin's own
+        number = math.inf
+    if math.isinf(number):
         raise RewardError(
-            f"{who} returned {what} of {value!r}. Give a finite number, or Score.unscored(reason) when there is none."
+            f"{who} returned {what} of {reprlib.repr(value)}. Give a finite number, or Score.unscored(reason) when "
+            "there is none."
         )
-    return float(value)
+    return number
+
+
+def _plain(value: Any) -> Any:
+    """The value in JSON's types. Raises TypeError for what has none, RecursionError for what holds itself."""
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, str):
+        return writable(value)
+    if isinstance(value, Mapping):
+        if odd := [key for key in value if not isinstance(key, (str, int))]:
+            raise TypeError(f"{reprlib.repr(odd[0])} is no key of JSON")
+        return {writable(key) if isinstance(key, str) else key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_plain, value)) if type(value) in (list, tuple) else [*map(_plain, value)]
+    if callable(as_list := getattr(value, "tolist", None)):  # of numpy, torch, pandas
+        return _plain(as_list())
+    raise TypeError(f"a {type(value).__name__} is nothing of JSON")
 
 
 def build_one(
@@ -187,12 +245,10 @@ def build_one(
     settings = settings_of(name, factory, vocabulary, options or {})
     try:
         function = factory(**settings)
-    except FlowbenchError:
-        raise
-    except Exception as error:
-        raise RewardError(
-            f"reward '{name}' cannot be built: {type(error).__name__}: {error}. Check its options."
-        ) from error
+    except BaseException as error:
+        if isinstance(error, (FlowbenchError, KeyboardInterrupt)):
+            raise
+        raise RewardError(f"reward '{name}' cannot be built: {in_words(error)}. Check its options.") from error
     if not callable(function):
         raise RewardError(
             f"reward '{name}' was built into a {type(function).__name__}, which cannot be called. "
@@ -211,7 +267,10 @@ def settings_of(
     *,
     kind: str = "reward",
 ) -> dict[str, Any]:
-    """The factory's keyword arguments: the given options, checked against its signature, and the vocabulary."""
+    """The factory's keyword arguments: the given options, checked against its signature, and the vocabulary.
+
+    An option takes values of its default's kind: true or false, finite numbers, or texts. Raises ConfigError.
+    """
     parameters = inspect.signature(factory).parameters
     takes_anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     known = [
@@ -223,6 +282,10 @@ def settings_of(
         if key not in known and (key == "vocabulary" or not takes_anything):
             listed = f"Its options: {', '.join(known)}." if known else "It has no options."
             raise ConfigError(f"{kind} '{name}' has no option '{key}'.{did_you_mean(key, known)} {listed}")
+    for key, value in options.items():
+        wanted = _wanted(parameters[key].default if key in known else None, value)
+        if wanted:
+            raise ConfigError(f"{kind} '{name}': its option '{key}' is {reprlib.repr(value)}. Give {wanted}.")
     missing = [key for key in known if parameters[key].default is inspect.Parameter.empty and key not in options]
     if missing:
         raise ConfigError(
@@ -233,3 +296,16 @@ def settings_of(
     if "vocabulary" in parameters:
         settings["vocabulary"] = vocabulary
     return settings
+
+
+def _wanted(default: Any, value: Any) -> str:
+    """What an option with this default takes, when the value is not of it; "" when it is."""
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    finite = number and (isinstance(value, int) or math.isfinite(value))
+    if isinstance(default, bool):
+        return "" if isinstance(value, bool) else "true or false"
+    if isinstance(default, (int, float)):
+        return "" if finite else "a finite number"
+    if isinstance(default, str):
+        return "a text, in quotation marks if need be" if isinstance(value, Real) else ""
+    return "a finite number" if number and not finite else ""

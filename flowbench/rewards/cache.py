@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowbench import assets, store
 from flowbench.assets.places import CACHE
-from flowbench.errors import FlowbenchError
+from flowbench.errors import ConfigError, FlowbenchError
 from flowbench.rewards.card import Card
 from flowbench.rewards.catalog import describe, needed_weights
 from flowbench.terminal import say
@@ -41,8 +41,12 @@ _WHOLE_MODES = ("RGB", "L", "RGBA")
 
 
 def file_path() -> Path:
-    """`scores.sqlite` in flowbench's own cache."""
-    return Path(os.environ.get(CACHE) or "~/.cache/flowbench").expanduser() / "scores.sqlite"
+    """`scores.sqlite` in flowbench's own cache. Raises ConfigError where that is the home of a user who is not here."""
+    folder = os.environ.get(CACHE) or "~/.cache/flowbench"
+    try:
+        return Path(folder).expanduser() / "scores.sqlite"
+    except RuntimeError:
+        raise ConfigError(f"{CACHE} is '{folder}', and there is no such home folder. Name another one.") from None
 
 
 def is_on() -> bool:
@@ -73,13 +77,13 @@ def open_cache(
                 if isinstance(value, (str, os.PathLike)) and os.path.exists(value)
             },
         }
-        settings = store.digest(decides)
+        settings, place = store.digest(decides), path or file_path()
     except (FlowbenchError, OSError, TypeError, ValueError) as error:  # Type, Value: an option that is no JSON
         _warn(f"scores of reward '{name}' are not cached: {error}")
         return None
     from flowbench.rewards.cache_file import CacheFile
 
-    return RewardCache(name, settings, CacheFile(path or file_path()))
+    return RewardCache(name, settings, CacheFile(place))
 
 
 class RewardCache:
@@ -106,8 +110,7 @@ class RewardCache:
         found: list[Score | None] = [None] * len(keys)
         for place, key in enumerate(keys):
             if key is not None and key in texts:
-                value, parts, note, details = json.loads(texts[key])
-                found[place] = Score(value, parts, note, details)
+                found[place] = _score(texts[key])
         hits = sum(score is not None for score in found)
         self._hits, self._misses = self._hits + hits, self._misses + len(found) - hits
         return found
@@ -155,6 +158,18 @@ class RewardCache:
         """For this reward, until it is built again: a file that fails once would fail at every batch."""
         self._file = None
         _warn(f"the score cache is not used: {error}")
+
+
+def _score(text: str) -> Score | None:
+    """What `put` has written, or None: a row of something else is no score, whatever its checksum."""
+    try:
+        value, parts, note, details = json.loads(text)
+    except (ValueError, TypeError):
+        return None
+    sound = isinstance(value, float) and math.isfinite(value) and isinstance(note, str) and isinstance(details, dict)
+    if not sound or not isinstance(parts, dict) or not all(isinstance(part, float) for part in parts.values()):
+        return None
+    return Score(value, parts, note, details)
 
 
 def _is_json(value: Any) -> bool:

@@ -94,11 +94,13 @@ class CacheFile:
                 )
 
     def kept(self) -> list[Kept]:
-        """One entry for each reward, sorted by name."""
+        """One entry for each reward, sorted by name; rows with a damaged name or day are left out."""
         with self._connected() as connection:
             rows = connection.execute(
                 "select reward, count(*), sum(length(cast(score as blob)) + length(key)), min(day), max(day), "
-                "coalesce(hits, 0), coalesce(misses, 0) from scores left join usage using (reward) "
+                "cast(coalesce(hits, 0) as integer), cast(coalesce(misses, 0) as integer) "
+                "from scores left join usage using (reward) "
+                "where typeof(reward) = 'text' and typeof(day) = 'integer' and day between 0 and 1000000 "
                 "group by reward order by reward"
             ).fetchall()
         return [Kept(*row) for row in rows]
@@ -126,8 +128,11 @@ class CacheFile:
     def remove(self) -> None:
         """Delete a file that is no good, which no other process can be using."""
         self.close()
-        for side in ("", "-wal", "-shm"):
-            self.path.with_name(self.path.name + side).unlink(missing_ok=True)
+        try:
+            for side in ("", "-wal", "-shm"):
+                self.path.with_name(self.path.name + side).unlink(missing_ok=True)
+        except OSError as error:
+            raise self._trouble(error) from error
 
     def close(self) -> None:
         """Let go of the file."""
@@ -153,11 +158,16 @@ class CacheFile:
                     raise
                 connection.execute("commit")
             except (sqlite3.Error, UnicodeDecodeError, OSError) as error:  # Unicode: of a message that quotes damage
-                trouble = CacheTrouble(
-                    f"{self.path}: {error}. Try `flowbench cache clear`, or name another folder: FLOWBENCH_CACHE."
-                )
-                trouble.busy = "locked" in str(error)
-                raise trouble from error
+                raise self._trouble(error) from error
+
+    def _trouble(self, error: Exception) -> CacheTrouble:
+        what, way_out = str(error), "Try `flowbench cache clear`"
+        if self.path.is_dir():
+            what = "it is a folder, where the score cache's file belongs"
+            way_out = "Move it away, which `flowbench cache clear` does not"
+        trouble = CacheTrouble(f"{self.path}: {what}. {way_out}, or name another folder: FLOWBENCH_CACHE.")
+        trouble.busy = "locked" in str(error)
+        return trouble
 
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from numbers import Real
+from typing import Literal, get_args
+
+from flowbench.errors import ConfigError
+from flowbench.registry import did_you_mean
 
 Terms = Literal["permissive", "non-commercial", "copyleft", "unknown"]
 Direction = Literal["higher", "lower", "none"]
@@ -65,6 +70,32 @@ class Card:
     parts: Mapping[str, Part] = field(default_factory=dict)
     """The named parts of its scores."""
 
+    def __post_init__(self) -> None:
+        """Raises ConfigError for what no card can say: an unknown direction or kind of terms, numbers that are none."""
+        said = [("direction", self.direction, get_args(Direction)), ("terms", self.terms, get_args(Terms))]
+        said += [
+            (f"direction of the part '{name}'", each.direction, get_args(Direction))
+            for name, each in self.parts.items()
+        ]
+        for what, word, known in said:
+            if word not in known:
+                raise ConfigError(
+                    f"the card of '{self.name}': its {what} is {word!r}.{did_you_mean(str(word), known)} Known: "
+                    f"{', '.join(known)}."
+                )
+        for what in ("low", "high", "rl_scale", "rl_shift"):
+            number = getattr(self, what)
+            if number is not None and not (isinstance(number, Real) and math.isfinite(number)):
+                raise ConfigError(f"the card of '{self.name}': its {what} is {number!r}. Give a finite number.")
+
     def for_training(self, value: float) -> float:
         """The value as published training code uses it."""
         return value * self.rl_scale + self.rl_shift
+
+
+def check_card(kind: str, name: str, card: object) -> None:
+    """Raise ConfigError for a card that is none."""
+    if card is not None and not isinstance(card, Card):
+        raise ConfigError(
+            f"{kind} {name!r} is registered with a {type(card).__name__} for a card. Give a rewards.Card, or none."
+        )

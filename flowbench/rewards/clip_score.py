@@ -5,8 +5,10 @@ max(cosine, 0) with ViT-B/32 and "A photo depicts" before the text (the paper), 
 cosine itself (DiffusionNFT).
 
 Where we differ: torchmetrics takes the maximum with 0 of the mean over all pictures, we of each picture's value; it
-cuts the end token off a text of more than 77, we keep it, as CLIP was trained. flow_grpo resizes bilinearly, we as
-OpenAI does.
+cuts the end token off a text of more than 77, we keep it, as OpenAI's code and transformers' own truncation do.
+flow_grpo resizes bilinearly, we as OpenAI does. Texts are cleaned as in OpenAI's code, by open_clip's tokenizer: ftfy,
+HTML entities resolved, lower case; transformers' tokenizer, in torchmetrics and flow_grpo, leaves `&amp;` and ’ as they
+are.
 
 What 16 bits cost (`dtype`), measured with random weights of full size on four photographs, which differ by 8: ViT-L/14
 0.046 in bfloat16 and 0.017 in float16, ViT-B/32 0.078 and 0.005.
@@ -35,7 +37,8 @@ _card = partial(
     source="arXiv 2104.08718, in the unit of torchmetrics",
     licence="MIT (code and weights)",
     rl_scale=1 / 30,
-    preprocessing="shorter side to 224, bicubic by PIL; centre crop; text cut after 77 tokens",
+    preprocessing="shorter side to 224, bicubic by PIL; centre crop; text as in OpenAI's code: ftfy, HTML entities "
+    "resolved (&amp; is &), lower case, cut to 77 tokens of which the last is the end token",
     parts={"cosine": Part("cosine", "higher")},
 )
 L_14_CARD = _card(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any, Literal, get_args
 
-from flowbench.errors import ConfigError
+from flowbench.errors import ConfigError, RewardError
 from flowbench.registry import did_you_mean
 from flowbench.rewards.base import OnError, Reward, build_one, settings_of
 from flowbench.rewards.card import Card, Part
@@ -56,6 +57,8 @@ def build(
     check(spec, options)
     if on_error not in ("raise", "skip"):
         raise ConfigError(f"on_error is '{on_error}'. Use 'raise' or 'skip'.")
+    if timeout is not None and not 0 < timeout <= threading.TIMEOUT_MAX:
+        raise ConfigError(f"timeout is {timeout}. Give seconds above 0, or None for no limit.")
     if combine not in get_args(Combine):
         raise ConfigError(f"combine is '{combine}'. Use one of: {', '.join(get_args(Combine))}.")
     options = options or {}
@@ -126,10 +129,15 @@ class WeightedSum(Reward):
             name: [math.nan if place in missing else score.value for place, score in enumerate(scores)]
             for name, scores in columns.items()
         }
-        if self.combine == "scaled":
-            terms = {name: [*map(self.parts[name].card.for_training, column)] for name, column in values.items()}
-        else:
-            terms = {name: _TERMS[self.combine](column) for name, column in values.items()}
+        try:
+            if self.combine == "scaled":
+                terms = {name: [*map(self.parts[name].card.for_training, column)] for name, column in values.items()}
+            else:
+                terms = {name: _TERMS[self.combine](column) for name, column in values.items()}
+        except OverflowError as error:
+            raise RewardError(
+                f"reward '{self.name}': a value is too large for combine={self.combine}. Choose another unit, or rank."
+            ) from error
         return [
             self._add(
                 {name: scores[place] for name, scores in columns.items()},
@@ -148,7 +156,10 @@ class WeightedSum(Reward):
         missing = {name: scores[name] for name in counted if not scores[name].is_scored}
         if missing:
             return Score(math.nan, parts, _notes(missing), details)
-        return Score(sum(self.weights[name] * terms[name] for name in counted), parts, _notes(scores), details)
+        total = sum(self.weights[name] * terms[name] for name in counted)
+        if not math.isfinite(total):
+            raise RewardError(f"reward '{self.name}': the weighted sum is {total}. Give its parts smaller weights.")
+        return Score(total, parts, _notes(scores), details)
 
 
 def zscores(values: Sequence[float]) -> list[float]:

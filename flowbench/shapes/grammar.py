@@ -15,7 +15,7 @@ from typing import Any
 
 from flowbench.errors import ConfigError
 from flowbench.types import Prompt
-from flowbench.vocabularies import MIRRORED, NUMBERS, RELATIONS, plural, with_article
+from flowbench.vocabularies import MIRRORED, NUMBERS, RELATIONS, TAGS, plural, with_article
 
 KINDS = ("circle", "square", "triangle", "star", "cross", "heart", "diamond", "ring")
 COLORS: dict[str, tuple[int, int, int]] = {
@@ -30,7 +30,6 @@ COLORS: dict[str, tuple[int, int, int]] = {
     "black": (15, 15, 15),
     "white": (250, 250, 250),
 }
-TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 SPLITS = ("train", "dev", "test")
 SHARED_TAGS = ("single_object", "two_object")
 """Tags whose prompts stand in every split: tested on unseen seeds only."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Callable
 from datetime import date
@@ -96,3 +97,27 @@ def test_a_busy_file_is_not_deleted(flowbench: Command, filled: Path, monkeypatc
     assert (said.exit_code, "locked" in said.output) == (2, True)
     other.execute("rollback")
     assert len(CacheFile(filled).kept()) == 2
+
+
+def test_a_folder_in_the_files_place_is_said(flowbench: Command, path: Path) -> None:
+    path.mkdir()
+    for words in (("stats",), ("clear",), ("clear", "--reward", "mine")):
+        done = flowbench("cache", *words)
+        assert (
+            done.exit_code == 2 and "it is a folder, where the score cache's file belongs. Move it away" in done.stderr
+        )
+    assert path.is_dir()
+
+
+def test_a_damaged_day_is_left_out(flowbench: Command, filled: Path) -> None:
+    with sqlite3.connect(filled) as connection:
+        connection.execute("update scores set day = 99999999999 where key = ?", (b"one",))
+        connection.execute("update scores set day = 'x' where key = ?", (b"two",))
+    picks = json.loads(flowbench("cache", "stats", "--format", "json").stdout)["rewards"]["pickscore"]
+    assert picks["scores"] == 1
+
+
+def test_a_home_that_is_nobodys(flowbench: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWBENCH_CACHE", "~nobody-of-that-name/cache")
+    done = flowbench("cache", "stats")
+    assert done.exit_code == 2 and "there is no such home folder" in done.stderr

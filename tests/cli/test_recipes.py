@@ -115,7 +115,7 @@ def test_unknown_prompts_point_to_files() -> None:
 @pytest.mark.parametrize("recipe", ["sd35-geneval", "sd35-geneval-fast", "sd35-one-gpu"])
 def test_published_recipes_hold_the_published_numbers(recipe: str) -> None:
     """Against the table in Flow-GRPO's paper and code; only the prompts and the detector are not there yet."""
-    from flowbench.config import load_config
+    from flowbench.config import RECIPES, load_config
 
     config = load_config(recipe)
     rollout, objective = config.rollout, config.objective
@@ -133,6 +133,12 @@ def test_published_recipes_hold_the_published_numbers(recipe: str) -> None:
     assert (objective.clip_range, objective.kl_weight) == ((1e-5, 0.0) if fast else (1e-4, 0.04))
     assert fast or objective.kl == "path_no_dt"
     assert (config.optimizer.lr, config.optimizer.updates, config.adapter.rank) == (3e-4, 2, 32)
+    if recipe == "sd35-one-gpu":  # the one whose reward is ours, and the line says so
+        assert config.reward.name == "geneval"
+        text = (RECIPES / f"{recipe}.yaml").read_text(encoding="utf-8")
+        assert "  name: geneval            # ours: bounded; published: geneval_flowgrpo" in text
+    else:
+        assert config.reward.name == "geneval_flowgrpo"
     try:
         resolved(recipe)
     except FlowbenchError as error:

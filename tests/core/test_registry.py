@@ -99,3 +99,81 @@ def test_a_plugin_file_is_run_once_and_its_mistakes_are_named(tmp_path):
     for _ in range(2):  # a file that failed is not taken for one that was run
         with pytest.raises(ConfigError, match="ZeroDivisionError"):
             load_plugin_file(tmp_path / "bad.py")
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", "two words", "a=1", "a,b", "a/b", "../a", "[bold]", "\x1b[31m", "a\nb", "a:b", "-a", "x" * 101,
+             "value", "half \ud800", None, 7]
+)  # fmt: skip
+def test_what_can_be_no_name_is_refused(name):
+    with pytest.raises(ConfigError, match="cannot be the name of a reward"):
+        Registry("reward").register(name)(dict)
+    good = Registry("reward")
+    for each in ("hpsv2.1", "clip_score-vit-l-14", "größe", "a+b", "_mine", "x" * 100):
+        good.add(each, dict)
+
+
+def test_a_table_of_factories_takes_nothing_else(monkeypatch):
+    table = Registry("reward", factories=True)
+    table.add("sound", lambda *, option=1: None)
+    for odd in (7, "decimal:__version__", "builtins:dict"):
+        with pytest.raises(ConfigError, match=r"reward 'odd' is registered with a .* that is no factory"):
+            table.add("odd", odd)
+            table.get("odd")
+        table._targets.pop("odd", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def broken(:\n    pass\n", "it raised SyntaxError"),
+        ("import a_package_that_is_not_there\n", "it raised ModuleNotFoundError"),
+        ("raise SystemExit(0)\n", "it raised SystemExit: 0"),
+        ("raise GeneratorExit('stop')\n", "it raised GeneratorExit: stop"),
+        (
+            "class Mute(BaseException):\n    def __str__(self): return 1 / 0\nraise Mute\n",
+            r"it raised Mute: \(its text",
+        ),
+        ("raise ValueError('half \\ud800')\n", r"it raised ValueError: half \\ud800"),
+    ],
+)
+def test_a_plugin_file_that_is_none_is_refused(tmp_path, text, said):
+    path = tmp_path / "json.py"  # a module's name is no hindrance
+    path.write_text(text, encoding="utf-8")
+    before = set(sys.modules)
+    with pytest.raises(ConfigError, match=rf"--plugin .*json\.py: {said}"):
+        load_plugin_file(path)
+    assert not [name for name in set(sys.modules) - before if name.startswith("flowbench_plugin")]
+    with pytest.raises(MissingFile, match="Give the path of a Python file"):
+        load_plugin_file("a_module.that_is_installed")
+    with pytest.raises(ConfigError, match=r"not a Python file. Give a file that ends in \.py"):
+        load_plugin_file(path.rename(tmp_path / "json.txt"))
+
+
+def test_a_plugin_file_that_registers_nothing_is_said(tmp_path, capsys):
+    (tmp_path / "empty.py").write_text("x = 1\n")
+    load_plugin_file(tmp_path / "empty.py")
+    assert capsys.readouterr().err == f"warning: --plugin {tmp_path / 'empty.py'} registers nothing.\n"
+
+
+def test_the_users_own_ctrl_c_in_a_plugin_file_goes_through(tmp_path):
+    (tmp_path / "slow.py").write_text("raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        load_plugin_file(tmp_path / "slow.py")
+
+
+def test_what_a_plugin_file_prints_is_no_result(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "reward_table_of_this_test", Registry("reward"), raising=False)
+    (tmp_path / "loud.py").write_text("import sys\nprint('hello')\nsys.reward_table_of_this_test.add('loud', dict)\n")
+    load_plugin_file(tmp_path / "loud.py")
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "hello\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a file's name is text")
+def test_a_plugin_file_whose_name_is_no_text(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "reward_table_of_this_test", Registry("reward"), raising=False)
+    path = tmp_path / "mine\udcff.py"
+    path.write_text("import sys\nsys.reward_table_of_this_test.add('odd', dict)\n")
+    load_plugin_file(path)
+    assert "odd" in sys.reward_table_of_this_test

@@ -132,6 +132,25 @@ def test_a_text_that_comes_again_is_encoded_once():
     assert sum(rows) == 4 == len(set(TEXTS))
 
 
+def test_texts_are_cleaned_and_cut_as_in_openais_code_and_not_as_in_transformers(root):
+    """Entities are resolved and quotes straightened; what is too long keeps its end token. The card says so."""
+    import transformers
+
+    clip = openclip.load("clip-vit-l-14", tiny_clip.TINY_QUICK, placement=place("cpu"))
+    told, plain = ["salt &amp; pepper", "Don’t &amp;amp;"], ["salt & pepper", "don't &"]
+    assert clip.tokenize(told).equal(clip.tokenize(plain))
+    assert clip.encode_texts(told).equal(clip.encode_texts(plain))
+    (long,) = clip.tokenize(["a cat " * 100]).tolist()
+    start, end = 49406, 49407
+    assert (len(long), long[0], long[-1], long.count(end)) == (77, start, end, 1)
+    theirs = transformers.CLIPTokenizerFast.from_pretrained(root / "clip-vit-h-14-processor")
+    assert theirs(told[:1])["input_ids"] != theirs(plain[:1])["input_ids"]
+    for card in (clip_score.L_14_CARD, clip_score.B_32_CARD):
+        assert (
+            "&amp; is &" in card.preprocessing and "77 tokens of which the last is the end token" in card.preprocessing
+        )
+
+
 def test_the_logit_scale_of_open_clip_survives_sixteen_bits():
     clip = openclip.load("clip-vit-l-14", tiny_clip.TINY_QUICK, placement=place("cpu", "bfloat16"))
     assert clip.logit_scale == pytest.approx(100, rel=1e-6)  # as bfloat16 it would be 98.9

@@ -22,16 +22,19 @@ LABELS = ["cat", "dog", "cup"]
 COLORS = ["red", "blue"]
 SIDES = ["left of", "right of", "above", "below"]
 SCORES = [0.2, 0.3, 0.3000001, 0.5, 0.8, 0.9, 0.9000001, 0.95, 1.0]  # on, just above and far from both thresholds
+SCORES += [float(numpy.float32(score)) for score in SCORES]  # as a network gives them
 
 
 def kept(detections, label, threshold, limit=16, max_overlap=1.0):
     """Indices of the class above the threshold; the rank of each is the number of those that go before it."""
-    above = [place for place, one in enumerate(detections) if one.label == label and one.score > threshold]
+    scores = numpy.array([one.score for one in detections], dtype=numpy.float32)  # as published, ties to the later one
+    above = [
+        place for place, one in enumerate(detections) if one.label == label and scores[place] > numpy.float32(threshold)
+    ]
 
     def rank(place):
-        mine = detections[place].score
         return sum(
-            detections[other].score > mine or (detections[other].score == mine and other < place) for other in above
+            scores[other] > scores[place] or (scores[other] == scores[place] and other > place) for other in above
         )
 
     ranked = dict(sorted((rank(place), place) for place in above if rank(place) < limit))

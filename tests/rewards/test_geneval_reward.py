@@ -105,6 +105,73 @@ def test_a_prompt_without_clauses_is_unscored_among_scored_ones(blocks, block_sa
     assert not build("geneval", blocks)([plain])[0].is_scored
 
 
+ONE_STAR = {"class": "star", "count": 1}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        (
+            {"include": [ONE_STAR | {"color": "YELLOW"}]},
+            "the colour 'YELLOW', which GenEval has no name for. Did you mean",
+        ),
+        ({"include": [ONE_STAR | {"color": "turquoise"}]}, "the colour 'turquoise', which GenEval has no name for"),
+        (
+            {"include": [{"class": "Star", "count": 1}]},
+            "'Star', which the detector 'shapes' does not know. Did you mean",
+        ),
+        ({"include": [ONE_STAR], "exclude": [{"class": "Star", "count": 2}]}, "'Star', which the detector 'shapes'"),
+        ({"include": [ONE_STAR | {"count": "1"}]}, "include clause 0: class is 'star' and count is '1'"),
+        ({"include": [ONE_STAR | {"Color": "red"}]}, "include clause 0: it has the key 'Color'. Did you mean 'color'"),
+        ({"include": [ONE_STAR], "exclude": "star"}, "its `exclude` is 'star'"),
+        ({"include": "star"}, "its `include` is 'star'"),
+        ({"include": [ONE_STAR], "tag": "Counting"}, "its tag is 'Counting'. Did you mean 'counting'"),
+    ],
+)
+@pytest.mark.parametrize("name", ["geneval", "geneval_official", "geneval_strict", "geneval_flowgrpo"])
+def test_metadata_that_nothing_could_match_are_unscored_with_the_reason(name, metadata, said):
+    bad, good = (
+        Prompt(key, "a star", "colors", spec) for key, spec in (("p", metadata), ("q", {"include": [ONE_STAR]}))
+    )
+    image = world.render([])
+    reward = rewards.build(name, vocabulary="shapes", on_error="skip")
+    scores = reward([Sample(good, image), Sample(bad, image), Sample(good, image), Sample(good, image)])
+    assert [score.is_scored for score in scores] == [True, False, True, True]
+    assert "prompt 'p'" in scores[1].note and said in scores[1].note
+    with pytest.raises(RewardError, match="prompt 'p'"):
+        rewards.build(name, vocabulary="shapes")([Sample(bad, image)])
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ([], "got 1 pictures and returned 0 lists"),
+        ([[Detection("star", math.nan, (0, 0, 4, 4))]], "found Detection.*finite score"),
+        ([[Detection("star", 0.9, (0, 0, math.inf, 4))]], "found Detection.*finite numbers"),
+        ([["star"]], "found 'star'"),
+        (
+            [[Detection("star", 0.9, (0, 0, 4, 4), color="Red")]],
+            "found a star of the colour 'Red'. Its colours are red, orange",
+        ),
+    ],
+)
+def test_what_a_detector_of_ones_own_finds_is_checked(monkeypatch, found, said):
+    monkeypatch.setattr(detectors.registry, "_targets", {"mine": lambda: lambda images: found})
+    sample = Sample(Prompt("p", "a star", "single_object", {"include": [ONE_STAR]}), Image.new("RGB", (8, 8)))
+    with pytest.raises(RewardError, match=f"the detector 'mine' {said}"):
+        build("geneval", "mine")([sample])
+
+
+def test_a_detector_may_have_colours_of_its_own(monkeypatch):
+    monkeypatch.setattr(detectors.registry, "_targets", {})
+    monkeypatch.setattr(detectors.registry, "_cards", {})
+    teal = lambda images: [[Detection("star", 0.9, (0, 0, 4, 4), color="teal")] for _ in images]  # noqa: E731
+    detectors.registry.add("teal", lambda: teal, card=detectors.DetectorCard("shapes", colors=("teal", "lime")))
+    spec = {"include": [ONE_STAR | {"color": "teal"}]}
+    sample = Sample(Prompt("p", "a teal star", "colors", spec), Image.new("RGB", (8, 8)))
+    assert build("geneval_official", "teal")([sample])[0].value == 1.0
+
+
 def test_prompts_of_another_vocabulary_are_refused(draw_blocks):
     dog = Prompt("dog", "a dog", "single_object", {"include": [{"class": "dog", "count": 1}]})
     with pytest.raises(RewardError, match="prompt 'dog' asks for 'dog', which the detector 'shapes' does not know"):

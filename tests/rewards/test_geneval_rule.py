@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy
 import pytest
 
@@ -44,12 +46,29 @@ def test_at_least_n_is_correct_and_exactly_n_is_strict():
     assert (verdict.correct, verdict.strict, verdict.exclusive, verdict.score, verdict.extras) == (True,) * 3 + (1.0, 0)
 
 
-@pytest.mark.parametrize(("score", "correct"), [(0.3, False), (0.300001, True)])
-def test_the_confidence_threshold_is_strict(score, correct):
-    assert judge([found("cat", score)], include(clause("cat")), color_of).correct is correct
+NEAREST_TO_THREE_TENTHS = float(numpy.float32(0.3))  # .30000001192: above .3 only for those who compare in float64
 
 
-@pytest.mark.parametrize(("score", "correct"), [(0.9, False), (0.900001, True)])
+@pytest.mark.parametrize(
+    ("score", "correct"),
+    [
+        (0.3, False),
+        (NEAREST_TO_THREE_TENTHS, False),
+        (numpy.float32(0.3), False),
+        (float(numpy.nextafter(numpy.float32(0.3), numpy.float32(1))), True),
+        (0.300001, True),
+    ],
+)
+def test_the_confidence_threshold_is_strict_and_compared_in_float32(score, correct):
+    published = numpy.array([score], dtype=numpy.float32) > 0.3
+    assert published.tolist() == [correct]
+    verdict = judge([found("cat", score)], include(clause("cat")), color_of)
+    assert (verdict.correct, verdict.extras) == (correct, 0)
+    assert judge([found("dog", score)], include(clause("cat")), color_of).extras == correct
+    assert partial_score([found("cat", score)], include(clause("cat")), color_of) == correct
+
+
+@pytest.mark.parametrize(("score", "correct"), [(0.9, False), (numpy.float32(0.9), False), (0.900001, True)])
 def test_counting_has_its_own_threshold(score, correct):
     detections = [found("cat", 0.95), found("cat", score)]
     assert judge(detections, counting("cat", 2), color_of).correct is correct
@@ -108,15 +127,33 @@ def test_only_the_best_objects_colours_count():
     assert judge(detections[::-1], spec, color_of).correct is False
     better = [found("cat", 0.5, color="blue"), found("cat", 0.9, color="red")]
     assert judge(better, spec, color_of).correct
-    ties = [found("cat", 0.9, color="red"), found("cat", 0.9, color="blue")]
-    assert judge(ties, spec, color_of).correct and not judge(ties[::-1], spec, color_of).correct
+
+
+def test_of_equal_scores_the_later_object_counts_as_in_the_published_reversed_argsort():
+    spec = include(clause("cat", color="red"), tag="colors")
+    blue_then_red = [found("cat", 0.9, color="blue"), found("cat", 0.9, color="red")]
+    scores = numpy.array([one.score for one in blue_then_red], dtype=numpy.float32)
+    assert numpy.argsort(scores)[::-1].tolist() == [1, 0]
+    assert judge(blue_then_red, spec, color_of).correct and not judge(blue_then_red[::-1], spec, color_of).correct
+    almost = [found("cat", 0.9 + 1e-12, color="blue"), found("cat", 0.9, color="red")]  # equal in float32
+    assert judge(almost, spec, color_of).correct
+    # sixteen of twenty equal ones count: the first four fall out, and with them the only red one
+    twenty = [found("cat", 0.5, color="red" if place == 0 else "blue") for place in range(20)]
+    assert judge(twenty, spec, color_of).reason == "expected red cat>=1, found 1 blue"
+    assert judge(twenty[::-1], spec, color_of).correct
+
+
+def test_of_equal_scores_the_later_object_is_where_the_published_code_looks():
+    left, right = (0.0, 0.0, 10.0, 10.0), (60.0, 0.0, 70.0, 10.0)
+    pair = [found("cat", 0.9, right), found("cat", 0.9, left), found("dog", 0.9, (30.0, 0.0, 40.0, 10.0))]
+    assert judge(pair, position(), color_of).correct and not judge(pair, position("right of"), color_of).correct
 
 
 def test_partial_colour_credit():
     detections = [found("cat", color="red"), found("cat", color="blue")]
     verdict = judge(detections, include(clause("cat", 2, color="red")), color_of)
     assert verdict.score == 0.75 and not verdict.strict  # count 1, colour 1 of 2
-    too_many = judge(detections, include(clause("cat", 1, color="red")), color_of)
+    too_many = judge(detections[::-1], include(clause("cat", 1, color="red")), color_of)
     assert too_many.score == 0.0  # count 0, colour 0 while the count is wrong
     assert too_many.correct and not too_many.strict
 
@@ -202,22 +239,69 @@ def test_position_on_top_of_each_other_has_no_relation():
     assert verdict.reason == "expected cat left of dog, found in no clear place from it"
 
 
+CAT = clause("cat")
+
+
 @pytest.mark.parametrize(
-    "bad",
+    ("bad", "said"),
     [
-        include({"class": "cat"}),
-        include(clause("cat", 0)),
-        include({"count": 1}),
-        include(clause("cat", position=["left of", 0])),
-        include(clause("cat"), clause("dog", position=["under", 0])),
-        include(clause("cat"), clause("dog", position=["left of", -1])),
-        include(clause("cat"), clause("dog", position="left of")),
-        include(clause("cat"), exclude=[{"class": "cat"}]),
+        (include({"class": "cat"}), "include clause 0: class is 'cat' and count is None"),
+        (include(clause("cat", 0)), "include clause 0: .*count is 0"),
+        (include(clause("cat", -1)), "include clause 0: .*count is -1"),
+        (include(clause("cat", "2")), "include clause 0: .*count is '2'"),
+        (include(clause("cat", 2.5)), "include clause 0: .*count is 2.5"),
+        (include(clause("cat", math.nan)), "include clause 0: .*count is nan"),
+        (include(clause("cat", math.inf)), "include clause 0: .*count is inf"),
+        (include(clause("cat", True)), "include clause 0: .*count is True"),
+        (include(clause("cat", [1])), r"include clause 0: .*count is \[1\]"),
+        (include({"count": 1}), "include clause 0: class is None"),
+        (include(clause(["cat"])), r"include clause 0: class is \['cat'\]"),
+        (include(clause("cat", color=["red"])), r"include clause 0: its color is \['red'\]"),
+        (include(clause("cat", color=3)), "include clause 0: its color is 3"),
+        (include(clause("cat", colour="red")), "include clause 0: it has the key 'colour'. Did you mean 'color'"),
+        (include(clause("cat", Color="red")), "include clause 0: it has the key 'Color'. Did you mean 'color'"),
+        (include(clause("cat", position=["left of", 0])), "include clause 0: its position"),
+        (include(CAT, clause("dog", position=["under", 0])), "include clause 1: its position"),
+        (include(CAT, clause("dog", position=["Left of", 0])), "include clause 1: its position"),
+        (include(CAT, clause("dog", position=[["left of"], 0])), "include clause 1: its position"),
+        (include(CAT, clause("dog", position=["left of", -1])), "include clause 1: its position"),
+        (include(CAT, clause("dog", position=["left of", 1])), "include clause 1: its position"),
+        (include(CAT, clause("dog", position=["left of", "0"])), "include clause 1: its position"),
+        (include(CAT, clause("dog", position=["left of", False])), "include clause 1: its position"),
+        (include(CAT, clause("dog", position=["left of", 0.5])), "include clause 1: its position"),
+        (include(CAT, clause("dog", position=["left of"])), "include clause 1: its position"),
+        (include(CAT, clause("dog", position=[])), "include clause 1: its position"),
+        (include(CAT, clause("dog", position={"left of": 0})), "include clause 1: its position"),
+        (include(CAT, clause("dog", position="left of")), "include clause 1: its position"),
+        (include(CAT, exclude=[{"class": "cat"}]), "exclude clause 0: .*count is None"),
+        (include(CAT, exclude=[clause("dog"), clause("cat", "2")]), "exclude clause 1: .*count is '2'"),
+        (include(CAT, exclude=[clause("cat", 2, color="red")]), "exclude clause 0: it has the key 'color'"),
+        (include(CAT, exclude="cat"), "its `exclude` is 'cat'"),
+        (include(CAT, exclude=clause("cat", 2)), "its `exclude` is {'class'"),
+        (include(CAT, exclude=2), "its `exclude` is 2"),
+        (include("cat"), r"its `include` is \['cat'\]"),
+        ({"tag": None, "include": "cat"}, "its `include` is 'cat'"),
+        ({"tag": None, "include": 7}, "its `include` is 7"),
+        (include(CAT, tag="Counting"), "its tag is 'Counting'. Did you mean 'counting'"),
+        (include(CAT, tag="count"), "its tag is 'count'"),
+        (include(CAT, tag=["counting"]), r"its tag is \['counting'\]"),
+        (include(CAT, tag=1), "its tag is 1"),
+        (include(CAT, tag=""), "its tag is ''"),
     ],
 )
-def test_malformed_metadata_is_refused_with_the_clause(bad):
-    with pytest.raises(RewardError, match=r"GenEval metadata, (in|ex)clude clause \d"):
-        judge([found("cat"), found("dog")], bad, color_of)
+def test_malformed_metadata_is_refused_with_the_clause(bad, said):
+    for judged in (judge, partial_score):
+        with pytest.raises(RewardError, match=f"GenEval metadata[,:] {said}"):
+            judged([found("cat"), found("dog")], bad, color_of)
+
+
+def test_whole_numbers_that_a_table_has_made_floats_and_nulls_are_read_as_meant():
+    placed = clause("cat", 1.0, position=["left of", 0.0], color=None)
+    spec = {"tag": None, "include": [clause("dog", 1.0, position=None), placed], "exclude": None, "id": 7}
+    detections = [found("cat", box=(0.0, 0.0, 10.0, 10.0)), found("dog", box=(30.0, 0.0, 40.0, 10.0))]
+    verdict = judge(detections, spec, color_of)
+    assert verdict.exclusive and verdict.score == 1.0 == partial_score(detections, spec, color_of)
+    assert judge(detections, {"exclude": [clause("cat", 2.0)]}, color_of).correct
 
 
 # flow_grpo's partial score, by hand
@@ -248,7 +332,8 @@ PAINTS = ("red", "blue", "green")
 def second_opinion(labels, scores, boxes, colors, spec):
     """The official rule on arrays: one row per detection. Returns what `correct` should be."""
     threshold = 0.9 if spec["tag"] == "counting" else 0.3
-    ranks = numpy.argsort(-scores, kind="stable")
+    scores = scores.astype(numpy.float32)
+    ranks = numpy.argsort(scores, kind="stable")[::-1]
     rows = {name: [r for r in ranks if labels[r] == name and scores[r] > threshold][:16] for name in CLASSES}
     ok_groups = []
     for wanted in spec["include"]:

@@ -93,6 +93,14 @@ def test_colours_reach_paddle_in_their_order(paddle: Reader, folders: dict[str, 
 
 @needs_paddle
 @pytest.mark.slow
+def test_paddle_says_which_characters_it_knows(paddle: Reader) -> None:
+    """The same network as RapidOCR's here, so the same ones."""
+    assert set(paddle.characters) == set(rapid.build().characters)
+    assert "É" in paddle.characters and "Ж" not in paddle.characters
+
+
+@needs_paddle
+@pytest.mark.slow
 def test_the_reward_on_paddle_in_workers(folders: dict[str, str]) -> None:
     reward = ocr(backend="paddle", workers=2, **folders)
     try:

@@ -17,7 +17,8 @@ from flowbench.rewards import Reward
 from flowbench.rewards.ocr import rapid
 from flowbench.rewards.ocr.drawn_text import FIRST_SEED, FONTS, PHRASES, TextPicture, draw, picture_set
 from flowbench.rewards.ocr.readers import Reader
-from flowbench.rewards.ocr.reward import CARD, ocr
+from flowbench.rewards.ocr.reward import CARD, _Scorer, ocr
+from flowbench.rewards.ocr.text import normalise
 from flowbench.types import Prompt, RewardFunction, Sample, Score
 
 pytest.importorskip("rapidocr", reason='needs the extra: pip install -e ".[ocr]"')
@@ -80,6 +81,37 @@ def test_scores_on_real_pictures(reward: RewardFunction, samples: list[Sample]) 
     assert scores[6].details["target"] == "North Wind"
     assert all(0.9 < scores[place].parts["confidence"] <= 1 for place in (0, 5, 6, 7))
     assert "confidence" not in scores[3].parts
+
+
+@pytest.mark.parametrize("variant", ["edit", "substring", "exact"])
+def test_letters_that_the_reader_does_not_have_are_no_zero(reader: Reader, variant: str, samples: list[Sample]) -> None:
+    """Neither wholly nor partly, and not beside others; what the rule maps to a letter of the reader's is one."""
+    sign = draw("ОТКРЫТО", seed=4, font="DejaVuSans")
+    asked = ["ОТКРЫТО", "Open / открыто", "שלום", "x\u200dy", "Coffee Shop", "ΟΔΟΣ", "Caf\u00e9 \u3000Ångström"]
+    batch = [sample(each, sign) for each in asked]
+    scores = _Scorer(lambda pictures: [reader(each) for each in pictures], reader.characters, variant, 0.5)(batch)
+    assert [score.is_scored for score in scores] == [False, False, False, False, True, True, True]
+    assert scores[0].note.startswith(
+        "prompt 'p-ОТКРЫТО' asks for letters that the reader does not have: 'о' (U+043E), 'т' (U+0442), 'к' (U+043A)"
+    )
+    assert "U+200D" in scores[3].note and scores[0].parts == {}
+    assert set(normalise("ОТКРЫТО")).isdisjoint(reader.characters) and "É" in reader.characters
+
+
+@pytest.mark.parametrize(("variant", "odd"), [("edit", ""), ("exact", ""), ("substring", "\u201e\u2116\ufb01\u0301")])
+def test_a_letter_counts_as_the_rule_compares_it(reader: Reader, variant: str, odd: str) -> None:
+    """The published rule knows of no forms: „, №, ﬁ and a loose accent can never be read there."""
+    (score,) = _Scorer(lambda pictures: [[] for _ in pictures], reader.characters, variant, 0.5)(
+        [sample("„No №5 ﬁne Cafe\u0301", BAD)]
+    )
+    assert score.is_scored is (odd == "")
+    assert all(f"U+{ord(each):04X}" in score.note for each in odd)
+
+
+def test_workers_know_the_same_letters(reader: Reader, two_workers: RewardFunction) -> None:
+    (score,) = two_workers([sample("ОТКРЫТО", BAD)])
+    assert "letters that the reader does not have: 'о' (U+043E)" in score.note
+    assert two_workers._read_all.characters == reader.characters
 
 
 @pytest.mark.parametrize(("variant", "expected"), [("edit", 1 - 4 / 6), ("substring", 1.0), ("exact", 0.0)])

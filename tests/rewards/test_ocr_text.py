@@ -112,6 +112,18 @@ def test_quoted_parts(prompt: str, parts: list[str]) -> None:
     assert quoted_parts(prompt) == parts
 
 
+@pytest.mark.parametrize("white", ["\t", "\u3000", "\u00a0", "\n"])
+def test_white_space_that_is_no_space_counts_in_the_published_rule_alone(white: str) -> None:
+    """flow_grpo drops " " and nothing else, at the ends as within: of 5 characters, one is not read."""
+    target = target_text(f'a sign "{white} OPEN "', {})
+    assert target == target_text("", {"text": f" {white} OPEN "}) == f"{white} OPEN"
+    seen = read([line(" OPEN ", 0, 0)]).text
+    assert [text_reward(target, seen, variant=variant) for variant in VARIANTS] == [1, 1 - 1 / 5, 1]
+    seen = read([line(f"{white}OPEN ", 0, 0)]).text
+    assert [text_reward(target, seen, variant=variant) for variant in VARIANTS] == [1, 1, 1]
+    assert quoted_parts(f'"{white}" and "SALE"') == ["SALE"]
+
+
 def test_the_metadata_win_over_the_quotes() -> None:
     prompt = 'a "poster" that says "SALE"'
     assert target_text(prompt, {}) == "poster SALE"

@@ -8,6 +8,7 @@ may be `dtype`, `device` and `batch_size`, which it gets from the reward. To add
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from flowbench.rewards.geneval.rule import CONFIDENCE
 from flowbench.rewards.licences import require_accepted
 from flowbench.shapes.grammar import KINDS
 from flowbench.types import Detection
+from flowbench.vocabularies import COLORS
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -37,6 +39,8 @@ class DetectorCard:
     """The class names that it can find; None where it does not say."""
     names_colors: bool = True
     """Its detections say their colour; if not, GenEval's colour network (`colors`) is asked about them."""
+    colors: Collection[str] = COLORS
+    """The names of colours that they say: a prompt that asks for another one is refused."""
     backbone: str = ""
     """Its network, for readers."""
     weights: str = ""
@@ -56,7 +60,7 @@ def _mask2former(weights: str, licence: str, about: str, terms: Terms = "permiss
                         licence=licence, terms=terms, needs=(weights, "clip-vit-l-14"), about=about)  # fmt: skip
 
 
-registry = Registry("detector")
+registry = Registry("detector", factories=True)
 registry.add(
     "shapes",
     "flowbench.shapes.detector:build",
@@ -113,18 +117,51 @@ def choose(detector: str | None, vocabulary: str | None) -> str:
 
 
 def build(name: str, **options: Any) -> Detect:
-    """Build the detector of that name with those of the options that it has; one without a network has no `device`."""
+    """Build the detector of that name with those of the options that it has; one without a network has no `device`.
+
+    What it finds is checked: a RewardError names the detector that returns something else than a list of Detections
+    with finite numbers, and of colours that its card names, for each picture.
+    """
     factory, card = registry.get(name), registry.card(name)
     if card is not None:
         require_accepted(Card(name, licence=card.licence, terms=card.terms))
     known = inspect.signature(factory).parameters
-    return factory(**{key: value for key, value in options.items() if key in known})
+    detect = factory(**{key: value for key, value in options.items() if key in known})
+    said = colors(name)
+
+    def checked(images: Sequence[Image.Image]) -> list[list[Detection]]:
+        found = [list(objects) for objects in detect(images)]
+        if len(found) != len(images):
+            raise RewardError(
+                f"the detector '{name}' got {len(images)} pictures and returned {len(found)} lists. Return one list of "
+                "Detections for each picture, in the same order."
+            )
+        for each in (each for objects in found for each in objects):
+            if not isinstance(each, Detection) or not all(map(math.isfinite, (each.score, *each.box))):
+                raise RewardError(
+                    f"the detector '{name}' found {repr(each)[:200]}. Return Detections with a finite score and a box "
+                    "of finite numbers."
+                )
+            if each.color is not None and each.color not in said:
+                raise RewardError(
+                    f"the detector '{name}' found a {each.label} of the colour '{each.color}'. Its colours are "
+                    f"{', '.join(said)}: name others in its DetectorCard (`colors`)."
+                )
+        return found
+
+    return checked
 
 
 def labels(name: str) -> frozenset[str] | None:
     """The class names that the detector can find; None when it does not say."""
     card = registry.card(name)
     return frozenset(card.labels) if card is not None and card.labels is not None else None
+
+
+def colors(name: str) -> tuple[str, ...]:
+    """The names of colours that its detections, or GenEval's colour network in its place, can say."""
+    card = registry.card(name)
+    return tuple(card.colors if card is not None and card.names_colors else COLORS)
 
 
 def names_colors(name: str) -> bool:

@@ -3,8 +3,9 @@
 Source: yifan123/reward-server, `reward_server/gen_eval.py`, `evaluate_reward`. Its quirks, which `rule.judge` does not
 share: a count term is not bounded below (1 wanted, 5 found: -3); a wrong position adds 0 and then 1 all the same, so
 that (1, 1, 0, 1) / 4 = .75; a wrong count adds one 0 for a colour and a position together, and a wrong colour leaves
-the position out; `exclude` is ignored. Its detector is also fed red and blue swapped and its colour model runs with
-the wrong activation: those two belong to its detector and are not repeated here.
+the position out; `exclude` is ignored. Its server is also sent a JPEG of quality 75, feeds its detector red and blue
+swapped and runs its colour model with the wrong activation: those three belong to what it looks at and are not repeated
+here.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from flowbench.rewards.geneval.rule import (
     Clause,
     ColorOf,
     group_by_class,
-    read_clauses,
+    read_spec,
     relations,
 )
 from flowbench.types import Detection
@@ -36,11 +37,12 @@ def partial_score(
     max_per_class: int = MAX_PER_CLASS,
 ) -> float:
     """The published mean of terms: at most 1, without a lower bound; 0 for metadata without `include`."""
-    threshold = counting_confidence if spec.get("tag") == "counting" else confidence
+    asked = read_spec(spec)
+    threshold = counting_confidence if asked.tag == "counting" else confidence
     objects = group_by_class(detections, threshold, max_per_class, max_overlap=1.0)
     terms: list[float] = []
     matched: list[list[Detection] | None] = []
-    for clause in read_clauses(spec):
+    for clause in asked.include:
         found = objects.get(clause.label, [])
         earned, holds = _terms(clause, found, matched, color_of)
         terms.extend(earned)

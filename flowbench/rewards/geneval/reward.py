@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from flowbench.errors import ConfigError, RewardError
+from flowbench.registry import did_you_mean
 from flowbench.rewards import Card, Part, plugin_code, register
 from flowbench.rewards.geneval import colors, detectors
 from flowbench.rewards.geneval.flowgrpo import partial_score
-from flowbench.rewards.geneval.rule import ColorOf, Verdict, asked_once, judge
+from flowbench.rewards.geneval.rule import ColorOf, Verdict, asked_once, best_first, judge, read_spec
 from flowbench.rewards.networks import in_batches
 from flowbench.types import Detection, RewardFunction, Sample, Score
-from flowbench.vocabularies import COLORS
 
 
 class Setup(NamedTuple):
@@ -54,6 +54,7 @@ PARTS = {
 }
 _card = partial(
     Card,
+    version="2",
     low=0.0,
     high=1.0,
     source="GenEval, arXiv 2310.11513, judged by the vocabulary's detector (shapes: the exact one)",
@@ -74,9 +75,9 @@ STRICT_CARD = _card(
 )
 FLOWGRPO_CARD = _card(
     "geneval_flowgrpo",
-    "The partial score of flow_grpo's reward server with the errors of its rule, to compare with published runs. Two "
-    "errors of its networks are not repeated: it fed the detector red and blue swapped, and ran the colour CLIP with "
-    "GELU instead of QuickGELU.",
+    "The partial score of flow_grpo's reward server with the errors of its rule, to compare with published runs. Three "
+    "others are not repeated: it judged a JPEG of quality 75, fed the detector red and blue swapped, and ran the "
+    "colour CLIP with GELU instead of QuickGELU.",
     "mean of terms",
     low=None,
     source="yifan123/reward-server (arXiv 2505.05470)",
@@ -171,8 +172,6 @@ def _reward(value_of: ValueOf, setup: Setup, extra_price: float = 0.0) -> Reward
         raise ConfigError(f"extra_price is {extra_price}. Give a share of the reward, from 0 (free) to 1.")
     name = detectors.choose(setup.detector, setup.vocabulary)
     detect = detectors.build(name, dtype=setup.dtype, device=setup.device, batch_size=setup.batch_size)
-    labels = detectors.labels(name)
-    named = None if detectors.names_colors(name) else frozenset(COLORS)
     name_color = (
         _color_given if detectors.names_colors(name) else colors.when_asked(dtype=setup.dtype, device=setup.device)
     )
@@ -186,7 +185,7 @@ def _reward(value_of: ValueOf, setup: Setup, extra_price: float = 0.0) -> Reward
             for sample in samples
         ]
         asked = [place for place, sample in enumerate(samples) if sample.prompt.metadata.get("include")]
-        specs = {place: _spec(samples[place], name, labels, named) for place in asked}
+        specs = {place: _spec(samples[place], name) for place in asked}
         for places in in_batches(asked, setup.batch_size):
             pictures = [samples[place].image for place in places]
             for place, image, found in zip(places, pictures, detect(pictures), strict=True):
@@ -211,33 +210,30 @@ def _score(judged: Judged, value: float) -> Score:
     }
     too_many = f"{verdict.extras} more object{'s' * (verdict.extras > 1)} than asked for" if verdict.extras else ""
     objects: dict[str, list[list[float]]] = {}
-    for detection in sorted(judged.found, key=lambda one: -one.score):
+    for detection in best_first(judged.found):
         objects.setdefault(detection.label, []).append([*map(float, detection.box), float(detection.score)])
     return Score(value, parts, verdict.reason or too_many, {"objects": objects})
 
 
-def _spec(sample: Sample, detector: str, labels: frozenset[str] | None, named: frozenset[str] | None) -> dict[str, Any]:
-    """The prompt's metadata; refused when it names a class or a colour that can never be found."""
+def _spec(sample: Sample, detector: str) -> dict[str, Any]:
+    """The prompt's metadata; refused when it is malformed, or names a class or a colour that can never be found."""
     spec = {"tag": sample.prompt.tag, **sample.prompt.metadata}
-    clauses = spec["include"]
-    if not isinstance(clauses, Sequence) or not all(isinstance(clause, Mapping) for clause in clauses):
-        raise RewardError(
-            f"prompt '{sample.prompt.id}': its `include` is {clauses!r}. Write a list of objects like "
-            '{"class": "circle", "count": 1}.'
-        )
-    every = [*clauses, *(spec.get("exclude") or [])]
-    wanted = {clause.get("color") for clause in clauses} - {None}
-    if named is not None and wanted - named:
-        raise RewardError(
-            f"prompt '{sample.prompt.id}' asks for the colour '{sorted(map(str, wanted - named))[0]}', which GenEval "
-            f"has no name for. Its colours: {', '.join(COLORS)}."
-        )
-    unknown = {clause.get("class") for clause in every} - labels if labels is not None else set()
-    if unknown:
-        raise RewardError(
-            f"prompt '{sample.prompt.id}' asks for '{sorted(map(str, unknown))[0]}', which the detector '{detector}' "
-            "does not know. Choose prompts and a detector of one vocabulary."
-        )
+    try:
+        asked = read_spec(spec)
+    except RewardError as error:
+        raise RewardError(f"prompt '{sample.prompt.id}': {error}") from None
+    known, named = detectors.labels(detector), detectors.colors(detector)
+    for clause in (*asked.include, *asked.exclude):
+        if clause.color is not None and clause.color not in named:
+            raise RewardError(
+                f"prompt '{sample.prompt.id}' asks for the colour '{clause.color}', which GenEval has no name for."
+                f"{did_you_mean(clause.color.lower(), named)} Its colours: {', '.join(named)}."
+            )
+        if known is not None and clause.label not in known:
+            raise RewardError(
+                f"prompt '{sample.prompt.id}' asks for '{clause.label}', which the detector '{detector}' does not know."
+                f"{did_you_mean(clause.label.lower(), known)} Choose prompts and a detector of one vocabulary."
+            )
     return spec
 
 

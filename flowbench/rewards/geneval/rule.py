@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from ctypes import c_float
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 from flowbench.errors import RewardError
+from flowbench.registry import did_you_mean
 from flowbench.types import Detection
-from flowbench.vocabularies import RELATIONS
+from flowbench.vocabularies import RELATIONS, TAGS
 
 CONFIDENCE, COUNTING_CONFIDENCE, MAX_PER_CLASS = 0.3, 0.9, 16
 """What counts in GenEval: scores above the first (for the tag "counting" the second), at most that many of a class."""
@@ -62,6 +64,18 @@ class Clause:
         return 1 + (self.color is not None) + (self.relation is not None)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a prompt asks for: its metadata, checked."""
+
+    tag: str | None
+    """One of TAGS; None where the prompt has none, which counts as no counting."""
+    include: tuple[Clause, ...]
+    """What must be there."""
+    exclude: tuple[Clause, ...]
+    """Of what there must be fewer than its count."""
+
+
 def judge(
     detections: Sequence[Detection],
     spec: Mapping[str, Any],
@@ -75,12 +89,12 @@ def judge(
 ) -> Verdict:
     """Judge one picture's detections against its prompt's GenEval metadata.
 
-    `spec` is {tag, include: [{class, count, color?, position?}], exclude?: [{class, count}]}; position is [relation,
-    number of an earlier clause].
+    `spec` is {tag, include: [{class, count, color?, position?}], exclude?: [{class, count}]}, as `read_spec` wants it;
+    position is [relation, number of an earlier clause].
     `color_of` names a detection's colour; it is asked once for each detection and only where a colour matters.
     Detections count when their score is above `confidence` (`counting_confidence` for the tag "counting"), at most
-    `max_per_class` of a class by descending score (equal scores keep their order); `max_overlap` below 1 drops boxes
-    that overlap a better one of their class that much.
+    `max_per_class` of a class in the order of `best_first`; `max_overlap` below 1 drops boxes that overlap a better one
+    of their class that much. Scores are compared in float32, as published: float32(.3) is not above .3.
 
     correct: the official rule. It wants AT LEAST `count` objects of a class and looks at the `count` best ones only.
     strict: correct, with exactly `count` objects of every included class.
@@ -97,13 +111,18 @@ def judge(
     objects, so that "a red circle and a blue circle" can never be correct. Prompt sets avoid such prompts.
     Raises RewardError when the metadata is malformed.
     """
-    clauses = read_clauses(spec)
-    threshold = counting_confidence if spec.get("tag") == "counting" else confidence
+    asked = read_spec(spec)
+    clauses = asked.include
+    threshold = counting_confidence if asked.tag == "counting" else confidence
     objects = group_by_class(detections, threshold, max_per_class, max_overlap)
     named = asked_once(color_of)
     official = _walk(clauses, objects, named, position_threshold, exact=False)
     exact = _walk(clauses, objects, named, position_threshold, exact=True)
-    unwanted = _unwanted(spec, objects)
+    unwanted = [
+        f"expected {clause.label}<{clause.count}, found {len(objects[clause.label])}"
+        for clause in asked.exclude
+        if len(objects.get(clause.label, [])) >= clause.count
+    ]
     failures = [outcome.failure for outcome in official if outcome.failure] + unwanted
     strict = not unwanted and not any(outcome.failure for outcome in exact)
     extras = _count_extras(clauses, group_by_class(detections, confidence, None, max_overlap))
@@ -119,24 +138,79 @@ def judge(
     )
 
 
-def read_clauses(spec: Mapping[str, Any]) -> list[Clause]:
-    """The `include` clauses, checked. Raises RewardError that says which clause is malformed and how."""
+def read_spec(spec: Mapping[str, Any]) -> Asked:
+    """A prompt's GenEval metadata, checked; keys beside tag, include and exclude are the user's own.
+
+    Raises RewardError that says which clause is malformed and how: what is not understood would be judged as if it were
+    not there.
+    """
+    tag = spec.get("tag")
+    if tag is not None and tag not in TAGS:
+        raise RewardError(
+            f"GenEval metadata: its tag is {tag!r}.{did_you_mean(str(tag).lower(), TAGS)} The tag decides how a prompt "
+            f"is judged: give one of {', '.join(TAGS)}, or none."
+        )
+    return Asked(tag, *(_clauses(kind, spec.get(kind)) for kind in ("include", "exclude")))
+
+
+def _clauses(kind: str, entries: Any) -> tuple[Clause, ...]:
+    """The clauses of one kind, `None` being no clauses."""
+    entries = [] if entries is None else entries
+    if not isinstance(entries, (list, tuple)) or not all(isinstance(entry, Mapping) for entry in entries):
+        raise RewardError(
+            f'GenEval metadata: its `{kind}` is {entries!r}. Write a list of objects like {{"class": "circle", '
+            '"count": 1}.'
+        )
+    known = ("class", "count", "color", "position") if kind == "include" else ("class", "count")
     clauses = []
-    for place, entry in enumerate(spec.get("include", [])):
-        where = f"GenEval metadata, include clause {place}"
-        label, count = _read_amount(where, entry)
-        position = entry.get("position")
-        if position is None:
-            clauses.append(Clause(label, count, entry.get("color")))
-            continue
-        relation, target = position if isinstance(position, (list, tuple)) and len(position) == 2 else (position, None)
-        if relation not in RELATIONS or not isinstance(target, int) or not 0 <= target < place:
+    for place, entry in enumerate(entries):
+        where = f"GenEval metadata, {kind} clause {place}"
+        odd = next((key for key in entry if key not in known), None)
+        if odd is not None:
             raise RewardError(
-                f"{where}: its position is {position!r}. Give [relation, number of an earlier clause, from 0], "
-                f"the relation being one of: {', '.join(RELATIONS)}."
+                f"{where}: it has the key {odd!r}.{did_you_mean(str(odd).lower(), known)} Its keys: {', '.join(known)}."
             )
-        clauses.append(Clause(label, count, entry.get("color"), relation, target))
-    return clauses
+        label, count, color = entry.get("class"), _whole(entry.get("count")), entry.get("color")
+        if not isinstance(label, str) or count is None or count < 1:
+            raise RewardError(
+                f"{where}: class is {label!r} and count is {entry.get('count')!r}. Give a name and a count from 1 on."
+            )
+        if color is not None and not isinstance(color, str):
+            raise RewardError(f"{where}: its color is {color!r}. Give a colour's name.")
+        relation, target = _position(where, entry.get("position"), place)
+        clauses.append(Clause(label, count, color, relation, target))
+    return tuple(clauses)
+
+
+def _position(where: str, position: Any, place: int) -> tuple[str | None, int]:
+    """The relation (None without one) and the number of the clause that it is seen from, before the `place`-th."""
+    if position is None:
+        return None, 0
+    relation, target = position if isinstance(position, (list, tuple)) and len(position) == 2 else (None, None)
+    target = _whole(target)
+    if relation not in RELATIONS or target is None or not 0 <= target < place:
+        raise RewardError(
+            f"{where}: its position is {position!r}. Give [relation, number of an earlier clause, from 0], "
+            f"the relation being one of: {', '.join(RELATIONS)}."
+        )
+    return relation, target
+
+
+def _whole(value: Any) -> int | None:
+    """2 of 2 and 2.0 (a table may have made one of the other); None of all else."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def is_above(score: float, threshold: float) -> bool:
+    """Compared in float32, as the published code compares: its detector's scores are no finer."""
+    return c_float(score).value > c_float(threshold).value
+
+
+def best_first(detections: Iterable[Detection]) -> list[Detection]:
+    """By descending score, in float32; of equal ones the later stands first: the published code reverses an argsort."""
+    return sorted(detections, key=lambda detection: c_float(detection.score).value)[::-1]
 
 
 def group_by_class(
@@ -144,8 +218,7 @@ def group_by_class(
 ) -> dict[str, list[Detection]]:
     """Detections with a score above `threshold`, by class, best first, at most `limit` of each."""
     groups: dict[str, list[Detection]] = {}
-    confident = [detection for detection in detections if detection.score > threshold]
-    for detection in sorted(confident, key=lambda detection: -detection.score):
+    for detection in best_first(each for each in detections if is_above(each.score, threshold)):
         groups.setdefault(detection.label, []).append(detection)
     return {label: _drop_overlapping(group[:limit], max_overlap) for label, group in groups.items()}
 
@@ -172,7 +245,7 @@ class _Outcome:
 
 
 def _walk(
-    clauses: list[Clause],
+    clauses: Sequence[Clause],
     objects: Mapping[str, list[Detection]],
     color_of: ColorOf,
     position_threshold: float,
@@ -230,17 +303,7 @@ def _misplaced(clause: Clause, found: list[Detection], targets: list[Detection] 
     return ""
 
 
-def _unwanted(spec: Mapping[str, Any], objects: Mapping[str, list[Detection]]) -> list[str]:
-    failures = []
-    for place, entry in enumerate(spec.get("exclude", [])):
-        label, count = _read_amount(f"GenEval metadata, exclude clause {place}", entry)
-        number = len(objects.get(label, []))
-        if number >= count:
-            failures.append(f"expected {label}<{count}, found {number}")
-    return failures
-
-
-def _count_extras(clauses: list[Clause], present: Mapping[str, list[Detection]]) -> int:
+def _count_extras(clauses: Sequence[Clause], present: Mapping[str, list[Detection]]) -> int:
     asked: dict[str, int] = {}
     for clause in clauses:
         asked[clause.label] = max(asked.get(clause.label, 0), clause.count)
@@ -267,13 +330,6 @@ def _overlap(box: Box, other: Box) -> float:
 
 def _area(box: Box) -> float:
     return max(box[2] - box[0] + 1, 0) * max(box[3] - box[1] + 1, 0)
-
-
-def _read_amount(where: str, entry: Mapping[str, Any]) -> tuple[str, int]:
-    label, count = entry.get("class"), entry.get("count")
-    if not isinstance(label, str) or not isinstance(count, int) or count < 1:
-        raise RewardError(f"{where}: class is {label!r} and count is {count!r}. Give a name and a count of 1 or more.")
-    return label, count
 
 
 def asked_once(color_of: ColorOf) -> ColorOf:

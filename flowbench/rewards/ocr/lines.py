@@ -26,11 +26,14 @@ class Reading(NamedTuple):
 
 
 def read(lines: Iterable[Line], *, min_confidence: float = 0.0) -> Reading:
-    """The lines in reading order. Those of confidence 0, below `min_confidence` or without a character are left out."""
+    """The lines in reading order. Those of confidence 0, below `min_confidence` or without a character are left out.
+
+    Only spaces around a line fall away: other white space counts in the published rule.
+    """
     kept = [line for line in lines if line.confidence > 0 and line.confidence >= min_confidence and line.text.strip()]
     ordered = reading_order(kept)
     confidence = sum(line.confidence for line in ordered) / len(ordered) if ordered else math.nan
-    return Reading(" ".join(line.text.strip() for line in ordered), confidence)
+    return Reading(" ".join(line.text.strip(" ") for line in ordered), confidence)
 
 
 def reading_order(lines: Sequence[Line]) -> list[Line]:

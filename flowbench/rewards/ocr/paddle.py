@@ -52,7 +52,9 @@ def build(*, det_folder: str = "", rec_folder: str = "") -> Reader:
             "folders with its models: the options det_folder and rec_folder."
         ) from error
 
-    def read(picture: numpy.ndarray) -> list[Line]:
+    _, *characters = engine.paddlex_pipeline._pipeline.text_rec_model.post_op.character  # the first is CTC's blank
+
+    def look(picture: numpy.ndarray) -> list[Line]:
         # PaddleOCR takes an array for BGR, as OpenCV has it
         (found,) = engine.predict(numpy.ascontiguousarray(picture[..., ::-1]))
         return [
@@ -62,7 +64,7 @@ def build(*, det_folder: str = "", rec_folder: str = "") -> Reader:
             )
         ]
 
-    return read
+    return Reader(look, "".join(characters))
 
 
 def _model(task: str, kind: str, folder: str) -> dict[str, str]:

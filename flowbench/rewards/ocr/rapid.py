@@ -38,8 +38,9 @@ def build(settings: Mapping[str, Any] = SETTINGS) -> Reader:
 
     files = {"Det.model_path": str(models / DETECTION), "Rec.model_path": str(models / RECOGNITION)}
     engine: Any = RapidOCR(params={**settings, **files})
+    _, *characters = engine._load_rec_model().postprocess_op.character  # the first is CTC's blank
 
-    def read(picture: numpy.ndarray) -> list[Line]:
+    def look(picture: numpy.ndarray) -> list[Line]:
         # RapidOCR takes an array for BGR, as OpenCV has it; only files and PIL pictures are turned around by it
         found = engine(numpy.ascontiguousarray(picture[..., ::-1]))
         if found.txts is None:
@@ -49,7 +50,7 @@ def build(settings: Mapping[str, Any] = SETTINGS) -> Reader:
             for text, confidence, box in zip(found.txts, found.scores, found.boxes, strict=True)
         ]
 
-    return read
+    return Reader(look, "".join(characters))
 
 
 def _models() -> Path:

@@ -1,9 +1,10 @@
-"""The two readers behind one signature: a picture in, the lines on it out."""
+"""The two readers behind one signature: a picture in, the lines on it out; and the characters that they know."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flowbench.errors import ConfigError
@@ -13,8 +14,22 @@ from flowbench.rewards.ocr.lines import Line
 if TYPE_CHECKING:
     import numpy
 
-Reader = Callable[["numpy.ndarray"], list[Line]]
-"""(H, W, 3) uint8, RGB -> its lines, in any order. An exception means that the picture could not be looked at."""
+
+@dataclass(frozen=True)
+class Reader:
+    """A built reader: `reader(picture)` gives the picture's lines, in any order.
+
+    An exception means that the picture could not be looked at.
+    """
+
+    look: Callable[[numpy.ndarray], list[Line]]
+    """(H, W, 3) uint8, RGB -> its lines."""
+    characters: str
+    """All that its network can write: no other one is ever read."""
+
+    def __call__(self, picture: numpy.ndarray) -> list[Line]:
+        return self.look(picture)
+
 
 LARGEST_SIDE = 2000
 """A larger picture is made smaller for detection; a smaller one is looked at as it is, never enlarged."""

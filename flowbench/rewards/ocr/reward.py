@@ -14,11 +14,15 @@ from flowbench.images import to_array
 from flowbench.rewards import Card, Part, register
 from flowbench.rewards.ocr.lines import Line, Reading, read
 from flowbench.rewards.ocr.readers import build_reader, check_backend
-from flowbench.rewards.ocr.text import VARIANTS, Variant, target_text, text_reward
+from flowbench.rewards.ocr.text import VARIANTS, Variant, normal_form, target_text, text_reward, unreadable
 from flowbench.rewards.ocr.workers import Workers
 from flowbench.types import Sample, Score
 
 LONGEST_NOTE = 80
+MOST_WORKERS = 64
+"""Processes that read; more than there are cores make none faster."""
+MOST_SHOWN = 8
+"""Of the letters that a reader lacks."""
 
 ReadAll = Callable[[Sequence[numpy.ndarray]], list[list[Line]]]
 
@@ -34,6 +38,7 @@ CARD = Card(
     revision="the models inside rapidocr 3.10",
     preprocessing="own size, made smaller above 2000 px, no orientation; lines of confidence .5 or more, "
     "read from the top and from the left",
+    version="2",
     cached=True,
     reference="SD3.5-M .59, after Flow-GRPO .92 (PaddleOCR 2.9.1, substring rule; arXiv 2505.05470)",
     parts={
@@ -63,21 +68,30 @@ def ocr(
     before the published code sees them. Raises ConfigError for an option, RewardError without the package.
 
     Deviations from the published code: text stands between any double quotes, else single ones, and not only in the
-    first straight pair; several parts are all asked for; a prompt without any is unscored and does not crash; a failure
-    raises and is not a 0; pictures reach the reader in the right order of colours (BGR); lines are put in reading
-    order; `edit` and `exact` compare one form of letters that look alike.
+    first straight pair; several parts are all asked for; a prompt without any is unscored and does not crash, and so is
+    one with letters that the reader does not have; a failure raises and is not a 0; pictures reach the reader in the
+    right order of colours (BGR); lines are put in reading order; `edit` and `exact` compare one form of letters that
+    look alike.
     """
     check_backend(backend)
     if variant not in VARIANTS:
         raise ConfigError(f"variant is '{variant}'. Use one of: {', '.join(VARIANTS)}.")
-    if workers < 0:
-        raise ConfigError(f"workers is {workers}. Give a number of processes, or 1 to read in this one.")
+    if workers not in range(MOST_WORKERS + 1):
+        raise ConfigError(
+            f"workers is {workers}. Give a number of processes up to {MOST_WORKERS}, or 1 to read in this one."
+        )
     if not 0 <= min_confidence <= 1:
         raise ConfigError(f"min_confidence is {min_confidence}. Give a confidence from 0 (every line) to 1.")
     folders = {key: folder for key, folder in (("det_folder", det_folder), ("rec_folder", rec_folder)) if folder}
     if folders and backend != "paddle":
         raise ConfigError(f"{next(iter(folders))} is for the backend paddle; {backend} brings its models along.")
-    return _Scorer(_read_all(backend, folders, workers), variant, min_confidence)
+    if workers > 1:
+        several = Workers(workers, backend, folders)
+        return _Scorer(several, several.characters, variant, min_confidence)
+    reader = build_reader(backend, folders)
+    return _Scorer(
+        lambda pictures: [reader(picture) for picture in pictures], reader.characters, variant, min_confidence
+    )
 
 
 def _packages(options: Mapping[str, object]) -> tuple[str, ...]:
@@ -91,36 +105,46 @@ ocr.packages = _packages
 class _Scorer:
     """The reward's function; `close` ends the worker processes, if there are any."""
 
-    def __init__(self, read_all: ReadAll, variant: Variant, min_confidence: float):
+    def __init__(self, read_all: ReadAll, characters: str, variant: Variant, min_confidence: float):
         self._read_all = read_all
+        words = "\0".join(each + each for each in characters)  # at a word's end Σ is lowered to another letter
+        self._characters = frozenset(normal_form(words, variant)) - {"\0"}
         self._variant = variant
         self._min_confidence = min_confidence
 
     def __call__(self, samples: Sequence[Sample]) -> list[Score]:
         targets = [target_text(sample.prompt.text, sample.prompt.metadata) for sample in samples]
-        places = [place for place, target in enumerate(targets) if target]
+        refused = {place: reason for place, target in enumerate(targets) if (reason := self._refused(target))}
+        places = [place for place in range(len(samples)) if place not in refused]
         found = self._read_all([to_array(samples[place].image) for place in places])
         scores = [
-            Score.unscored(
-                f"prompt '{sample.prompt.id}' has no text in quotation marks and no `text` in its metadata: "
-                "the OCR reward does not know what should be written"
-            )
-            for sample in samples
+            Score.unscored(f"prompt '{each.prompt.id}' {refused.get(place)}") for place, each in enumerate(samples)
         ]
         for place, lines in zip(places, found, strict=True):
             scores[place] = _score(targets[place], read(lines, min_confidence=self._min_confidence), self._variant)
         return scores
 
+    def _refused(self, target: str) -> str:
+        """Why no picture can be judged by this target; "" when any can."""
+        if not target:
+            return (
+                "has no text in quotation marks and no `text` in its metadata: the OCR reward does not know what "
+                "should be written"
+            )
+        odd = unreadable(target, self._characters, variant=self._variant)
+        if not odd:
+            return ""
+        shown = ", ".join(f"'{each}' (U+{ord(each):04X})" for each in odd[:MOST_SHOWN]) + ", ..." * (
+            len(odd) > MOST_SHOWN
+        )
+        return (
+            f"asks for letters that the reader does not have: {shown}. It would read none of them on the best of "
+            "pictures: take another prompt, or a reader of its language (backend paddle with a rec_folder)"
+        )
+
     def close(self) -> None:
         if isinstance(self._read_all, Workers):
             self._read_all.close()
-
-
-def _read_all(backend: str, settings: Mapping[str, str], workers: int) -> ReadAll:
-    if workers > 1:
-        return Workers(workers, backend, settings)
-    reader = build_reader(backend, settings)
-    return lambda pictures: [reader(picture) for picture in pictures]
 
 
 def _score(target: str, reading: Reading, variant: Variant) -> Score:

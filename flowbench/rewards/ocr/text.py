@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, get_args
 
 from rapidfuzz.distance import Levenshtein
@@ -28,7 +28,7 @@ _LETTER_FORMS = str.maketrans({"‘": "'", "’": "'", "‛": "'", "“": '"', "
 
 
 def quoted_parts(prompt: str) -> list[str]:
-    """What stands between quotation marks in a prompt, in order, blank parts left out.
+    """What stands between quotation marks in a prompt, in order, without spaces around it; blank parts are left out.
 
     Double quotes count: "straight", “curly”, „low” and «angle»; each ends at the first mark that closes its own kind,
     so that other marks inside belong to the text. A straight mark right behind a digit opens nothing (6" nail).
@@ -37,8 +37,8 @@ def quoted_parts(prompt: str) -> list[str]:
     The contraction 'n' is none either.
     """
     for pattern in (_QUOTED, _SINGLE_QUOTED):
-        parts = ["".join(part or "" for part in match.groups()).strip() for match in pattern.finditer(prompt)]
-        parts = [part for part in parts if part]
+        parts = ["".join(part or "" for part in match.groups()).strip(" ") for match in pattern.finditer(prompt)]
+        parts = [part for part in parts if part.strip()]
         if pattern is _SINGLE_QUOTED:
             parts = [part for part in parts if part.lower() != "n"]
         if parts:
@@ -48,7 +48,8 @@ def quoted_parts(prompt: str) -> list[str]:
 
 def target_text(prompt: str, metadata: Mapping[str, Any]) -> str:
     """The text to be rendered: `metadata["text"]` (a string or a list of them) where there is one, else the quoted
-    parts of the prompt; several are joined by a space, in their order. "" when there is none.
+    parts of the prompt; several are joined by a space, in their order. "" when there is none. White space other than
+    spaces stays: `substring` counts it, as published.
 
     Raises RewardError when `metadata["text"]` is anything else.
     """
@@ -58,7 +59,7 @@ def target_text(prompt: str, metadata: Mapping[str, Any]) -> str:
     parts = [text] if isinstance(text, str) else text
     if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
         raise RewardError(f"the prompt's metadata `text` is {text!r}. Write a string, or a list of strings.")
-    return " ".join(part.strip() for part in parts if part.strip())
+    return " ".join(part.strip(" ") for part in parts if part.strip())
 
 
 def normalise(text: str) -> str:
@@ -75,6 +76,20 @@ def normalise_published(text: str) -> str:
     return text.replace(" ", "").lower()
 
 
+def unreadable(target: str, characters: Collection[str], *, variant: Variant) -> str:
+    """What of the target can never be read, each once, in order, in the form in which the variant compares.
+
+    `characters`: those that a reader knows in that form, `normal_form(..., variant)`. White space is nobody's letter.
+    """
+    odd = dict.fromkeys(normal_form(target, variant))
+    return "".join(each for each in odd if each not in characters and not each.isspace())
+
+
+def normal_form(text: str, variant: Variant) -> str:
+    """The text as the variant compares it."""
+    return normalise_published(text) if variant == "substring" else normalise(text)
+
+
 def text_reward(target: str, recognized: str, *, variant: Variant = "edit") -> float:
     """How much of `target` was read, in [0, 1]; punctuation counts, case and spaces do not.
 
@@ -88,8 +103,7 @@ def text_reward(target: str, recognized: str, *, variant: Variant = "edit") -> f
     """
     if variant not in VARIANTS:
         raise RewardError(f"the variant is '{variant}'. Use one of: {', '.join(VARIANTS)}.")
-    norm = normalise_published if variant == "substring" else normalise
-    wanted, read = norm(target), norm(recognized)
+    wanted, read = normal_form(target, variant), normal_form(recognized, variant)
     if not wanted.strip():
         raise RewardError("the target has no character. Leave such a prompt unscored.")
     if variant == "exact":

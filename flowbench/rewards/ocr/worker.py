@@ -3,7 +3,7 @@
 It ends by itself when its parent does, however that ends: the system then closes the pipe. Ctrl-C is for the parent.
 
     request   height and width (two uint32, network order), then height x width x 3 bytes, RGB
-    reply     length (uint32), then JSON: {"ready": true} once at the start, {"lines": [...]} or {"error": "..."}
+    reply     length (uint32), then JSON: {"characters": "..."} once at the start, {"lines": [...]} or {"error": "..."}
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def main() -> None:
         except Exception as error:
             send(replies, {"error": f"{type(error).__name__}: {error}"})
             return
-        send(replies, {"ready": True})
+        send(replies, {"characters": reader.characters})
         serve(sys.stdin.buffer, replies, reader)
     except (EOFError, BrokenPipeError):
         pass

@@ -43,8 +43,9 @@ class Worker:
             start_new_session=True,  # Ctrl-C in the terminal does not reach it, not even while it starts
         )
 
-    def wait_until_ready(self) -> None:
-        self._reply("while it started")
+    def wait_until_ready(self) -> str:
+        """The characters that its reader knows."""
+        return str(self._reply("while it started")["characters"])
 
     def read(self, picture: numpy.ndarray) -> list[Line]:
         """The lines on a picture, (H, W, 3) uint8, RGB."""
@@ -100,8 +101,11 @@ class Worker:
 class Workers:
     """`count` processes behind one call; what is read does not depend on how many there are.
 
-    One that has died is replaced at the next call. `close` ends them all, for good.
+    One that has died is replaced at the next call. `close` ends them all, for good. `characters`: all that their reader
+    can write.
     """
+
+    characters: str
 
     def __init__(self, count: int, backend: str, settings: Mapping[str, str]):
         self._count, self._backend, self._settings = count, backend, dict(settings)
@@ -136,7 +140,7 @@ class Workers:
         self._workers = alive + fresh
         try:
             for worker in fresh:
-                worker.wait_until_ready()
+                self.characters = worker.wait_until_ready()
             if self._closed:
                 raise RewardError("the OCR reward was closed, and its worker processes with it. Build it again.")
         except BaseException:
