@@ -11,7 +11,6 @@ from flowbench.cli.options import device_options, licence_option, plugin_option
 from flowbench.errors import LicenceError, RewardError
 
 if TYPE_CHECKING:
-
     from flowbench.config import TrainConfig
     from flowbench.rewards.golden import Finding
 
@@ -43,9 +42,7 @@ def policy(arguments: tuple[str, ...], plugins: tuple[str, ...], **flags: Any) -
 
 @doctor.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option(
-    "--promises", is_flag=True, help="Check what each reward promises as well (flowbench.testing)."
-)
+@click.option("--promises", is_flag=True, help="Check what each reward promises as well (flowbench.testing).")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="Where the networks run.")
 @licence_option
 @plugin_option

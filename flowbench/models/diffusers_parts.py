@@ -29,7 +29,7 @@ def load_pipeline(pipeline: Any, folder: Path, dtype: torch.dtype, *, optional: 
     from transformers.utils import logging as transformers_logging
 
     index = read_json(folder / INDEX)
-    absent = {name: None for name in optional if (index.get(name) or [None])[0] is None}
+    absent = {name: None for name in optional if index.get(name) in (None, [], [None, None])}
     major, minor = (int(part) for part in diffusers.__version__.split(".")[:2])
     keyword = "dtype" if (major, minor) >= (0, 42) else "torch_dtype"
     dtypes = {keyword: {"default": dtype, "vae": torch.float32}}
@@ -40,7 +40,7 @@ def load_pipeline(pipeline: Any, folder: Path, dtype: torch.dtype, *, optional: 
                     log.disable_progress_bar()
                     stack.callback(log.enable_progress_bar)
             return pipeline.from_pretrained(folder, use_safetensors=True, local_files_only=True, **dtypes, **absent)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except Exception as error:  # three libraries read its files, and raise a dozen kinds for damaged ones
         reason = str(error).strip().split("\n")[0].rstrip(".")
         raise ModelError(f"{folder}: it does not load ({reason}). Check that the folder is whole.") from error
 

@@ -106,13 +106,18 @@ def _adapter_folder(folder: Path) -> Path:
 
 
 def _base_of(adapter: Path) -> tuple[Path, str]:
-    base = adapter_files.base_model(adapter)
+    base, revision = adapter_files.base_model(adapter)
     if not base:
         raise ModelError(f"{adapter}: it does not name its base model. Give the base model and this folder as adapter.")
     folder, source = _locate(base)
     if not (folder / INDEX).is_file():
         raise ModelError(
             f"{adapter}: its base '{base}' is no diffusers model. Give the right one, and this as adapter."
+        )
+    if revision not in ("", "main") and source != BUILT_IN and not Path(source).is_dir():
+        raise ModelError(
+            f"{adapter}: it is for revision {revision} of '{base}', and a hub id stands for the newest. Give the "
+            "folder of that revision, and this as adapter."
         )
     return folder, source
 
