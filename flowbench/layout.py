@@ -105,6 +105,10 @@ class EvaluationFolder:
     def images(self) -> Path:
         return self.path / "images"
 
+    def not_made_of(self, picture: str) -> Path:
+        """Why there is no picture under that file name, where it was tried."""
+        return self.images / f"{picture}.not-made.json"
+
     @property
     def scores(self) -> Path:
         """A file per scorer, which grows while it scores."""

@@ -48,6 +48,8 @@ class ExistingPicture:
     """Its path below the source, for records."""
     seed: int | None = None
     """From which it was made, where that is known."""
+    not_made: str = ""
+    """Why there is no such file, where it was tried."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -56,10 +58,13 @@ class ExistingPicture:
     def load(self) -> Sample:
         """The picture as RGB (transparency is dropped, of an animation the first frame is taken).
 
-        Raises RunError for a file that is no picture, and for one of 16 or 32 bits a channel, which PIL would clip.
+        Raises RunError for one that was not made, for a file that is no picture, and for one of 16 or 32 bits a
+        channel, which PIL would clip.
         """
         from PIL import Image, ImageOps
 
+        if self.not_made:
+            raise RunError(self.not_made)
         try:
             with Image.open(self.path) as image:
                 mode, turned = image.mode, ImageOps.exif_transpose(image)

@@ -149,8 +149,15 @@ def _generate_missing(source: PictureSource, evaluation: OpenEvaluation, declare
                 continue
             missing = [item for item in batch if not pictures.has(item.picture)]
             if missing:
-                made = zip(missing, source.make(missing, suite, evaluation.batch_size), strict=True)
+                made = list(zip(missing, source.make(missing, suite, evaluation.batch_size), strict=True))
+                for each, reason in made:
+                    if isinstance(reason, str):
+                        store.write_json(evaluation.folder.not_made_of(each.picture), {"reason": reason})
                 pictures.add(
-                    [(each.picture, image, each.facts() | common) for each, image in made if image is not None]
+                    [
+                        (each.picture, image, each.facts() | common)
+                        for each, image in made
+                        if image is not None and not isinstance(image, str)
+                    ]
                 )
             execution.progress("generate", done, len(items))

@@ -30,6 +30,8 @@ def flow_match(steps: int, *, shift: float = 3.0, num_train_timesteps: int = 100
     """
     if steps < 1:
         raise ConfigError(f"a schedule of {steps} steps: give at least 1.")
+    if not 0 < shift < float("inf"):
+        raise ConfigError(f"a schedule with shift {shift}: give a finite number above 0.")
     smallest = shifted(torch.ones(()) / num_train_timesteps, shift).item()  # float32, like the training table
     timesteps = numpy.linspace(num_train_timesteps, smallest * num_train_timesteps, steps)
     sigmas = shifted(timesteps / num_train_timesteps, shift)
