@@ -153,6 +153,8 @@ def _generate_missing(source: PictureSource, evaluation: OpenEvaluation, declare
                 for each, reason in made:
                     if isinstance(reason, str):
                         store.write_json(evaluation.folder.not_made_of(each.picture), {"reason": reason})
+                    else:
+                        evaluation.folder.not_made_of(each.picture).unlink(missing_ok=True)
                 pictures.add(
                     [
                         (each.picture, image, each.facts() | common)

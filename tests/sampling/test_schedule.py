@@ -43,6 +43,16 @@ def test_flow_match_refuses_zero_steps():
         flow_match(0)
 
 
+@pytest.mark.parametrize("shift", [0.0, -1.0, float("nan"), float("inf")])
+def test_flow_match_refuses_a_shift_that_gives_no_sigmas(shift):
+    with pytest.raises(ConfigError, match="finite number above 0"):
+        flow_match(4, shift=shift)
+
+
+def test_one_step_goes_from_one_to_zero():
+    assert flow_match(1).tolist() == [1, 0]
+
+
 def test_full_trajectory_is_all_but_the_last():
     assert stochastic_steps(10, None, **PLACE) == (0, 1, 2, 3, 4, 5, 6, 7, 8)
 
