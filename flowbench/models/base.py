@@ -21,6 +21,7 @@ import torch
 from flowbench import images
 from flowbench.errors import ConfigError, ModelError, NotFinite
 from flowbench.models import adapter_files, finite, lora
+from flowbench.models.adapter_config import DECIDING
 from flowbench.models.settings import ModelSettings
 from flowbench.types import Prompt, Sample
 
@@ -204,7 +205,7 @@ class FlowModel(ABC, Generic[ConditionT]):
         """RGB pictures, `resolution` pixels square; None where latents or pixels are not finite."""
         pixels = self.decode_pixels(latents)
         sums = latents.flatten(1).sum(1) + pixels.flatten(1).sum(1)  # not finite where a number is not
-        pictures = images.to_pil(pixels.nan_to_num())
+        pictures = images.to_pil(pixels)
         return [
             picture if is_sound else None for picture, is_sound in zip(pictures, sums.isfinite().tolist(), strict=True)
         ]
@@ -241,7 +242,7 @@ class FlowModel(ABC, Generic[ConditionT]):
             ]
         samples = [sample for sample in made if sample is not None]
         if len(samples) < len(made):
-            raise self.not_finite(f"the picture for '{prompts[made.index(None)].text}'", made)
+            raise self.not_finite("a picture", made)
         return samples
 
     # -- the adapter -------------------------------------------------------------------------------------------------
@@ -256,6 +257,10 @@ class FlowModel(ABC, Generic[ConditionT]):
         """
         if lora.layers(self.transformer):
             raise ModelError(f"{self.name} already has an adapter. Load a fresh model before adding another.")
+        for key, value in (("r", rank), ("lora_alpha", alpha)):
+            is_right, wanted = DECIDING[key]
+            if not is_right(value):
+                raise ConfigError(f"adapter {'rank' if key == 'r' else 'alpha'} {value}: give {wanted}.")
         chosen = self._targets("attention" if targets is None else targets)
         self._attach({"r": rank, "lora_alpha": alpha, "target_modules": chosen})
         lora.initialise(self.transformer, seed)
