@@ -105,9 +105,9 @@ class EvaluationFolder:
     def images(self) -> Path:
         return self.path / "images"
 
-    def missing(self, picture: str) -> Path:
-        """Why that picture ("dog-0.png") of `images` could not be made."""
-        return self.images / f"{picture}.missing.txt"
+    def not_made_of(self, picture: str) -> Path:
+        """Why there is no picture under that file name, where it was tried."""
+        return self.images / f"{picture}.not-made.json"
 
     @property
     def scores(self) -> Path:

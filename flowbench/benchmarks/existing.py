@@ -54,15 +54,17 @@ class ExistingPicture:
     """Its path below the source, for records."""
     seed: int | None = None
     """From which it was made, where that is known."""
-    missing: str = ""
-    """Why it is not there, where it is not and somebody knows."""
+    not_made: str = ""
+    """Why there is no such file, where it was tried."""
 
     @property
     def key(self) -> tuple[str, int]:
         return self.prompt.id, self.index
 
     def load(self) -> Sample:
-        """The picture, as `images.read_picture` reads it. Raises RunError for one that cannot be read."""
+        """The picture, as `images.read_picture` reads it. Raises RunError for one that was not made or cannot be read."""
+        if self.not_made:
+            raise RunError(self.not_made)
         return Sample(self.prompt, images.read_picture(self.path), self.seed)
 
 

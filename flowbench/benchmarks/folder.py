@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -51,28 +51,24 @@ class OpenEvaluation:
         """The items' pictures as scorers want them, whether they are there or not."""
         if self.elsewhere:
             return [self.elsewhere[item.key] for item in self.items]
-        images, known = self.folder.images, set(self._names())
+        images = self.folder.images
         return [
-            ExistingPicture(
-                item.prompt,
-                item.index,
-                images / item.picture,
-                f"{images.name}/{item.picture}",
-                item.seed,
-                why.read_text(encoding="utf-8") if (why := self.folder.missing(item.picture)).name in known else "",
-            )
+            ExistingPicture(item.prompt, item.index, images / item.picture, f"{images.name}/{item.picture}", item.seed)
             for item in self.items
         ]
 
     def there(self) -> list[ExistingPicture]:
-        """The pictures that are there."""
+        """The pictures that are there, and those that could not be made, which say why when they are read."""
         if self.elsewhere:
             return self.planned
-        names = set(self._names())
-        return [each for each in self.planned if each.path.name in names]
-
-    def _names(self) -> list[str]:
-        return os.listdir(self.folder.images) if self.folder.images.is_dir() else []
+        names = set(os.listdir(self.folder.images)) if self.folder.images.is_dir() else set()
+        found = []
+        for each in self.planned:
+            if each.path.name in names:
+                found.append(each)
+            elif self.folder.not_made_of(each.path.name).name in names:
+                found.append(replace(each, not_made=why_not_made(self.folder, each.path.name)))
+        return found
 
     def whole(self) -> list[ExistingPicture]:
         """The pictures of the prompts that have them all."""
@@ -86,8 +82,8 @@ class OpenEvaluation:
         that compares them does not judge half of them (`whole`, or a source that makes all); of pictures given with
         gaps, those that are there are scored.
         """
-        there = {each.key for each in (self.whole() if whole or self.makes_all else self.there())}
-        return [[each for each in batch if each.key in there] for batch in whole_prompts(self.planned, size)]
+        there = {each.key: each for each in (self.whole() if whole or self.makes_all else self.there())}
+        return [[there[each.key] for each in batch if each.key in there] for batch in whole_prompts(self.planned, size)]
 
     def score_files(self, run: ScorerRun) -> list[Path]:
         """The scorer's files, the one of this share first."""
@@ -114,6 +110,15 @@ class OpenEvaluation:
             Pictures(self.folder.images)
         with _shared(path), store.locked(self.folder.shares / share):
             yield
+
+
+def why_not_made(folder: EvaluationFolder, picture: str) -> str:
+    """The reason why there is no picture under that file name; "" where it was not tried."""
+    path = folder.not_made_of(picture)
+    found = store.read_json(path) if path.is_file() else {"reason": ""}
+    if not isinstance(found, dict) or not isinstance(found.get("reason"), str):
+        raise RunError(f"{path}: it holds no reason. Delete it, and run the stage generate again.")
+    return str(found["reason"])
 
 
 @contextmanager

@@ -151,10 +151,12 @@ def _generate_missing(source: PictureSource, evaluation: OpenEvaluation, declare
             missing = [item for item in batch if not pictures.has(item.picture)]
             if missing:
                 made = list(zip(missing, source.make(missing, suite, evaluation.batch_size), strict=True))
+                for each, image in made:
+                    if isinstance(image, str) and image != NO_PICTURE:
+                        store.write_json(evaluation.folder.not_made_of(each.picture), {"reason": image})
+                    else:
+                        evaluation.folder.not_made_of(each.picture).unlink(missing_ok=True)
                 pictures.add(
                     [(each.picture, image, each.facts() | common) for each, image in made if not isinstance(image, str)]
                 )
-                for each, why in made:
-                    if isinstance(why, str) and why != NO_PICTURE:
-                        store.write_text(evaluation.folder.missing(each.picture), why)
             execution.progress("generate", done, len(items))

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 from flowbench import store
 from flowbench.benchmarks import existing
 from flowbench.benchmarks.existing import NO_PICTURE, ExistingPicture
+from flowbench.benchmarks.folder import why_not_made
 from flowbench.benchmarks.picture_files import warn_of
 from flowbench.benchmarks.plan import Item, plan
 from flowbench.benchmarks.suite import Suite
-from flowbench.errors import ConfigError, MissingFile, ModelError, RunError
+from flowbench.errors import ConfigError, MissingFile, ModelError, NotFinite, RunError
 from flowbench.evals.evaluation import EXISTING, EvaluationCard, Key, read_card, read_summary
 from flowbench.layout import EvaluationFolder, RunFolder, run_of_checkpoint
 from flowbench.prompts import PromptSet
-from flowbench.types import Prompt
+from flowbench.terminal import say
+from flowbench.types import Prompt, Sample
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -163,16 +165,23 @@ class ModelSource(PictureSource):
         )
 
     def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | str]:
-        samples = self.model.generate(
-            [item.prompt for item in items],
-            [int(item.seed or 0) for item in items],
-            steps=suite.steps,
-            guidance=suite.guidance,
-            batch_size=batch_size,
-        )
+        reason = ""
+        samples: Sequence[Sample | None]
+        try:
+            samples = self.model.generate(
+                [item.prompt for item in items],
+                [int(item.seed or 0) for item in items],
+                steps=suite.steps,
+                guidance=suite.guidance,
+                batch_size=batch_size,
+            )
+        except NotFinite as error:
+            reason, samples = str(error), error.made
+            lost = f"{sum(sample is None for sample in samples)} of {len(samples)} pictures are not made"
+            say(f"warning: {lost}: {reason}", err=True)
         if len(samples) != len(items):
             raise ModelError(f"model '{self.name}' gave {len(samples)} pictures, {len(items)} were asked for.")
-        return [sample.image for sample in samples]
+        return [reason if sample is None else sample.image for sample in samples]
 
 
 class ExistingSource(PictureSource):
@@ -300,12 +309,13 @@ class RecordedSource(PictureSource):
         return replace(self.recorded, must_agree=agreed, noted={"dtype": self.recorded.noted["dtype"]})
 
     def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | str]:
-        if not self.makes_all:
-            return [NO_PICTURE] * len(items)
-        raise RunError(
-            f"{self.folder}: {items[0].picture} and others are missing, and the model is not here to make them. "
-            "Give the model as --ckpt."
-        )
+        reasons = [why_not_made(EvaluationFolder(self.folder), item.picture) or NO_PICTURE for item in items]
+        if self.makes_all and NO_PICTURE in reasons:
+            raise RunError(
+                f"{self.folder}: {items[reasons.index(NO_PICTURE)].picture} and others are missing, and the model is "
+                "not here to make them. Give the model as --ckpt."
+            )
+        return [*reasons]
 
 
 def adapter_digest(parameters: Mapping[str, Any]) -> str:

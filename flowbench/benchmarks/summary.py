@@ -57,12 +57,11 @@ class ScorerRun:
         name, level = self.scorer.name, self.scorer.level
         if not self.ran:
             return ScorerStatus(name, "not run", self.reason, level, 0, {})
-        wanted = {each.key: each for each in planned if level == "picture" or each.index == 0}
-        own = {key: self.records.get(key) for key in ([(ALL, 0)] if level == "set" else wanted)}
-        reasons = unscored_reasons(record for record in own.values() if record is not None)
-        for key in (key for key, record in own.items() if record is None):
-            why = (wanted[key].missing if key in wanted else "") or NO_PICTURE
-            reasons[why] = reasons.get(why, 0) + 1
+        wanted = [each.key for each in planned if level == "picture" or each.index == 0]
+        own = [self.records.get(key) for key in ([(ALL, 0)] if level == "set" else wanted)]
+        reasons = unscored_reasons(record for record in own if record is not None)
+        if None in own:
+            reasons[NO_PICTURE] = own.count(None)
         reasons = dict(sorted(reasons.items()))
         return ScorerStatus(name, "scored", self.kept, level, sum(reasons.values()), reasons)
 
@@ -109,7 +108,7 @@ def _why_not(runs: Sequence[ScorerRun], picture: ExistingPicture) -> str:
     if not runs[0].ran:
         return f"{runs[0].scorer.name} did not run: {runs[0].reason}"
     level = runs[0].scorer.level
-    return "" if level == "set" or (level == "prompt" and picture.index > 0) else picture.missing or NO_PICTURE
+    return "" if level == "set" or (level == "prompt" and picture.index > 0) else NO_PICTURE
 
 
 def measured_metrics(suite: Suite, records: Sequence[Record], runs: Sequence[ScorerRun]) -> list[str]:

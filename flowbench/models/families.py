@@ -65,7 +65,10 @@ UNSEEN = FAMILIES["sd3"]
 
 def family_of(folder: Path) -> Family:
     """The family of a model folder, by its model_index.json. Raises ModelError when it is of none in the table."""
-    name = str(read_json(folder / INDEX).get("_class_name"))
+    index = read_json(folder / INDEX)
+    if not isinstance(index, dict):
+        raise ModelError(f"{folder / INDEX}: not a JSON object. Copy or download the model again.")
+    name = str(index.get("_class_name"))
     by_pipeline = {family.pipeline: family for family in FAMILIES.values()}
     if name not in by_pipeline:
         raise ModelError(f"{folder}: '{name}' is not supported. Supported: {', '.join(sorted(by_pipeline))}.")

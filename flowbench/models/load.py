@@ -10,7 +10,7 @@ import torch
 
 from flowbench.errors import ConfigError, ModelError
 from flowbench.layout import RunFolder
-from flowbench.models import adapter_files, hub
+from flowbench.models import adapter_files, finite, hub
 from flowbench.models.base import FlowModel
 from flowbench.models.families import INDEX, family_of
 from flowbench.models.settings import FILE, ModelSettings
@@ -106,13 +106,18 @@ def _adapter_folder(folder: Path) -> Path:
 
 
 def _base_of(adapter: Path) -> tuple[Path, str]:
-    base = adapter_files.base_model(adapter)
+    base, revision = adapter_files.base_model(adapter)
     if not base:
         raise ModelError(f"{adapter}: it does not name its base model. Give the base model and this folder as adapter.")
     folder, source = _locate(base)
     if not (folder / INDEX).is_file():
         raise ModelError(
             f"{adapter}: its base '{base}' is no diffusers model. Give the right one, and this as adapter."
+        )
+    if revision not in ("", "main") and source != BUILT_IN and not Path(source).is_dir():
+        raise ModelError(
+            f"{adapter}: it is for revision {revision} of '{base}', and a hub id stands for the newest. Give the "
+            "folder of that revision, and this as adapter."
         )
     return folder, source
 
@@ -123,7 +128,9 @@ def _load_pipeline(folder: Path, source: str, device: torch.device, dtype: torch
         folder = hub.fetch(source, hub.component_patterns(read_json(folder / INDEX)))
     model: type[FlowModel] = getattr(importlib.import_module(module), name)
     settings = ModelSettings.read(folder, Path(source).name if Path(source).is_dir() else source)
-    return model.from_folder(folder, settings, source, device, dtype)
+    loaded = model.from_folder(folder, settings, source, device, dtype)
+    finite.check_weights(loaded.networks, str(folder))
+    return loaded
 
 
 def usable_device(name: str) -> torch.device:

@@ -8,6 +8,7 @@ runs the same operations with and without gradient, so that rollout and replay a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,22 +17,25 @@ import torch
 from torch.nn import functional
 
 from flowbench.errors import ModelError
+from flowbench.models.adapter_config import DECIDING
 
 ADAPTER = "default"
 
 
 def attach(transformer: Any, config: Mapping[str, Any], *, fuse: bool) -> None:
-    """Put LoRA layers into `transformer` (PEFT's `config` keys, see adapter_files), float32, without dropout."""
+    """Put LoRA layers into `transformer` (`config`: fields of adapter_config.DECIDING), float32, without dropout."""
     from peft import LoraConfig
 
     try:
         transformer.add_adapter(LoraConfig(**config, lora_dropout=0.0, bias="none"), ADAPTER)
-    except ValueError as error:
+    except (ValueError, TypeError, re.error) as error:
         raise ModelError(f"the adapter does not fit this model ({error}). Load the one it was made for.") from error
     for parameter in parameters(transformer).values():
         parameter.data = parameter.data.float()
     if fuse:
         for layer in layers(transformer):
+            if not isinstance(layer.base_layer, torch.nn.Linear):  # a convolution: PEFT's own form
+                continue
             # Weights mapped from a file may start at any address, and a product of one row rounds by it: a copy starts
             # where every tensor of torch's own does, so that a fresh adapter changes no bit.
             layer.base_layer.weight.data = layer.base_layer.weight.data.clone()
@@ -48,17 +52,20 @@ def layers(transformer: torch.nn.Module) -> list[Any]:
 
 
 def config(transformer: Any) -> dict[str, Any]:
-    """The keys of PEFT's configuration that decide the adapter's numbers, JSON-able."""
+    """The fields of PEFT's configuration that decide what the adapter computes, JSON-able; rare ones where they are
+    set."""
     held = transformer.peft_config[ADAPTER]
-    targets = held.target_modules
-    return {
+    chosen = {
         "r": held.r,
         "lora_alpha": held.lora_alpha,
-        "target_modules": targets if isinstance(targets, str) else sorted(targets),
+        "target_modules": held.target_modules,
         "rank_pattern": dict(held.rank_pattern),
         "alpha_pattern": dict(held.alpha_pattern),
         "use_rslora": held.use_rslora,
     }
+    rare = {key: getattr(held, key, None) for key in DECIDING if key not in chosen}
+    chosen |= {key: value for key, value in rare.items() if value is not None}
+    return {key: sorted(value) if isinstance(value, set) else value for key, value in chosen.items()}
 
 
 def same_shape(held: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

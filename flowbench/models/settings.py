@@ -62,6 +62,13 @@ class ModelSettings:
             if not isinstance(value, _TYPES[types[key]]) or (isinstance(value, bool) and types[key] != "bool"):
                 raise ModelError(f"{path}: {key} is {value!r}, but must be of type {types[key]}. Mend it.")
         chosen = replace(defaults, **values)
+        for key, is_right, wanted in (
+            ("resolution", chosen.resolution > 0, "more than 0"),
+            ("max_sequence_length", chosen.max_sequence_length >= 0, "0 or more"),
+            ("guidance", abs(chosen.guidance) < float("inf"), "finite"),
+        ):
+            if not is_right:
+                raise ModelError(f"{path}: {key} is {getattr(chosen, key)}, but must be {wanted}. Mend it.")
         if chosen.guidance_kind not in family.guidance_kinds:
             known = " or ".join(family.guidance_kinds)
             raise ModelError(
