@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from flowbench import store
+from flowbench import checkpoints, store
 from flowbench.benchmarks import existing
 from flowbench.benchmarks.existing import ExistingPicture
 from flowbench.benchmarks.plan import Item, plan
@@ -125,13 +125,14 @@ class ModelSource(PictureSource):
         folder and a name of their own."""
         guidance = asked["guidance"]
         if self._run is not None:
-            from flowbench.config import load_config
+            from flowbench.run_config import read_run_config
 
             run, path = self._run.path.resolve(), Path(self._named).expanduser().resolve()
-            newest = self._run.latest.read_text(encoding="utf-8").strip() if self._run.latest.is_file() else ""
+            newest = checkpoints.named(self._run)
             if guidance is None:
-                guidance = load_config(self._run.config, any_objective=True).rollout.guidance
-            out, label = str(self._run.path), f"{run.name} {newest if path == run else path.name}".rstrip()
+                guidance = read_run_config(self._run.config, any_objective=True).rollout.guidance
+            taken = path.name if path != run else newest.name if newest else ""
+            out, label = str(self._run.path), f"{run.name} {taken}".rstrip()
         else:
             guidance = self.model.guidance if guidance is None else guidance
             out = f"runs/eval-{store.slug(self._named)}"

@@ -19,8 +19,8 @@ from typing import Any, Literal, TypeVar
 
 from flowbench import store
 from flowbench.errors import RunError
-from flowbench.evals.schema import from_plain
 from flowbench.layout import EvaluationFolder
+from flowbench.schema import from_plain
 from flowbench.stats.intervals import Interval, interval
 from flowbench.stats.methods import Method
 from flowbench.types import Prompt, Score

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+from flowbench.checkpoints import steps_of
 from flowbench.layout import RunFolder
 from flowbench.store import append_jsonl, read_jsonl, to_json, write_text
 from flowbench.trainer.objectives.base import Figure
@@ -116,7 +115,7 @@ def describe(
 
 def _cut_log(path: Path, first: int) -> None:
     """Drop lines of steps that will be taken again: those after the checkpoint that is resumed."""
-    records: list[dict[str, Any]] = read_jsonl(path)
-    kept = [record for record in records if record["step"] <= first]
-    if len(kept) < len(records) or (path.is_file() and not path.read_bytes().endswith(b"\n") and os.path.getsize(path)):
-        write_text(path, "".join(to_json(record) + "\n" for record in kept))
+    kept = [record for record, step in zip(read_jsonl(path), steps_of(path), strict=True) if step <= first]
+    text = "".join(to_json(record) + "\n" for record in kept)
+    if path.is_file() and path.read_bytes() != text.encode():
+        write_text(path, text)
