@@ -107,9 +107,19 @@ def read_object(path: str | Path) -> dict[str, Any]:
     return value
 
 
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The object with its seal."""
+    return {**value, SEAL: digest(value)}
+
+
+def is_sealed(value: Mapping[str, Any]) -> bool:
+    """Whether the object is as it was when it was sealed."""
+    return value.get(SEAL) == digest({key: item for key, item in value.items() if key != SEAL})
+
+
 def write_sealed(path: str | Path, value: Mapping[str, Any]) -> Path:
     """`write_json` of an object with its seal."""
-    return write_json(path, {**value, SEAL: digest(value)})
+    return write_json(path, sealed(value))
 
 
 def read_sealed(path: str | Path) -> dict[str, Any]:
@@ -121,9 +131,8 @@ def read_sealed(path: str | Path) -> dict[str, Any]:
 
 def check_seal(path: str | Path, value: Mapping[str, Any]) -> None:
     """Raise RunError when an object read from `path` lacks its seal, or has changed since it was sealed."""
-    seal = value.get(SEAL)
-    if seal != digest({key: item for key, item in value.items() if key != SEAL}):
-        what = "its SHA-256 is missing" if seal is None else "its content and its SHA-256 differ"
+    if not is_sealed(value):
+        what = "its content and its SHA-256 differ" if SEAL in value else "its SHA-256 is missing"
         raise RunError(f"{path}: damaged, or edited by hand ({what}). Restore it, or delete it and make it again.")
 
 

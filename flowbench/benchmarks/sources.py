@@ -298,8 +298,8 @@ class RecordedSource(PictureSource):
         if not self.makes_all:
             return [None] * len(items)
         raise RunError(
-            f"{self.folder}: {items[0].picture} and others are missing, and the model is not here to make them. "
-            "Give the model as --ckpt."
+            f"{self.folder}: {items[0].picture} and others are missing or damaged, and the model is not here to make "
+            "them. Give the model as --ckpt."
         )
 
 

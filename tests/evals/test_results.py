@@ -35,7 +35,7 @@ def test_what_is_written_is_what_is_read(folder, tmp_path):
         assert (copied / name).read_bytes() == (folder / name).read_bytes()
     assert load_results(copied).records == results.records
     assert math.isnan(results.summary.metrics["official"].tags["counting"].low)  # ten prompts are too few
-    assert store.read_json(folder / "card.json") == store.read_json(folder / "summary.json")["card"]
+    assert store.read_sealed(folder / "card.json") == store.read_json(folder / "summary.json")["card"]
 
 
 def test_a_record_keeps_what_a_score_says_and_nothing_empty():
@@ -86,13 +86,35 @@ def test_a_summary_of_something_else_is_refused(folder, content, why):
             read(folder)
 
 
-@pytest.mark.parametrize("value", ["Infinity", '"0.5"', "[]"])
+@pytest.mark.parametrize("value", ["1e999", '"0.5"', "[]", "1" + 400 * "0"])
 def test_a_number_that_is_none_is_refused(folder, value):
     change(folder, lambda summary: summary["metrics"]["official"]["overall"].update(mean=12345.5))
     path = folder / "summary.json"
     path.write_text(path.read_text().replace("12345.5", value))
     with pytest.raises(RunError, match=r"'metrics\.official\.overall\.mean' is .* where a finite number belongs"):
         load_results(folder)
+
+
+def test_an_edited_mean_is_noticed_by_whoever_reads_it(folder, tmp_path):
+    """And by each of the commands that show numbers, since all read by the same function."""
+    path = folder / "summary.json"
+    tree = store.read_json(path)
+    tree["metrics"]["official"]["overall"]["mean"] = 0.99
+    store.write_json(path, tree)
+    for read in (load_results, find_results, evaluation.read_summary):
+        with pytest.raises(
+            RunError, match=r"summary\.json: damaged, or edited by hand \(its content and"
+        ):
+            read(folder)
+    tree.pop("sha256")
+    store.write_json(path, tree)
+    with pytest.raises(RunError, match=r"summary\.json: damaged, or edited by hand \(its SHA-256 is missing"):
+        load_results(folder)
+    card = store.read_json(folder / "card.json")
+    card["must_agree"]["seed"] = 7
+    store.write_json(folder / "card.json", card)
+    with pytest.raises(RunError, match=r"card\.json: damaged, or edited by hand"):
+        evaluation.read_card(folder)
 
 
 def test_a_card_that_lacks_what_others_read_is_refused(folder):

@@ -162,9 +162,9 @@ def test_model_card_is_what_the_hub_reads(results, tmp_path):
 
 def test_a_metric_without_a_number_stands_in_the_table_only(tmp_path):
     folder = write_evaluation(tmp_path / "eval", lambda tag, number, index: None)
-    summary = store.read_json(folder / "summary.json")
+    summary = store.read_sealed(folder / "summary.json")
     summary["scorers"][0] |= {"name": "pickscore", "status": "not run", "reason": "no weights | here"}
-    store.write_json(folder / "summary.json", summary)
+    store.write_sealed(folder / "summary.json", summary)
     text = export_model_card(load_results(folder), tmp_path / "card.md").read_text()
     assert "- pickscore was not run: no weights \\| here" in text
     assert "| official (headline) | – | – |" in text

@@ -274,8 +274,8 @@ def test_unlike_settings_are_refused_unless_allowed(pair, tmp_path):
 
 
 def test_an_evaluation_without_a_headline_shows_all_it_has(pair):
-    summary = store.read_json(pair[0].folder / "summary.json")
-    store.write_json(pair[0].folder / "summary.json", summary | {"headline": "", "also_show": []})
+    summary = store.read_sealed(pair[0].folder / "summary.json")
+    store.write_sealed(pair[0].folder / "summary.json", summary | {"headline": "", "also_show": []})
     page = Page(write_gallery(pair[0].folder))
     assert {metric["name"] for metric in page.data["metrics"]} == {"official", "pickscore", "vendi"}
     assert "None" not in page.text
