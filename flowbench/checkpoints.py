@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from flowbench import store
 from flowbench.errors import FlowbenchError, MissingFile, RunError
@@ -151,14 +152,18 @@ def lost_log(run: RunFolder, header: Header) -> str:
     return f"{run.log}: {'its lines were changed' if twice is None else f'step {twice} stands there twice'}."
 
 
-def steps_of(log: Path) -> list[int]:
-    """The training step of each line of a run's log. Raises RunError for a line without one."""
-    steps = []
-    for number, record in enumerate(store.read_jsonl(log), start=1):
+def read_log(log: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log, [] when there is none. Raises RunError for one without a training step."""
+    records = store.read_jsonl(log)
+    for number, record in enumerate(records, start=1):
         if type(record.get("step")) is not int:
             raise RunError(f"{log}, line {number}: its 'step' is no whole number. Repair or delete that line.")
-        steps.append(record["step"])
-    return steps
+    return records
+
+
+def steps_of(log: Path) -> list[int]:
+    """The training step of each line of a run's log. Raises RunError as `read_log` does."""
+    return [record["step"] for record in read_log(log)]
 
 
 def every(run: RunFolder) -> list[Path]:

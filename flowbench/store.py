@@ -24,6 +24,9 @@ LOCK = ".lock"
 """The file in a folder that whoever works in it has locked."""
 SEAL = "sha256"
 """The key of a sealed JSON object under which the digest of all others stands."""
+MOST_NESTED = 50
+"""Levels of lists and objects in a JSON text: ours have five."""
+_TOO_DEEP = f"its brackets are nested more than {MOST_NESTED} deep"
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "numpy", "pillow")
 
@@ -71,9 +74,16 @@ def parse_json(text: str | bytes) -> Any:
     """The value of a JSON text. Raises ValueError, with the reason, also where Python's reader would let pass what no
     JSON is (NaN, a key twice), and for brackets nested too deep to be read."""
     try:
-        return json.loads(text, object_pairs_hook=_without_doubles, parse_constant=_no_number)
+        value = json.loads(text, object_pairs_hook=_without_doubles, parse_constant=_no_number)
     except RecursionError:
-        raise ValueError("its brackets are nested too deep") from None
+        raise ValueError(_TOO_DEEP) from None
+    level = [value]
+    for _ in range(MOST_NESTED):
+        inner = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, (dict, list))]
+        level = [each for some in inner for each in some]
+        if not level:
+            return value
+    raise ValueError(_TOO_DEEP)
 
 
 def write_json(path: str | Path, value: Any) -> Path:
@@ -216,11 +226,8 @@ def locked(folder: str | Path, *, shared: bool = False) -> Iterator[Held]:
     the work of one run hold it together (`shared`), and keep out one that does not.
     """
     folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / LOCK, "a+", encoding="utf-8", errors="replace")  # noqa: SIM115 - held for the whole block
-    except (OSError, ValueError) as error:
-        raise RunError(f"{folder} cannot be written to: {_reason(error)}. Choose another --out.") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    file = open(folder / LOCK, "a+", encoding="utf-8", errors="replace")  # noqa: SIM115 - held for the whole block
     try:
         try:
             _lock(file, shared)

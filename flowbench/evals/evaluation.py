@@ -181,11 +181,21 @@ EXISTING = "pictures"
 """The model's name in the card of an evaluation whose pictures somebody else has made."""
 SCORED = "pictures"
 """The suite's name in the card of one that `flowbench score` has made."""
-_CARD_NEEDS = {
-    "subject": ("model", "adapter"),
-    "must_agree": ("suite", "prompts", "num_prompts", "images_per_prompt", "seed", "resolution", "scorers"),
-    "noted": ("dtype", "interval"),
+_CARD_NEEDS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
+    "subject": {"model": (str,), "adapter": (str,)},
+    "must_agree": {
+        "suite": (str,),
+        "prompts": (str,),
+        "num_prompts": (int,),
+        "images_per_prompt": (int, float),
+        "seed": (int,),
+        "resolution": (int, str),
+        "scorers": (dict,),
+    },
+    "noted": {"dtype": (str,), "interval": (str,)},
 }
+"""Fields that others read, and what they are."""
+_POSITIVE = ("num_prompts", "images_per_prompt")
 
 
 @dataclass(frozen=True)
@@ -293,11 +303,11 @@ def read_evaluation(folder: Path) -> tuple[Summary, list[Record]]:
     """A finished evaluation. Raises MissingFile for one that is not, RunError for files that do not belong together."""
     place = EvaluationFolder(folder)
     summary, records = read_summary(folder), read_records(place.records)
-    held = len({record.key for record in records})
-    if held != summary.images:
+    held, prompts = len({record.key for record in records}), len({record.prompt_id for record in records})
+    if (held, prompts) != (summary.images, summary.prompts):
         raise RunError(
-            f"{folder}: summary.json speaks of {summary.images} pictures, records.jsonl holds {held}. "
-            "Run the evaluation again: it mends what is missing."
+            f"{folder}: summary.json speaks of {summary.images} pictures of {summary.prompts} prompts, records.jsonl "
+            f"holds {held} of {prompts}. Run the evaluation again: it mends what is missing."
         )
     if store.file_digest(place.records) != summary.records_sha256:
         raise RunError(
@@ -361,9 +371,14 @@ def _read(kind: type[T], tree: Any, path: Path, what: str) -> T:
 
 
 def _check_card(card: EvaluationCard, path: Path) -> None:
-    for part, names in _CARD_NEEDS.items():
-        for name in names:
+    what = f"{path} is no settings card of an evaluation"
+    for part, fields_of in _CARD_NEEDS.items():
+        for name, kinds in fields_of.items():
             if name not in getattr(card, part):
-                raise RunError(
-                    f"{path} is no settings card of an evaluation: '{part}.{name}' is missing. Evaluate again."
-                )
+                raise RunError(f"{what}: '{part}.{name}' is missing. Evaluate again.")
+            value = getattr(card, part)[name]
+            if type(value) not in kinds or (name in _POSITIVE and not 0 < value < math.inf):
+                raise RunError(f"{what}: '{part}.{name}' is {value!r:.60}. Evaluate again.")
+    for name, identity in card.scorers.items():
+        if not isinstance(identity, Mapping):
+            raise RunError(f"{what}: 'must_agree.scorers.{name}' is {identity!r:.60}. Evaluate again.")

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from flowbench.checkpoints import steps_of
+from flowbench.checkpoints import read_log
 from flowbench.layout import RunFolder
-from flowbench.store import append_jsonl, read_jsonl, to_json, write_text
+from flowbench.store import append_jsonl, to_json, write_text
 from flowbench.trainer.objectives.base import Figure
 
 
@@ -115,7 +115,7 @@ def describe(
 
 def _cut_log(path: Path, first: int) -> None:
     """Drop lines of steps that will be taken again: those after the checkpoint that is resumed."""
-    kept = [record for record, step in zip(read_jsonl(path), steps_of(path), strict=True) if step <= first]
+    kept = [record for record in read_log(path) if record["step"] <= first]
     text = "".join(to_json(record) + "\n" for record in kept)
     if path.is_file() and path.read_bytes() != text.encode():
         write_text(path, text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 
@@ -37,3 +39,17 @@ def test_options_in_a_configuration_file_are_numbers_too(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("reward: {name: geneval, options: {geneval: {extra_price: 4e-1}}}\n")
     assert load_config(file).reward.options["geneval"]["extra_price"] == 0.4
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("steps: 1\nseed: 2\nsteps: 3\n", "the key 'steps' stands twice in the mapping in line 1"),
+        ("a: {b: 1, b: 2}", "the key 'b' stands twice"),
+        ("when: 2024-13-45", "month must be in 1..12"),
+        ("[" * 2000 + "]" * 2000, "it is nested too deep"),
+    ],
+)
+def test_what_is_read_wrongly_or_not_at_all_is_an_error(text, why):
+    with pytest.raises(yaml.YAMLError, match=re.escape(why)):
+        parse_yaml(text)

@@ -102,9 +102,7 @@ def test_an_edited_mean_is_noticed_by_whoever_reads_it(folder, tmp_path):
     tree["metrics"]["official"]["overall"]["mean"] = 0.99
     store.write_json(path, tree)
     for read in (load_results, find_results, evaluation.read_summary):
-        with pytest.raises(
-            RunError, match=r"summary\.json: damaged, or edited by hand \(its content and"
-        ):
+        with pytest.raises(RunError, match=r"summary\.json: damaged, or edited by hand \(its content and"):
             read(folder)
     tree.pop("sha256")
     store.write_json(path, tree)
@@ -120,6 +118,31 @@ def test_an_edited_mean_is_noticed_by_whoever_reads_it(folder, tmp_path):
 def test_a_card_that_lacks_what_others_read_is_refused(folder):
     change(folder, lambda summary: summary["card"]["must_agree"].pop("seed"))
     with pytest.raises(RunError, match=r"no settings card of an evaluation: 'must_agree\.seed' is missing"):
+        load_results(folder)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("must_agree", "num_prompts", "30"),
+        ("must_agree", "num_prompts", 0),
+        ("must_agree", "images_per_prompt", -1),
+        ("must_agree", "seed", None),
+        ("must_agree", "scorers", ["painting"]),
+        ("must_agree", "scorers", {"painting": "yes"}),
+        ("subject", "adapter", 3),
+        ("noted", "interval", True),
+    ],
+)
+def test_a_card_with_another_type_of_value_is_refused(folder, part, name, value):
+    change(folder, lambda summary: summary["card"][part].update({name: value}))
+    with pytest.raises(RunError, match=rf"no settings card of an evaluation: '{part}\.{name}[.a-z]*' is "):
+        load_results(folder)
+
+
+def test_numbers_of_prompts_that_do_not_agree_are_refused(folder):
+    change(folder, lambda summary: summary.update(prompts=0))
+    with pytest.raises(RunError, match=r"60 pictures of 0 prompts, records\.jsonl holds 60 of 30"):
         load_results(folder)
 
 

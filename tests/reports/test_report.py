@@ -18,7 +18,7 @@ from PIL import Image
 
 from flowbench import store
 from flowbench.cli import main
-from flowbench.errors import MissingFile
+from flowbench.errors import MissingFile, RunError
 from flowbench.evals.results import load_results
 from flowbench.reports import training_report, write_comparison
 from flowbench.reports.training.before_after import MAX_SIDE, BeforeAfter, data_uri
@@ -160,6 +160,14 @@ def test_a_picture_that_is_gone_is_named(run):
     (folder / "eval/painting-1/images").rename(folder / "moved")
     with pytest.raises(MissingFile, match=r"this picture of an evaluation is gone\. Run the evaluation again"):
         training_report(folder, evaluations=[base, folder])
+
+
+def test_a_picture_that_is_not_the_scored_one_is_named(tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("RGB", (8, 8)).save(path)
+    assert data_uri(path, store.file_digest(path)) == data_uri(path)
+    with pytest.raises(RunError, match=r"a\.png is not the picture that was scored\. Run the evaluation again"):
+        data_uri(path, "0" * 64)
 
 
 def test_before_is_the_better_base(run, tmp_path):

@@ -63,12 +63,17 @@ def check_file(out: str | Path, *, overwrite: bool) -> Path:
 
 
 def picture_of(results: Results, record: Record) -> Path | None:
-    """The record's picture; None where it was never made. Raises RunError for a path that leaves the folder."""
+    """The record's picture; None where it was never made. Raises RunError for a path that leaves the folder, and for a
+    picture that is not the one that was scored."""
     folder = results.folder.resolve()
     path = (folder / record.image).resolve()
     if folder not in path.parents:
         raise RunError(f"{results.folder}: the picture '{record.image}' lies outside. Mend records.jsonl.")
-    return path if path.is_file() else None
+    if not path.is_file():
+        return None
+    if record.image_sha256 and store.file_digest(path) != record.image_sha256:
+        raise RunError(f"{path} is not the picture that was scored: damaged, or replaced. Evaluate again.")
+    return path
 
 
 def with_pictures(results: Results) -> list[tuple[Record, Path]]:

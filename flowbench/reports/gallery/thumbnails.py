@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import os
 from collections.abc import Sequence
@@ -24,20 +25,23 @@ class Thumbnail:
     height: int
 
 
-def thumbnails(paths: Sequence[Path | None]) -> list[Thumbnail | None]:
-    """One for each path; None where there is no picture, or none that can be read (the page says so in its place)."""
+def thumbnails(paths: Sequence[Path | None], sha256s: Sequence[str]) -> list[Thumbnail | None]:
+    """One for each path; None where there is no picture, none that can be read, or another than the one that was scored
+    (`sha256s`; "" where that is not known): the page says so in its place."""
     workers = min(8, os.cpu_count() or 1)  # PIL decodes and encodes without holding the interpreter's lock
     with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(_thumbnail, paths))
+        return list(pool.map(_thumbnail, paths, sha256s))
 
 
-def _thumbnail(path: Path | None) -> Thumbnail | None:
+def _thumbnail(path: Path | None, sha256: str) -> Thumbnail | None:
     from PIL import Image
 
     if path is None or not path.is_file():
         return None
     try:
         data = path.read_bytes()
+        if sha256 and hashlib.sha256(data).hexdigest() != sha256:
+            return None
         with Image.open(io.BytesIO(data)) as image:
             width, height = image.size
             if image.format == "PNG" and max(image.size) <= SIDE // 2:
