@@ -19,6 +19,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,19 @@ def read(source: str | Path, prompts: Sequence[Prompt] | None = None) -> list[Ex
 
 def pictures_digest(pictures: Sequence[ExistingPicture]) -> str:
     """Twelve hex digits of the SHA-256 over all pictures: contents, names, and which prompt each belongs to."""
-    rows = [[each.prompt.id, each.index, each.seed, each.name, store.file_digest(each.path)] for each in pictures]
+    rows = [[each.prompt.id, each.index, each.seed, each.name, picture_sha256(each.path)] for each in pictures]
     return store.digest(rows)[:12]
+
+
+def picture_sha256(path: Path) -> str:
+    """Of a picture's file; it is read once, unless it has changed since."""
+    now = path.stat()
+    return _sha256(path, now.st_ino, now.st_size, now.st_mtime_ns)
+
+
+@lru_cache(maxsize=1 << 16)
+def _sha256(path: Path, *state: int) -> str:
+    return store.file_digest(path)
 
 
 def common_size(pictures: Sequence[ExistingPicture]) -> int | str:

@@ -13,10 +13,9 @@ from pathlib import Path
 
 from flowbench import store
 from flowbench.benchmarks.execution import Execution
-from flowbench.benchmarks.existing import ExistingPicture
+from flowbench.benchmarks.existing import ExistingPicture, picture_sha256
 from flowbench.benchmarks.pictures import KeptPicture, Pictures
 from flowbench.benchmarks.plan import Item
-from flowbench.benchmarks.reading import picture_sha256
 from flowbench.benchmarks.records import IsCurrent, together, whole_prompts
 from flowbench.benchmarks.scorers import stem_of
 from flowbench.benchmarks.suite import Suite
@@ -49,7 +48,6 @@ class OpenEvaluation:
     name: str = ""
     """The suite and the card's key, as its pictures name it, whatever the folder is called today."""
     _locks: list[store.Held] = field(default_factory=list)
-    _sha256s: dict[Path, str] = field(default_factory=dict)
 
     @cached_property
     def planned(self) -> list[ExistingPicture]:
@@ -66,13 +64,10 @@ class OpenEvaluation:
     def sha256(self, pictures: Sequence[ExistingPicture]) -> str:
         """Of the picture's file as it lies there now, or of several together (`records.together`); "" where they lie
         elsewhere: then it is part of the folder's key."""
-        for each in () if self.elsewhere else pictures:
-            if each.path not in self._sha256s:
-                try:
-                    self._sha256s[each.path] = picture_sha256(each.path)
-                except RunError:
-                    self._sha256s[each.path] = ""
-        return "" if self.elsewhere else together([self._sha256s[each.path] for each in pictures])
+        try:
+            return "" if self.elsewhere else together([picture_sha256(each.path) for each in pictures])
+        except OSError:  # it cannot be read, so no score is of it
+            return ""
 
     def is_current(self, level: Level) -> IsCurrent:
         """Whether a record of a scorer of that level is of the pictures that are there now."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from PIL import Image
 
-from flowbench import store
-from flowbench.benchmarks.existing import ExistingPicture
+from flowbench.benchmarks.existing import ExistingPicture, picture_sha256
 from flowbench.errors import RunError
 from flowbench.types import Sample
 
@@ -68,16 +67,9 @@ def _begun(readers: ThreadPoolExecutor, picture: ExistingPicture) -> Future[Read
 
 def _read(picture: ExistingPicture) -> Read:
     sha256 = ""
-    try:
+    with suppress(OSError):  # `load` says what is wrong with it
         sha256 = picture_sha256(picture.path)
+    try:
         return Read(picture.load(), "", sha256)
     except RunError as error:
         return Read(None, str(error), sha256)
-
-
-def picture_sha256(path: Path) -> str:
-    """Of a picture's file. Raises RunError where it cannot be read."""
-    try:
-        return store.file_digest(path)
-    except OSError as error:
-        raise RunError(f"{path}: not a readable picture ({error.strerror or error}). Mend or remove it.") from None
