@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from flowbench.layout import RunFolder
 from flowbench.schema import from_plain
 
 HEADER = "trainer.json"
-_NAME = re.compile(r"step-(\d{6,})")
+_NAME = re.compile(r"step-([0-9]{6,})")
 _NOT_OURS = "README.md"
 """What people add to a checkpoint that they publish."""
 
@@ -77,13 +78,9 @@ def read_header(folder: Path, files: Iterable[str] | None = None) -> Header:
     for file in sorted(folder.iterdir()):
         if file.name not in {*header.files, HEADER, _NOT_OURS} and not file.name.startswith("."):
             raise RunError(f"{file}: it is no file of this checkpoint. Take it away.")
-    for name, digest in header.files.items():
-        if files is not None and name not in files:
-            continue
-        if not (folder / name).is_file():
-            raise RunError(f"{folder / name}: it is missing. Restore it.")
-        if store.file_digest(folder / name) != digest:
-            raise RunError(f"{folder / name}: damaged (its SHA-256 is not the one in {HEADER}). Restore it.")
+    for name in header.files:
+        if files is None or name in files:
+            _check_file(folder / name, header.files[name])
     return header
 
 
@@ -144,11 +141,11 @@ def lost_log(run: RunFolder, header: Header) -> str:
     logged = store.read_bytes(run.log) if run.log.is_file() else b""
     if hashlib.sha256(logged[: header.log_bytes]).hexdigest() == header.log_sha256:
         return ""
-    steps = steps_of(run.log)
+    steps = Counter(steps_of(run.log))
     missing = [step for step in range(1, header.step + 1) if step not in steps]
     if missing:
         return f"{run.log}: {len(missing)} of {header.step} lines are lost, the first of step {missing[0]}."
-    twice = next((step for step in range(1, header.step + 1) if steps.count(step) > 1), None)
+    twice = next((step for step in range(1, header.step + 1) if steps[step] > 1), None)
     return f"{run.log}: {'its lines were changed' if twice is None else f'step {twice} stands there twice'}."
 
 
@@ -171,6 +168,17 @@ def every(run: RunFolder) -> list[Path]:
     found = run.checkpoints.iterdir() if run.checkpoints.is_dir() else ()
     steps = {int(name[1]): path for path in found if (name := _NAME.fullmatch(path.name)) and path.is_dir()}
     return [steps[step] for step in sorted(steps, reverse=True)]
+
+
+def _check_file(path: Path, sha256: str) -> None:
+    try:
+        found = store.file_digest(path)
+    except FileNotFoundError:
+        raise RunError(f"{path}: it is missing. Restore it.") from None
+    except OSError as error:
+        raise RunError(f"{path}: it cannot be read ({error.strerror or error}). Mend that.") from None
+    if found != sha256:
+        raise RunError(f"{path}: damaged (its SHA-256 is not the one in {HEADER}). Restore it.")
 
 
 def _pointed(run: RunFolder) -> tuple[Path | None, str]:

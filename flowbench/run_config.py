@@ -31,7 +31,8 @@ def read_run_config(path: Path, *, any_objective: bool = False) -> TrainConfig:
     if found is None:
         raise RunError(
             f"{path} is not the configuration of a flowbench run, or not whole: the last line of such a file holds the "
-            "SHA-256 of the others. Restore it, or start a new run with another --out."
+            "SHA-256 of the others (one of an earlier version has none). Restore it, or start a new run with another "
+            "--out."
         )
     if hashlib.sha256(found[1]).hexdigest() != found[2].decode():
         raise RunError(

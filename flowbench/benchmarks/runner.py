@@ -21,7 +21,7 @@ from flowbench.benchmarks.stages import refuse_none, score_missing, sum_up
 from flowbench.benchmarks.suite import REAL_WORLD, Suite
 from flowbench.benchmarks.suites import catalog
 from flowbench.benchmarks.summary import ScorerRun
-from flowbench.errors import ConfigError, FlowbenchError
+from flowbench.errors import ConfigError, FlowbenchError, RunError
 from flowbench.evals.evaluation import EvaluationCard, read_card, write_card
 from flowbench.layout import EvaluationFolder, RunFolder
 
@@ -83,6 +83,8 @@ def evaluate(
     with evaluation.held():
         if not folder.card.exists():
             write_card(folder.path, card)
+        elif card_key(read_card(folder.path)) != card_key(card):
+            raise RunError(f"{folder.card} is the card of another evaluation. Delete it, and evaluate again.")
         if "generate" in execution.stages and not evaluation.elsewhere:
             _generate_missing(source, evaluation, card.declared)
         if "score" in execution.stages:

@@ -189,12 +189,19 @@ def test_two_scorers_of_different_pictures_are_not_summed_up(again):
     benchmarks.evaluate(painter, suite, out=folder.parents[1], batch_size=4)
     kept = folder / FIRST
     kept.write_bytes(png_bytes(Image.new("RGB", (8, 8), (255, 0, 0)), facts_of(kept)))
-    with pytest.raises(
-        RunError, match=r"red and jpeg have scored different pictures in the place of images/counting"
-    ):
+    with pytest.raises(RunError, match=r"red and jpeg have scored different pictures in the place of images/counting"):
         evaluate()  # scores with red alone
     benchmarks.evaluate(painter, suite, out=folder.parents[1], batch_size=4)
     assert load_results(folder).records[0].image_sha256
+
+
+def test_the_card_of_another_evaluation_is_refused(again):
+    folder, evaluate = again
+    card = store.read_sealed(folder / "card.json")
+    card["declared"]["steps"] = 7
+    store.write_sealed(folder / "card.json", card)
+    with pytest.raises(RunError, match=r"card\.json is the card of another evaluation\. Delete it, and evaluate again"):
+        evaluate()
 
 
 def test_a_reason_of_another_type_is_refused(again):
