@@ -93,6 +93,9 @@ def _formats() -> tuple[str, ...]:
     Image.init()
     return tuple(kind for kind in READ if kind in Image.OPEN)
 
+FACTS = "flowbench"
+"""The keyword of the text in a PNG file that says what the picture is."""
+
 
 def to_pil(pixels: torch.Tensor) -> list[Image.Image]:
     """(B, 3, H, W) in [0, 1] -> B RGB pictures, rounded to the nearest of 256 levels."""
@@ -116,11 +119,11 @@ def to_array(image: Image.Image) -> numpy.ndarray:
 
 
 def png_bytes(image: Image.Image, facts: Mapping[str, Any] | None = None) -> bytes:
-    """The picture as a PNG file's bytes; `facts` stand in it as text, under `flowbench`, as JSON."""
+    """The picture as a PNG file's bytes; `facts` stand in it as text, under FACTS, as JSON."""
     buffer = io.BytesIO()
     text = PngInfo()
     if facts:
-        text.add_itxt("flowbench", store.to_json(facts))
+        text.add_itxt(FACTS, store.to_json(facts))
     image.save(buffer, format="PNG", pnginfo=text)
     return buffer.getvalue()
 

@@ -1,5 +1,5 @@
-"""YAML as its readers mean it: 1e-4 is a number (YAML 1.1, which PyYAML reads, takes it for text), a date is text, and
-what comes out is what JSON can hold."""
+"""YAML as its readers mean it: 1e-4 is a number (YAML 1.1, which PyYAML reads, takes it for text), a date is text, a
+key stands once (PyYAML takes the last of two and says nothing), and what comes out is what JSON can hold."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def parse_yaml(text: str) -> Any:
         return yaml.load(text, Loader=_loader())
     except yaml.YAMLError:
         raise
-    except (
-        Exception
-    ) as error:  # PyYAML's constructors raise whatever Python does, of a number of 5,000 digits for example
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deep") from None
+    except Exception as error:  # PyYAML's constructors raise whatever Python does, of a number of 5,000 digits say
         raise yaml.YAMLError(f"{type(error).__name__}: {error}") from error
 
 
@@ -31,6 +31,15 @@ def _loader() -> Any:
 
     class Loader(yaml.SafeLoader):
         """Of SafeLoader's plain data, what JSON has; numbers with an exponent need neither a point nor a sign."""
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            twice = next((key for place, key in enumerate(keys) if key in keys[:place]), None)
+            if twice is not None:
+                raise yaml.YAMLError(
+                    f"the key '{twice}' stands twice in the mapping in line {node.start_mark.line + 1}"
+                )
+            return super().construct_mapping(node, deep)
 
     Loader.yaml_implicit_resolvers = {
         sign: [each for each in found if each[0] != f"{_TAG}timestamp"]

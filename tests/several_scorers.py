@@ -66,7 +66,7 @@ def describe(folder: Path, facts) -> None:
 
 
 def change(folder: Path, edit) -> None:
-    """Let `edit` change what stands in summary.json."""
-    summary = store.read_json(folder / "summary.json")
+    """Let `edit` change what stands in summary.json, as if it had been written so."""
+    summary = store.read_sealed(folder / "summary.json")
     edit(summary)
-    store.write_json(folder / "summary.json", summary)
+    store.write_sealed(folder / "summary.json", summary)

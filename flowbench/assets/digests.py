@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from flowbench.store import file_digest, read_json, write_json
+from flowbench.errors import AssetError
+from flowbench.store import file_digest, read_object, write_json
 
 RECORD = "flowbench-assets.json"
 """Beside fetched and converted files: {file: {"url" or "made_from", "size", "sha256"}}."""
@@ -53,9 +54,14 @@ def check_file(folder: Path, name: str, published: str = "", size: int | None = 
 
 
 def recorded(folder: Path) -> dict[str, dict[str, Any]]:
-    """What flowbench wrote down about the files of a folder; {} where it wrote nothing."""
+    """What flowbench wrote down about the files of a folder; {} where it wrote nothing. Raises AssetError for a record
+    of another form, RunError for one that is no JSON object."""
     path = folder / RECORD
-    return read_json(path) if path.is_file() else {}
+    entries = read_object(path) if path.is_file() else {}
+    for file, entry in entries.items():
+        if not (isinstance(entry, dict) and isinstance(entry.get("sha256"), str)):
+            raise AssetError(f"{path}: no 'sha256' of '{file}' in it. Delete it and fetch the files again.")
+    return entries
 
 
 def record(folder: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:

@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ class ExistingPicture:
         return self.prompt.id, self.index
 
     def load(self) -> Sample:
-        """The picture, as `images.read_picture` reads it. Raises RunError for one that was not made or cannot be read."""
+        """The picture, as `images.read_picture` reads it. Raises RunError for one that was not made, and others."""
         if self.not_made:
             raise RunError(self.not_made)
         return Sample(self.prompt, images.read_picture(self.path), self.seed)
@@ -102,10 +103,21 @@ def pictures_digest(pictures: Sequence[ExistingPicture]) -> str:
     """Twelve hex digits of the SHA-256 over all pictures: contents, names, and which prompt each belongs to. Raises
     RunError for a file that has gone, or may not be read."""
     try:
-        rows = [[each.prompt.id, each.index, each.seed, each.name, store.file_digest(each.path)] for each in pictures]
+        rows = [[each.prompt.id, each.index, each.seed, each.name, picture_sha256(each.path)] for each in pictures]
     except OSError as error:
         raise RunError(f"{error.filename}: this picture cannot be read ({error.strerror}). Mend that first.") from error
     return store.digest(rows)[:12]
+
+
+def picture_sha256(path: Path) -> str:
+    """Of a picture's file; it is read once, unless it has changed since."""
+    now = path.stat()
+    return _sha256(path, now.st_ino, now.st_size, now.st_mtime_ns)
+
+
+@lru_cache(maxsize=1 << 16)
+def _sha256(path: Path, *state: int) -> str:
+    return store.file_digest(path)
 
 
 def headers(pictures: Sequence[ExistingPicture]) -> Iterator[images.Header]:

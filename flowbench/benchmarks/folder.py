@@ -6,22 +6,22 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from flowbench import store
 from flowbench.benchmarks.execution import Execution
-from flowbench.benchmarks.existing import ExistingPicture
-from flowbench.benchmarks.pictures import Pictures
+from flowbench.benchmarks.existing import ExistingPicture, picture_sha256
+from flowbench.benchmarks.pictures import KeptPicture, Pictures
 from flowbench.benchmarks.plan import Item
-from flowbench.benchmarks.records import whole_prompts
+from flowbench.benchmarks.records import IsCurrent, together, whole_prompts
 from flowbench.benchmarks.scorers import stem_of
 from flowbench.benchmarks.suite import Suite
 from flowbench.benchmarks.summary import ScorerRun
 from flowbench.errors import RunError
-from flowbench.evals.evaluation import Key
+from flowbench.evals.evaluation import Key, Level, Record
 from flowbench.layout import EvaluationFolder
 
 _PATIENCE, _BETWEEN_TRIES = 10.0, 0.05
@@ -45,17 +45,41 @@ class OpenEvaluation:
     """Whether there will be a picture for every item."""
     elsewhere: Mapping[Key, ExistingPicture] = field(default_factory=dict)
     """The pictures, where they stay where they are; else they lie in the folder."""
+    name: str = ""
+    """The suite and the card's key, as its pictures name it, whatever the folder is called today."""
+    _locks: list[store.Held] = field(default_factory=list)
 
     @cached_property
     def planned(self) -> list[ExistingPicture]:
         """The items' pictures as scorers want them, whether they are there or not."""
         if self.elsewhere:
             return [self.elsewhere[item.key] for item in self.items]
-        images = self.folder.images
-        return [
-            ExistingPicture(item.prompt, item.index, images / item.picture, f"{images.name}/{item.picture}", item.seed)
-            for item in self.items
-        ]
+        return [self.kept(item) for item in self.items]
+
+    def kept(self, item: Item) -> KeptPicture:
+        """The item's picture in the folder, whether it is there or not."""
+        images, file = self.folder.images, item.picture
+        return KeptPicture(item.prompt, item.index, images / file, f"{images.name}/{file}", item.seed, self.name)
+
+    def sha256(self, pictures: Sequence[ExistingPicture]) -> str:
+        """Of the picture's file as it lies there now, or of several together (`records.together`); "" where they lie
+        elsewhere: then it is part of the folder's key."""
+        try:
+            return "" if self.elsewhere else together([picture_sha256(each.path) for each in pictures])
+        except OSError:  # it cannot be read, so no score is of it
+            return ""
+
+    def is_current(self, level: Level) -> IsCurrent:
+        """Whether a record of a scorer of that level is of the pictures that are there now."""
+        by_key: dict[Key, list[ExistingPicture]] = {}
+        for each in self.planned:
+            by_key.setdefault((each.prompt.id, 0) if level == "prompt" else each.key, []).append(each)
+
+        def is_current(record: Record) -> bool:
+            there = by_key.get(record.key, [])
+            return bool(self.elsewhere) or not there or record.image_sha256 == self.sha256(there)
+
+        return is_current
 
     def there(self) -> list[ExistingPicture]:
         """The pictures that are there, and those that could not be made, which say why when they are read."""
@@ -95,6 +119,11 @@ class OpenEvaluation:
         """The file that says why a scorer could not be built, for the stages that build nothing."""
         return self.folder.refusal_of(stem_of(run.identity))
 
+    def check_folder(self) -> None:
+        """Raise RunError where the folder no longer stands: before anything is written, which would make a new one."""
+        for lock in self._locks:
+            lock.check()
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """The folder, alone; or, as one of several shares, together with the others, and this share alone.
@@ -102,13 +131,14 @@ class OpenEvaluation:
         The first of several settles what a killed process of another share has left.
         """
         path, share = self.folder.path, self.execution.share_name
-        if not share:
-            with store.locked(path):
-                yield
-            return
-        with suppress(RunError), store.locked(path):
-            Pictures(self.folder.images)
-        with _shared(path), store.locked(self.folder.shares / share):
+        if share:
+            with suppress(RunError), store.locked(path):
+                Pictures(self.folder.images)
+        with ExitStack() as stack:
+            self._locks.append(stack.enter_context(_shared(path) if share else store.locked(path)))
+            if share:
+                stack.enter_context(store.locked(self.folder.shares / share))
+            stack.callback(self._locks.clear)
             yield
 
 
@@ -122,19 +152,19 @@ def why_not_made(folder: EvaluationFolder, picture: str) -> str:
 
 
 @contextmanager
-def _shared(folder: Path) -> Iterator[None]:
+def _shared(folder: Path) -> Iterator[store.Held]:
     """Hold the folder with the other shares; one of them may be settling it at this moment."""
     until = time.monotonic() + _PATIENCE
     while True:
         lock = store.locked(folder, shared=True)
         try:
-            lock.__enter__()
+            held = lock.__enter__()
             break
         except RunError:
             if time.monotonic() > until:
                 raise
             time.sleep(_BETWEEN_TRIES)
     try:
-        yield
+        yield held
     finally:
         lock.__exit__(None, None, None)

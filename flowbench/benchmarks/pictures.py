@@ -6,17 +6,48 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from flowbench import store
-from flowbench.images import png_bytes
+from flowbench.benchmarks.existing import ExistingPicture
+from flowbench.errors import RunError
+from flowbench.images import FACTS, png_bytes
+from flowbench.types import Sample
 
 _STAGING, _READY = ".staging", ".ready"
 _WRITERS = 4
 """Threads that encode and write: a PNG of 1024 px takes a core .3 s, in which a model should not have to wait."""
+
+
+@dataclass(frozen=True)
+class KeptPicture(ExistingPicture):
+    """A picture that an evaluation has made, or copied: its file says for which prompt and which evaluation."""
+
+    evaluation: str = ""
+    """Its name in the file (`OpenEvaluation.name`)."""
+
+    def damage(self) -> str:
+        """Why the file is not the picture that was written here, by its checksums and by what it says of itself; ""
+        when it is."""
+        try:
+            with Image.open(self.path, formats=["PNG"]) as image:
+                facts = store.parse_json(image.info.get(FACTS, "{}"))
+                image.verify()
+        except Exception as error:  # PIL raises a dozen kinds for damaged files
+            return f"it is damaged: {error}"
+        own = {"prompt_id": self.prompt.id, "index": self.index, "seed": self.seed, "evaluation": self.evaluation}
+        foreign = [name for name, value in own.items() if not isinstance(facts, dict) or facts.get(name) != value]
+        return f"it was written as another picture: its {foreign[0]} differs" if foreign else ""
+
+    def load(self) -> Sample:
+        """Raises RunError for a damaged picture, and one in the place of another, too."""
+        if not self.not_made and (why := self.damage()):
+            raise RunError(f"{self.path}: {why}. Evaluate again with the model: it is made again.")
+        return super().load()
 
 
 class Pictures:
@@ -86,6 +117,9 @@ class Pictures:
         self._settle(self._ready)
 
     def _settle(self, ready: Path) -> None:
-        for path in sorted(ready.iterdir()):
-            os.replace(path, self.folder / path.name)
-        ready.rmdir()
+        try:
+            for path in sorted(ready.iterdir()):
+                os.replace(path, self.folder / path.name)
+            ready.rmdir()
+        except OSError as error:
+            raise RunError(f"{self.folder}: a picture cannot take its place ({error}). Make room for it.") from error

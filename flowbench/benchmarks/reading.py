@@ -5,15 +5,28 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 
 from PIL import Image
 
-from flowbench.benchmarks.existing import ExistingPicture
+from flowbench.benchmarks.existing import ExistingPicture, picture_sha256
 from flowbench.errors import RunError
 from flowbench.types import Sample
 
-Read = Sample | RunError
-"""A picture, or why it cannot be read."""
+
+@dataclass(frozen=True)
+class Read:
+    """What came of reading a picture."""
+
+    sample: Sample | None
+    """None where it cannot be read."""
+    reason: str = ""
+    """Why it cannot be read."""
+    sha256: str = ""
+    """Of its file; "" where that cannot be read either."""
+
+
 _READERS = 4
 """Threads that read and decode: a PNG of 1024 px takes a core 50 ms."""
 _SMALL = 16_384
@@ -53,7 +66,10 @@ def _begun(readers: ThreadPoolExecutor, picture: ExistingPicture) -> Future[Read
 
 
 def _read(picture: ExistingPicture) -> Read:
+    sha256 = ""
+    with suppress(OSError):  # `load` says what is wrong with it
+        sha256 = picture_sha256(picture.path)
     try:
-        return picture.load()
+        return Read(picture.load(), "", sha256)
     except RunError as error:
-        return error
+        return Read(None, str(error), sha256)

@@ -21,9 +21,10 @@ from flowbench.benchmarks.stages import refuse_none, score_missing, sum_up
 from flowbench.benchmarks.suite import REAL_WORLD, Suite
 from flowbench.benchmarks.suites import catalog
 from flowbench.benchmarks.summary import ScorerRun
-from flowbench.errors import ConfigError, FlowbenchError
+from flowbench.errors import ConfigError, FlowbenchError, RunError
 from flowbench.evals.evaluation import EvaluationCard, read_card, write_card
 from flowbench.layout import EvaluationFolder, RunFolder
+from flowbench.terminal import say
 
 if TYPE_CHECKING:
     from flowbench.models import FlowModel
@@ -53,10 +54,11 @@ def evaluate(
     index) alone. In place of a model, an `ExistingSource` hands over pictures that somebody else has made.
 
     May be killed at any moment and called again: pictures and scores that are there are not made again, and the summary
-    comes out the same. Pictures left unscored by a failing reward are given to it again. A scorer that cannot run (no
-    weights, a licence to accept) is listed with the reason while the others run; when none can, its error is raised
-    before a picture is made. Raises ConfigError for a suite that does not fit the model, RunError when another process
-    holds the folder.
+    comes out the same. A picture that is damaged or in the place of another is made again, with a line on stderr, and
+    so is the score of a picture that is no longer the one that was scored. Pictures left unscored by a failing reward
+    are given to it again. A scorer that cannot run (no weights, a licence to accept) is listed with the reason while
+    the others run; when none can, its error is raised before a picture is made. Raises ConfigError for a suite that
+    does not fit the model, RunError when another process holds the folder.
     """
     source = model if isinstance(model, PictureSource) else ModelSource(model)
     suite = catalog.find(suite).with_protocol(**protocol)
@@ -71,14 +73,19 @@ def evaluate(
     items = source.plan(suite, limited(every, limit), seed)
     card = build_evaluation_card(source, suite, prompt_set, items, seed=seed)
     card = replace(card, noted={**card.noted, "batch_size": batch_size, "vocabulary": vocabulary})
-    folder = _folder(source, suite, card, Path(out))
+    name = f"{store.slug(suite.name)}-{card_key(card)}"
+    folder = _folder(source, card, RunFolder(Path(out)).evaluation(name))
     if protocol.get("interval") is None and folder.card.is_file():  # that of the call before
         suite = replace(suite, interval=read_card(folder.path).noted["interval"])
-    evaluation = OpenEvaluation(suite, items, folder, batch_size, execution, source.makes_all, source.elsewhere(suite))
+    evaluation = OpenEvaluation(
+        suite, items, folder, batch_size, execution, source.makes_all, source.elsewhere(suite), name
+    )
     ready = _ready(suite, vocabulary, execution)
     with evaluation.held():
         if not folder.card.exists():
             write_card(folder.path, card)
+        elif card_key(read_card(folder.path)) != card_key(card):
+            raise RunError(f"{folder.card} is the card of another evaluation. Delete it, and evaluate again.")
         if "generate" in execution.stages and not evaluation.elsewhere:
             _generate_missing(source, evaluation, card.declared)
         if "score" in execution.stages:
@@ -89,13 +96,13 @@ def evaluate(
     return folder.path
 
 
-def _folder(source: PictureSource, suite: Suite, card: EvaluationCard, out: Path) -> EvaluationFolder:
-    """Where the evaluation lies; one that is there already stays where it is, and must be this one.
+def _folder(source: PictureSource, card: EvaluationCard, new: EvaluationFolder) -> EvaluationFolder:
+    """Where the evaluation lies: in `new`; one that is there already stays where it is, and must be this one.
 
     Raises ConfigError, naming what differs, when what is asked for is another evaluation than the one at hand.
     """
     if not isinstance(source, RecordedSource):
-        return RunFolder(out).evaluation(f"{store.slug(suite.name)}-{card_key(card)}")
+        return new
     before = source.recorded
     if card_key(card) != card_key(before):
         pairs = [(before.settings, card.settings), (before.declared, card.declared), (before.subject, card.subject)]
@@ -142,15 +149,20 @@ def _ready(suite: Suite, vocabulary: str, execution: Execution) -> list[ScorerRu
 
 def _generate_missing(source: PictureSource, evaluation: OpenEvaluation, declared: Mapping[str, Any]) -> None:
     done, items, suite, execution = 0, evaluation.items, evaluation.suite, evaluation.execution
-    common = {"suite": suite.name, "model": source.name, "evaluation": evaluation.folder.path.name, **declared}
+    common = {"suite": suite.name, "model": source.name, "evaluation": evaluation.name, **declared}
     with Pictures(evaluation.folder.images, execution.share_name) as pictures:
         for number, batch in enumerate(batches(items, evaluation.batch_size)):
             done += len(batch)
             if not execution.share.has(number):
                 continue
-            missing = [item for item in batch if not pictures.has(item.picture)]
+            there = {item.picture: evaluation.kept(item).damage() for item in batch if pictures.has(item.picture)}
+            for name, why in there.items():
+                if why:
+                    say(f"warning: {evaluation.folder.images / name}: {why}.", err=True)
+            missing = [item for item in batch if there.get(item.picture, "missing")]
             if missing:
                 made = list(zip(missing, source.make(missing, suite, evaluation.batch_size), strict=True))
+                evaluation.check_folder()
                 for each, image in made:
                     if isinstance(image, str) and image != NO_PICTURE:
                         store.write_json(evaluation.folder.not_made_of(each.picture), {"reason": image})

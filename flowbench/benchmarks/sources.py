@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from flowbench import store
+from flowbench import checkpoints, store
 from flowbench.benchmarks import existing
 from flowbench.benchmarks.existing import NO_PICTURE, ExistingPicture
 from flowbench.benchmarks.folder import why_not_made
@@ -127,13 +127,14 @@ class ModelSource(PictureSource):
         folder and a name of their own."""
         guidance = asked["guidance"]
         if self._run is not None:
-            from flowbench.config import load_config
+            from flowbench.run_config import read_run_config
 
             run, path = self._run.path.resolve(), Path(self._named).expanduser().resolve()
-            newest = self._run.latest.read_text(encoding="utf-8").strip() if self._run.latest.is_file() else ""
+            newest = checkpoints.named(self._run)
             if guidance is None:
-                guidance = load_config(self._run.config, any_objective=True).rollout.guidance
-            out, label = str(self._run.path), f"{run.name} {newest if path == run else path.name}".rstrip()
+                guidance = read_run_config(self._run.config, any_objective=True).rollout.guidance
+            taken = path.name if path != run else newest.name if newest else ""
+            out, label = str(self._run.path), f"{run.name} {taken}".rstrip()
         else:
             guidance = self.model.guidance if guidance is None else guidance
             out = f"runs/eval-{store.slug(self._named)}"
@@ -312,8 +313,8 @@ class RecordedSource(PictureSource):
         reasons = [why_not_made(EvaluationFolder(self.folder), item.picture) or NO_PICTURE for item in items]
         if self.makes_all and NO_PICTURE in reasons:
             raise RunError(
-                f"{self.folder}: {items[reasons.index(NO_PICTURE)].picture} and others are missing, and the model is "
-                "not here to make them. Give the model as --ckpt."
+                f"{self.folder}: {items[reasons.index(NO_PICTURE)].picture} and others are missing or damaged, and the "
+                "model is not here to make them. Give the model as --ckpt."
             )
         return [*reasons]
 

@@ -49,7 +49,10 @@ def score_missing(run: ScorerRun, evaluation: OpenEvaluation) -> ScorerRun:
             raise _CannotBuild(str(error)) from error
 
     files, progress = evaluation.score_files(run), partial(evaluation.execution.progress, scorer.name)
-    fill = partial(records.fill, paths=files, share=share, progress=progress)
+    fill = partial(
+        records.fill, paths=files, share=share, progress=progress, check=evaluation.check_folder,
+        is_current=evaluation.is_current(scorer.level),
+    )  # fmt: skip
     refusal, total = evaluation.refusal(run), len(evaluation.items)
     try:
         if scorer.kind == "reward":
@@ -59,10 +62,12 @@ def score_missing(run: ScorerRun, evaluation: OpenEvaluation) -> ScorerRun:
             make = records.by_metric(build, of_prompt=of_prompt)
             fill(evaluation.batches(1, whole=of_prompt), make, of_prompt=of_prompt)
         elif share.index == 0 and (len(evaluation.there()) == total or not evaluation.makes_all):
-            records.measure_set(evaluation.there(), build, files[0], scorer.read_reference(), total=total)
+            there = evaluation.there()
+            sha256 = evaluation.sha256(there)
+            records.measure_set(there, build, files[0], scorer.read_reference(), sha256, total=total)
             progress(total, total)
     except _CannotBuild as error:
-        store.write_json(refusal, {"reason": str(error)})
+        store.write_sealed(refusal, {"reason": str(error)})
         return replace(run, reason=str(error), error=error)
     finally:
         if build.cache_info().currsize and scorer.kind == "reward":
@@ -96,6 +101,7 @@ def sum_up(evaluation: OpenEvaluation, ready: Sequence[ScorerRun], label: str) -
         if text := "".join(geneval_results.lines(evaluation.planned, run.records)):
             store.write_text(evaluation.folder.geneval_results, text)
             break
+    evaluation.check_folder()
     write_evaluation(evaluation.folder.path, summary, merged)
 
 
@@ -127,9 +133,9 @@ def _with_records(evaluation: OpenEvaluation, run: ScorerRun) -> ScorerRun:
     """With its scores, or with the reason that a stage before this one has left."""
     if not run.ran:
         return run
-    found = records.held(evaluation.score_files(run))
+    found = records.held(evaluation.score_files(run), evaluation.is_current(run.scorer.level))
     if not found and evaluation.refusal(run).is_file():
-        return replace(run, reason=store.read_json(evaluation.refusal(run))["reason"])
+        return replace(run, reason=str(store.read_sealed(evaluation.refusal(run)).get("reason")))
     return replace(run, records=found)
 
 
@@ -147,4 +153,12 @@ def _refuse_unfinished(evaluation: OpenEvaluation, runs: Sequence[ScorerRun]) ->
             raise RunError(
                 f"{path}: {run.scorer.name} has not scored {len(wanted - set(run.records))} of {len(wanted)} "
                 f"{run.scorer.level}s yet. Run the stage score."
+            )
+    for each in evaluation.planned:
+        by_hash = {record.image_sha256: run.scorer.name for run in runs if (record := run.of_picture(each))}
+        if len(by_hash) > 1:
+            one, other = list(by_hash.values())[:2]
+            raise RunError(
+                f"{path}: {one} and {other} have scored different pictures in the place of {each.name}. Run the stage "
+                f"score with both: --metric {one},{other}."
             )

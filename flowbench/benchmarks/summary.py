@@ -52,6 +52,11 @@ class ScorerRun:
             return None
         return self.records.get(picture.key)
 
+    def of_picture(self, picture: ExistingPicture) -> Record | None:
+        """Its record of this picture alone, which says of which file it is."""
+        record = self.of(picture) if self.scorer.level == "picture" else None
+        return record if record is not None and record.image_sha256 else None
+
     def status(self, planned: Sequence[ExistingPicture]) -> ScorerStatus:
         """What a summary says of it. A picture that was never there counts as unscored."""
         name, level = self.scorer.name, self.scorer.level
@@ -96,6 +101,7 @@ def merge(planned: Sequence[ExistingPicture], runs: Sequence[ScorerRun]) -> list
                 details=first.details if first else {},
                 notes={name: record.note for name, record in several.items() if record.note},
                 details_by={name: record.details for name, record in several.items() if record.details},
+                image_sha256=next((record.image_sha256 for run in runs if (record := run.of_picture(each))), ""),
             )
         )
     return merged

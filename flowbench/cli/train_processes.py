@@ -58,7 +58,7 @@ def resumed_processes(folder: str) -> int | None:
     card = read_card(folder)
     if card is None:
         return None
-    processes, devices = int(card["noted"]["processes"]), torch.cuda.device_count()
+    processes, devices = card["noted"]["processes"], torch.cuda.device_count()
     if str(card["noted"]["device"]).startswith("cuda") and processes > max(1, devices):
         raise RunError(
             f"{folder} was started in {processes} processes, and there are {devices} GPUs here. Say --processes N (the "

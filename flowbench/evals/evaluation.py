@@ -4,7 +4,9 @@ card.json       EvaluationCard   written first, and again with the scorers when 
 records.jsonl   Record           one line per picture, from all scorers
 summary.json    Summary          written last: its presence says that the evaluation is finished
 
-A file of another format, of something else or damaged is refused in one sentence. Each class is the schema of its file.
+A file of another format, of something else, damaged or edited is refused in one sentence: card and summary are sealed
+(flowbench/store.py), the summary holds the SHA-256 of the records, and these hold those of the pictures. Each class is
+the schema of its file.
 """
 
 from __future__ import annotations
@@ -19,18 +21,18 @@ from typing import Any, Literal, TypeVar
 
 from flowbench import store
 from flowbench.errors import RunError
-from flowbench.evals.schema import from_plain
 from flowbench.layout import EvaluationFolder
+from flowbench.schema import from_plain
 from flowbench.stats.intervals import Interval, interval
 from flowbench.stats.methods import DEFAULT, Method
 from flowbench.types import Prompt, Score
 
-FORMAT = 2
+FORMAT = 3
 """Of card.json and summary.json; a change of their form is another number."""
 Level = Literal["picture", "prompt", "set"]
 """What one value is of: a picture, all pictures of a prompt (it stands in the first one's record), or all pictures."""
 Key = tuple[str, int]
-_WHERE_THERE_ARE_ANY = ("details", "notes", "details_by")
+_WHERE_THERE_ARE_ANY = ("details", "notes", "details_by", "image_sha256")
 T = TypeVar("T")
 
 
@@ -63,14 +65,18 @@ class Record:
     """Of several scorers: each one's note."""
     details_by: Mapping[str, Any] = field(default_factory=dict)
     """Of several scorers: each one's details."""
+    image_sha256: str = ""
+    """Of the file that was scored; of several that were judged together, one hash over theirs. "": nobody knows."""
 
     @classmethod
-    def of(cls, prompt: Prompt, score: Score, *, index: int, seed: int | None, image: str) -> Record:
+    def of(
+        cls, prompt: Prompt, score: Score, *, index: int, seed: int | None, image: str, image_sha256: str = ""
+    ) -> Record:
         """What is kept of one score."""
         parts = {name: None if math.isnan(part) else float(part) for name, part in score.parts.items()}
         value = float(score.value) if score.is_scored else None
         asked = (prompt.id, index, seed, prompt.tag, prompt.text)
-        return cls(*asked, image, value, parts, score.note, score.details)
+        return cls(*asked, image, value, parts, score.note, score.details, image_sha256=image_sha256)
 
     @property
     def key(self) -> Key:
@@ -175,11 +181,21 @@ EXISTING = "pictures"
 """The model's name in the card of an evaluation whose pictures somebody else has made."""
 SCORED = "pictures"
 """The suite's name in the card of one that `flowbench score` has made."""
-_CARD_NEEDS = {
-    "subject": ("model", "adapter"),
-    "must_agree": ("suite", "prompts", "num_prompts", "images_per_prompt", "seed", "resolution", "scorers"),
-    "noted": ("dtype", "interval"),
+_CARD_NEEDS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
+    "subject": {"model": (str,), "adapter": (str,)},
+    "must_agree": {
+        "suite": (str,),
+        "prompts": (str,),
+        "num_prompts": (int,),
+        "images_per_prompt": (int, float),
+        "seed": (int,),
+        "resolution": (int, str),
+        "scorers": (dict,),
+    },
+    "noted": {"dtype": (str,), "interval": (str,)},
 }
+"""Fields that others read, and what they are."""
+_POSITIVE = ("num_prompts", "images_per_prompt")
 
 
 @dataclass(frozen=True)
@@ -275,23 +291,23 @@ def write_evaluation(folder: Path, summary: Summary, records: Sequence[Record]) 
     digest = hashlib.sha256(text.encode("utf-8")).hexdigest()
     store.write_text(place.records, text)
     write_card(folder, summary.card)
-    store.write_json(place.summary, replace(summary, records_sha256=digest).as_json())
+    store.write_sealed(place.summary, replace(summary, records_sha256=digest).as_json())
 
 
 def write_card(folder: Path, card: EvaluationCard) -> None:
     """card.json alone, of an evaluation that begins."""
-    store.write_json(EvaluationFolder(folder).card, asdict(card))
+    store.write_sealed(EvaluationFolder(folder).card, asdict(card))
 
 
 def read_evaluation(folder: Path) -> tuple[Summary, list[Record]]:
     """A finished evaluation. Raises MissingFile for one that is not, RunError for files that do not belong together."""
     place = EvaluationFolder(folder)
     summary, records = read_summary(folder), read_records(place.records)
-    held = len({record.key for record in records})
-    if held != summary.images:
+    held, prompts = len({record.key for record in records}), len({record.prompt_id for record in records})
+    if (held, prompts) != (summary.images, summary.prompts):
         raise RunError(
-            f"{folder}: summary.json speaks of {summary.images} pictures, records.jsonl holds {held}. "
-            "Run the evaluation again: it mends what is missing."
+            f"{folder}: summary.json speaks of {summary.images} pictures of {summary.prompts} prompts, records.jsonl "
+            f"holds {held} of {prompts}. Run the evaluation again: it mends what is missing."
         )
     if store.file_digest(place.records) != summary.records_sha256:
         raise RunError(
@@ -317,17 +333,20 @@ def read_card(folder: Path) -> EvaluationCard:
     return card
 
 
-def read_records(path: Path) -> list[Record]:
-    """The lines of records.jsonl, or of a scorer's file; [] when there is none. Raises RunError for a line that is no
-    record."""
+def read_records(path: Path, *, sealed: bool = False) -> list[Record]:
+    """The lines of records.jsonl or, each with its seal, of a scorer's file; [] when there is none. Raises RunError for
+    a line that is no record, or not as it was written."""
     records = []
     for number, tree in enumerate(store.read_jsonl(path), start=1):
+        line = f"{path}, line {number}"
         try:
-            records.append(from_plain(Record, tree))
+            records.append(from_plain(Record, {name: value for name, value in tree.items() if name != store.SEAL}))
         except ValueError as error:
+            raise RunError(f"{line}, is no record: {error}. Delete the file and evaluate again.") from None
+        if sealed and not store.is_sealed(tree):
             raise RunError(
-                f"{path}, line {number}, is no record: {error}. Delete the file and evaluate again."
-            ) from None
+                f"{line}: damaged, or edited by hand. Delete that line and evaluate again: it is made again."
+            )
     return records
 
 
@@ -342,16 +361,24 @@ def _read(kind: type[T], tree: Any, path: Path, what: str) -> T:
             f"{path} was written by {when} flowbench (format {written}, this one reads {FORMAT}). Evaluate again, and "
             f"delete the folder {path.parent}."
         )
+    is_object = isinstance(tree, dict)
     try:
-        return from_plain(kind, tree)
+        read = from_plain(kind, {name: tree[name] for name in tree if name != store.SEAL} if is_object else tree)
     except ValueError as error:
         raise RunError(f"{path} is {what}: {error}. Name another folder, or delete it and evaluate again.") from None
+    store.check_seal(path, tree)
+    return read
 
 
 def _check_card(card: EvaluationCard, path: Path) -> None:
-    for part, names in _CARD_NEEDS.items():
-        for name in names:
+    what = f"{path} is no settings card of an evaluation"
+    for part, fields_of in _CARD_NEEDS.items():
+        for name, kinds in fields_of.items():
             if name not in getattr(card, part):
-                raise RunError(
-                    f"{path} is no settings card of an evaluation: '{part}.{name}' is missing. Evaluate again."
-                )
+                raise RunError(f"{what}: '{part}.{name}' is missing. Evaluate again.")
+            value = getattr(card, part)[name]
+            if type(value) not in kinds or (name in _POSITIVE and not 0 < value < math.inf):
+                raise RunError(f"{what}: '{part}.{name}' is {value!r:.60}. Evaluate again.")
+    for name, identity in card.scorers.items():
+        if not isinstance(identity, Mapping):
+            raise RunError(f"{what}: 'must_agree.scorers.{name}' is {identity!r:.60}. Evaluate again.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,9 +92,11 @@ def find_results(folder: str | Path, suite: str | None = None) -> list[Results]:
     """
     folder = Path(folder)
     places = [EvaluationFolder(folder), *RunFolder(folder).evaluations()]
-    finished = [place for place in places if place.summary.is_file()]
-    finished.sort(key=lambda place: (place.summary.stat().st_mtime, place.summary))
-    results = [load_results(place.path) for place in finished]
+    finished = []
+    for place in places:
+        with suppress(OSError):  # none yet, or deleted meanwhile
+            finished.append((place.summary.stat().st_mtime, place.path))
+    results = [load_results(path) for _, path in sorted(finished)]
     kept = [result for result in results if suite in (None, result.summary.suite)]
     if not kept:
         wanted = f" of suite '{suite}'" if suite else ""

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
+from flowbench import checkpoints
 from flowbench.errors import ConfigError, ModelError
-from flowbench.layout import RunFolder
+from flowbench.layout import RunFolder, run_of_checkpoint
 from flowbench.models import adapter_files, finite, hub
 from flowbench.models.base import FlowModel
 from flowbench.models.families import INDEX, family_of
@@ -36,7 +37,7 @@ def load_model(
     checkpoint or adapter folder (its base model is loaded first). `adapter`, where given, is a run, an adapter folder
     or a hub id, and replaces the path's own. `device`: auto (CUDA, else CPU), or any of torch's. `dtype` is that of
     the transformer and the text encoders. Raises ModelError (also for an adapter that was trained on other weights of
-    its base than are there now), or ConfigError for a bad device or dtype.
+    its base than are there now), RunError for a checkpoint that is damaged, ConfigError for a bad device or dtype.
     """
     if dtype not in DTYPES:
         raise ConfigError(f"dtype '{dtype}': unknown.{did_you_mean(dtype, DTYPES)} Known: {', '.join(DTYPES)}.")
@@ -87,6 +88,8 @@ def _locate(name: str) -> tuple[Path, str]:
 
 def _adapter_folder(folder: Path) -> Path:
     """The adapter in a folder: the folder itself, or a run's latest checkpoint."""
+    if (folder / checkpoints.HEADER).is_file() or run_of_checkpoint(folder):
+        checkpoints.read_header(folder, adapter_files.FILES)  # its files are those that were written
     if adapter_files.is_adapter(folder):
         return folder
     run = RunFolder(folder)
@@ -95,13 +98,9 @@ def _adapter_folder(folder: Path) -> Path:
         adapter = f"{adapter_files.DIFFUSERS_WEIGHTS} or {adapter_files.PEFT_WEIGHTS}"
         lacks = f"{model}no run ({run.config.name}) and no adapter ({adapter})"
         raise ModelError(f"{folder}: {lacks} in it. Check the path.")
-    if not run.latest.is_file():
+    checkpoint = checkpoints.of_evaluation(run, adapter_files.FILES)
+    if checkpoint is None:
         raise ModelError(f"{folder}: this run has no checkpoint yet. Let it train longer, or give its base model.")
-    checkpoint = run.checkpoints / run.latest.read_text(encoding="utf-8").strip()
-    if not adapter_files.is_adapter(checkpoint):
-        raise ModelError(
-            f"{checkpoint}: named by {run.latest}, but it holds no adapter. Name another checkpoint in it."
-        )
     return checkpoint
 
 

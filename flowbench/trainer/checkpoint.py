@@ -1,7 +1,8 @@
 """Checkpoints of a run: what is exported (the averaged adapter) and what resuming needs (everything else).
 
-checkpoints/step-000200/    adapter files (diffusers and PEFT read them), trainer.safetensors, trainer.json
-checkpoints/latest          the name of the newest whole checkpoint, written last
+checkpoints/step-000200/    adapter files (diffusers and PEFT read them), trainer.safetensors and, written last,
+                            trainer.json with the SHA-256 of the others (flowbench/checkpoints.py)
+checkpoints/latest          the name of the newest checkpoint, written after it
 """
 
 from __future__ import annotations
@@ -10,21 +11,21 @@ import os
 import shutil
 from pathlib import Path
 
-from flowbench.errors import RunError
+from flowbench import checkpoints
 from flowbench.layout import RunFolder
-from flowbench.store import read_json, write_json, write_text
+from flowbench.store import write_text
 from flowbench.tensors import load_tensors, save_tensors, sort_header
 from flowbench.trainer.learner import AVERAGE, Learner
 from flowbench.trainer.policy import Policy
 
 STATE = "trainer.safetensors"
-HEADER = "trainer.json"
 
 
-def save(run: Path, step: int, policy: Policy, *, keep: int) -> Path:
+def save(run: Path, step: int, policy: Policy, *, keep: int, identity: str) -> Path:
     """Write the checkpoint after `step` training steps, point `latest` at it, delete all but the newest `keep`.
 
-    Raises NotFinite, and writes nothing, when the policy or its optimizer holds a number that is not.
+    `identity`: the run's (`run_identity`). Raises NotFinite, and writes nothing, when the policy or its optimizer holds
+    a number that is not.
     """
     folder, learner = RunFolder(run).checkpoint(step), policy.learner
     state = learner.state()
@@ -36,30 +37,28 @@ def save(run: Path, step: int, policy: Policy, *, keep: int) -> Path:
     for path in temporary.glob("*.safetensors"):
         sort_header(path)
     save_tensors(temporary / STATE, state)
-    write_json(temporary / HEADER, {"step": step, "updates": learner.updates})
+    checkpoints.write_header(temporary, RunFolder(run).log, step=step, updates=learner.updates, run=identity)
     shutil.rmtree(folder, ignore_errors=True)  # the same step saved twice holds the same numbers
     os.replace(temporary, folder)
     write_text(RunFolder(run).latest, folder.name + "\n")
-    for old in sorted(folder.parent.glob("step-*"))[:-keep]:
+    for old in checkpoints.every(RunFolder(run))[keep:]:
         if old != folder:
             shutil.rmtree(old, ignore_errors=True)
     return folder
 
 
-def latest(run: Path) -> Path | None:
-    """The newest whole checkpoint of a run, or None when there is none yet."""
-    pointer = RunFolder(run).latest
-    if not pointer.is_file():
-        return None
-    folder = pointer.parent / pointer.read_text(encoding="utf-8").strip()
-    if not (folder / HEADER).is_file():
-        raise RunError(f"{pointer} names {folder.name}, which is not there. Write a whole checkpoint's name into it.")
-    return folder
+def restore(run: RunFolder, learner: Learner, identity: str) -> tuple[int, list[str]]:
+    """Load the state of the checkpoint to go on from; returns the training steps done, and what has to be said: which
+    checkpoint is damaged, and what is wrong with the log of the steps before it.
 
-
-def restore(folder: Path, learner: Learner) -> int:
-    """Load the learner's state; returns the number of training steps done."""
-    header = read_json(folder / HEADER)
-    tensors, _ = load_tensors(folder / STATE)
-    learner.restore(tensors, int(header["updates"]))
-    return int(header["step"])
+    Raises RunError when there are checkpoints and none is whole.
+    """
+    found, said = checkpoints.newest_whole(run, identity)
+    if found is not None:
+        folder, header = found
+        tensors, _ = load_tensors(folder / STATE)
+        learner.restore(tensors, header.updates)
+        lost = checkpoints.lost_log(run, header)
+        return header.step, [*said, *([f"{lost} The run goes on; they are not made again."] if lost else [])]
+    begins_again = f"{run.path} has no checkpoint yet: it begins again at step 1."
+    return 0, [begins_again] if run.log.is_file() else []

@@ -7,13 +7,13 @@ noted        processes, device, dtype and versions, for the record: others give 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowbench import assets, rewards, store
 from flowbench.config import TrainConfig
-from flowbench.errors import RunError
+from flowbench.errors import MissingFile, RunError
 from flowbench.layout import RunFolder
 from flowbench.prompts import prompts_digest
 from flowbench.trainer import objectives
@@ -22,8 +22,10 @@ from flowbench.types import Prompt
 if TYPE_CHECKING:
     from flowbench.models.base import FlowModel
 
-FORMAT = 2
+FORMAT = 3
 """Of the card and the checkpoints; a change of their form is another number."""
+FREE = ("out", "steps", "save_every", "sample_every", "keep")
+"""Settings that may change when a run goes on."""
 _MEANING = {
     "weights": "weights of the base model",
     "prompts": "training prompts",
@@ -58,11 +60,17 @@ def build_run_card(
     }
 
 
+def run_identity(config: TrainConfig, card: Mapping[str, Any]) -> str:
+    """Twelve hex digits for all that decides a run's numbers: checkpoints of another identity are another run's."""
+    return store.digest([config.model_dump(mode="json", exclude=set(FREE)), card["must_agree"]])[:12]
+
+
 def check_card(folder: Path, card: dict[str, Any]) -> None:
     """Raises RunError when the run in `folder` was started on other prompts, weights or code than `card` names."""
     held = read_card(folder)
     if held is None:
-        return
+        path = RunFolder(folder).card
+        raise RunError(f"{path} is missing: nobody knows on which weights and prompts the run began. Restore it.")
     before = held["must_agree"]
     for key, value in card["must_agree"].items():
         if before.get(key) != value:
@@ -73,11 +81,14 @@ def check_card(folder: Path, card: dict[str, Any]) -> None:
 
 
 def read_card(folder: str | Path) -> dict[str, Any] | None:
-    """The card of a run, None when there is none. Raises RunError for one of another version."""
+    """The card of a run, None when there is none. Raises RunError for one of another version, and for one that is
+    damaged."""
     path = RunFolder(Path(folder)).card
-    if not path.is_file():
+    try:
+        card = store.read_json(path)
+    except MissingFile:
         return None
-    card = store.read_json(path)
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise RunError(f"{folder} was begun by another version of flowbench: start a new run with another --out.")
+    store.check_seal(path, card)
     return card

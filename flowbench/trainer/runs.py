@@ -7,24 +7,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flowbench.config import TrainConfig, load_config, to_yaml
-from flowbench.errors import ConfigError, FlowbenchError, RunError
+from flowbench import checkpoints
+from flowbench.checkpoints import steps_of
+from flowbench.config import TrainConfig
+from flowbench.errors import FlowbenchError, RunError
 from flowbench.layout import CARD, CONFIG, RunFolder
-from flowbench.store import locked, write_bytes, write_json, write_text
-from flowbench.trainer.run_card import check_card
+from flowbench.run_config import read_run_config, sealed_text
+from flowbench.store import Held, locked, write_bytes, write_sealed, write_text
+from flowbench.trainer.run_card import FREE, check_card
 
 
 @contextmanager
-def claimed(folder: Path, config: TrainConfig, *, resume: bool) -> Iterator[Path]:
+def claimed(folder: Path, config: TrainConfig, *, resume: bool) -> Iterator[Held]:
     """Hold the folder's lock. A new run writes its config; a resumed one must have the same, `out` and `steps` aside.
 
     Raises RunError for a folder that holds a run already, another run's settings, or somebody else's files.
     """
     check_folder(folder, config, resume=resume)  # before the lock, which writes into the folder
-    with locked(folder):
+    with locked(folder) as held:
         check_folder(folder, config, resume=resume)  # another run may have begun and ended in between
-        write_text(folder / CONFIG, to_yaml(config))
-        yield folder
+        write_text(folder / CONFIG, sealed_text(config))
+        yield held
 
 
 def check_folder(folder: Path, config: TrainConfig, *, resume: bool) -> None:
@@ -38,7 +41,15 @@ def check_folder(folder: Path, config: TrainConfig, *, resume: bool) -> None:
             f"{folder} already holds a run. Go on: flowbench train --resume {folder}; or give another --out."
         )
     if begun:
-        _check_same(path, config)
+        before = read_run_config(path)
+        _check_same(folder, before, config)
+        run = RunFolder(folder)
+        logged = max(steps_of(run.log), default=0)
+        if logged > before.save_every and not checkpoints.every(run) and not run.latest.exists():
+            raise RunError(
+                f"{run.checkpoints}: no checkpoint is here, and {run.log} tells of {logged} steps. Restore the "
+                f"checkpoints; to begin again at step 1, delete {run.log.name}."
+            )
 
 
 def keep_card(folder: Path, card: dict[str, Any]) -> None:
@@ -46,7 +57,7 @@ def keep_card(folder: Path, card: dict[str, Any]) -> None:
     if _begun(folder):
         check_card(folder, card)
     else:
-        write_json(folder / CARD, card)
+        write_sealed(folder / CARD, card)
 
 
 def stored_config(folder: str | Path, *, any_objective: bool = False) -> TrainConfig:
@@ -57,10 +68,7 @@ def stored_config(folder: str | Path, *, any_objective: bool = False) -> TrainCo
     path = Path(folder) / CONFIG
     if not path.is_file():
         raise RunError(f"{folder} holds no training run (there is no {CONFIG}). Give the folder of a run.")
-    try:
-        return load_config(path, any_objective=any_objective).model_copy(update={"out": str(folder)})
-    except (ConfigError, UnicodeDecodeError) as error:
-        raise RunError(f"{path} is not the configuration of a flowbench run: {error}") from None
+    return read_run_config(path, any_objective=any_objective).model_copy(update={"out": str(folder)})
 
 
 def write_grid(folder: Path, step: int, sheet: bytes, texts: Sequence[str]) -> None:
@@ -79,25 +87,19 @@ def _ours(path: Path) -> bool:
     the middle of a write leaves), the curves, or a config.yaml exactly as we write it, so that nobody's notes are lost.
     """
     if path.name == CONFIG:
-        return _is_our_config(path)
+        try:
+            return bool(read_run_config(path))
+        except FlowbenchError:
+            return False
     return path.name.startswith(".") or path.name in (RunFolder(path.parent).tensorboard.name, CARD)
 
 
-def _is_our_config(path: Path) -> bool:
-    try:
-        return path.read_text(encoding="utf-8") == to_yaml(load_config(path))
-    except (FlowbenchError, UnicodeDecodeError):
-        return False
-
-
-def _check_same(path: Path, config: TrainConfig) -> None:
-    free = {"out": "", "steps": 1, "save_every": 1, "sample_every": 1, "keep": 1}
-    before = _leaves(load_config(path).model_copy(update=free).model_dump())
-    now = _leaves(config.model_copy(update=free).model_dump())
+def _check_same(folder: Path, stored: TrainConfig, config: TrainConfig) -> None:
+    before, now = (_leaves(each.model_dump(exclude=set(FREE))) for each in (stored, config))
     for key in {**before, **now}:
         if before.get(key) != now.get(key):
             raise RunError(
-                f"{path.parent} was started with {key} = {before.get(key)}, not {now.get(key)}. "
+                f"{folder} was started with {key} = {before.get(key)}, not {now.get(key)}. "
                 "Resume with its own settings, or give another --out."
             )
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+from flowbench.checkpoints import read_log
 from flowbench.layout import RunFolder
-from flowbench.store import append_jsonl, read_jsonl, to_json, write_text
+from flowbench.store import append_jsonl, to_json, write_text
 from flowbench.terminal import one_line, say
 from flowbench.trainer.objectives.base import Figure
 
@@ -117,7 +116,7 @@ def describe(
 
 def _cut_log(path: Path, first: int) -> None:
     """Drop lines of steps that will be taken again: those after the checkpoint that is resumed."""
-    records: list[dict[str, Any]] = read_jsonl(path)
-    kept = [record for record in records if record["step"] <= first]
-    if len(kept) < len(records) or (path.is_file() and not path.read_bytes().endswith(b"\n") and os.path.getsize(path)):
-        write_text(path, "".join(to_json(record) + "\n" for record in kept))
+    kept = [record for record in read_log(path) if record["step"] <= first]
+    text = "".join(to_json(record) + "\n" for record in kept)
+    if path.is_file() and path.read_bytes() != text.encode():
+        write_text(path, text)

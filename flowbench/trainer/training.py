@@ -38,6 +38,8 @@ from flowbench.errors import ConfigError, NotFinite
 from flowbench.layout import RunFolder
 from flowbench.models import load_model
 from flowbench.models.base import FlowModel
+from flowbench.store import Held
+from flowbench.terminal import say
 from flowbench.trainer import checkpoint, objectives, runs, scoring
 from flowbench.trainer.groups import GroupSampler, draw_seed
 from flowbench.trainer.interrupt import Interruption, Stopped
@@ -47,7 +49,7 @@ from flowbench.trainer.policy import Policy
 from flowbench.trainer.policy_check import check_policy
 from flowbench.trainer.processes import Processes
 from flowbench.trainer.rollout import collect
-from flowbench.trainer.run_card import build_run_card
+from flowbench.trainer.run_card import build_run_card, run_identity
 from flowbench.trainer.scoring import RewardThread
 from flowbench.trainer.tracking import NullTracker, Tracker
 from flowbench.trainer.update import update
@@ -73,6 +75,7 @@ def train(config: TrainConfig, *, evaluate: Evaluate | None = None, resume: bool
         for step in range(run.first, config.steps):
             figures, timing = _take(run, step)
             done = step + 1
+            run.check_folder()
             if evaluate is not None and config.eval_every and done % config.eval_every == 0:
                 figures |= _evaluated(run, evaluate)
             run.tracker.log(done, figures, timing)
@@ -135,6 +138,10 @@ class _Run:
     processes: Processes
     first: int
     """training steps that were done when it began"""
+    identity: str
+    """of its checkpoints"""
+    held: Held | None
+    """the folder's lock, of the main process"""
     unscored_steps: int = 0
     """the last ones in a row of which no picture was scored"""
     skipped_steps: int = 0
@@ -145,10 +152,16 @@ class _Run:
         """`PATIENCE`; in a run with fewer steps to take, all of them."""
         return min(PATIENCE, self.config.steps - self.first)
 
+    def check_folder(self) -> None:
+        """Raise RunError where the folder is no longer: before anything is written, which would make a new one."""
+        if self.held is not None:
+            self.held.check()
+
     def save(self, done: int) -> None:
         """Checkpoint after `done` steps; the main process writes, the others wait."""
         if self.processes.is_main:
-            checkpoint.save(self.folder, done, self.policy, keep=self.config.keep)
+            self.check_folder()
+            checkpoint.save(self.folder, done, self.policy, keep=self.config.keep, identity=self.identity)
         self.processes.wait()
 
     def draw(self, done: int) -> None:
@@ -167,6 +180,7 @@ class _Run:
         rows = [pictures[start : start + 8] for start in range(0, len(pictures), 8)]
         scale = max(1, 64 // self.policy.model.resolution)
         sheet = images.png_bytes(images.grid(rows, scale=scale))
+        self.check_folder()
         runs.write_grid(self.folder, done, sheet, [prompt.text for prompt in self.shown])
 
 
@@ -181,8 +195,7 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
         )
     folder = Path(config.out)
     with ExitStack() as stack:
-        if processes.is_main:
-            stack.enter_context(runs.claimed(folder, config, resume=resume))
+        held = stack.enter_context(runs.claimed(folder, config, resume=resume)) if processes.is_main else None
         processes.wait()
         training = prompts.load(config.prompts.name, "train")
         sampler = GroupSampler(training, config.rollout, config.prompts.tag_weights, config.seed)
@@ -190,13 +203,14 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
         model = fresh_policy(config, str(processes.device))
         vocabulary = _vocabulary(config, model)
         card = build_run_card(model, training, config, vocabulary, processes=processes.world)
-        if processes.is_main:
+        identity = run_identity(config, card)
+        if held is not None:
+            held.check()
             runs.keep_card(folder, card)
         objective = objectives.build(config.objective, config.rollout)
         learner = Learner(model.adapter_parameters(), config.optimizer, objective.shadows())
         policy = Policy(model, learner, config.rollout.guidance)
-        newest = checkpoint.latest(folder) if resume else None
-        first = checkpoint.restore(newest, learner) if newest else 0
+        first, said = checkpoint.restore(RunFolder(folder), learner, identity) if resume else (0, [])
         reward = rewards.build(
             config.reward.name, vocabulary=vocabulary,
             options=config.reward.options, combine=config.reward.combine, on_error=config.reward.on_error,
@@ -205,11 +219,13 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
         scorer = stack.enter_context(RewardThread(reward))
         tracker: Tracker | NullTracker = NullTracker()
         if processes.is_main:
+            for line in said:
+                say(f"warning: {line}", err=True)
             tracker = Tracker(RunFolder(folder), first, config.steps, objective.figures)
         stack.callback(tracker.close)
         check_policy(policy, objective, sampler.at(first)[0])
         shown = prompts.in_turns(_unseen(config.prompts.name, training), lambda prompt: prompt.tag)[:SHOWN_PROMPTS]
-        yield _Run(config, folder, policy, objective, sampler, shown, scorer, tracker, processes, first)
+        yield _Run(config, folder, policy, objective, sampler, shown, scorer, tracker, processes, first, identity, held)
 
 
 def _vocabulary(config: TrainConfig, model: FlowModel) -> str:

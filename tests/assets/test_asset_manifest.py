@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from flowbench.assets import ASSETS, Asset, find
 from flowbench.assets.asset import readable
+from flowbench.assets.digests import RECORD, recorded
 from flowbench.assets.prompt_files import PROMPT_FILES
-from flowbench.errors import UnknownName
+from flowbench.errors import FlowbenchError, UnknownName
 from flowbench.store import slug
 
 EVERY = pytest.mark.parametrize("asset", ASSETS.values(), ids=list(ASSETS))
@@ -74,3 +76,10 @@ def test_an_unknown_name_gets_the_closest_one() -> None:
 )
 def test_sizes_are_readable(size: int, words: str) -> None:
     assert readable(size) == words
+
+
+@pytest.mark.parametrize("content", ['{"weights.bin": "abc"}', '{"weights.bin": {"sha256": 3}}', "[]", "{"])
+def test_a_record_of_another_form_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / RECORD).write_text(content)
+    with pytest.raises(FlowbenchError, match=rf"{RECORD}: (no 'sha256' of 'weights.bin'|a list where|not valid JSON)"):
+        recorded(tmp_path)

@@ -15,7 +15,7 @@ from flowbench import benchmarks, images, store
 from flowbench.benchmarks import pictures, reading
 from flowbench.benchmarks.existing import ExistingPicture
 from flowbench.errors import ConfigError, RunError
-from flowbench.types import Prompt, Sample
+from flowbench.types import Prompt
 
 PATIENCE = 20
 
@@ -109,11 +109,14 @@ def test_pictures_come_in_their_order_and_broken_ones_with_the_reason(save, monk
     given[4] = dataclasses.replace(given[4], path=given[4].path.with_name("x" * 300))
     with closing(reading.read_ahead([given[:2], given[2:4], given[4:]])) as read:
         found = [each for batch in read for each in batch]
-    whole = {place: each for place, each in enumerate(found) if isinstance(each, Sample)}
+    whole = {place: each.sample for place, each in enumerate(found) if each.sample is not None}
     assert {place: (each.prompt.id, each.seed, each.image.getpixel((0, 0))[0]) for place, each in whole.items()} == {
         0: ("a", 0, 1), 2: ("c", 2, 3), 5: ("f", 5, 6),
     }  # fmt: skip
-    reasons = [str(each) for each in found if isinstance(each, RunError)]
+    reasons = [each.reason for each in found if each.sample is None]
+    assert [each.sha256 for each in found] == [
+        store.file_digest(each.path) if each.path.name[0] in "abcf" else "" for each in given
+    ]
     assert len(reasons) == 3 and all("not a readable picture" in reason for reason in reasons)
     assert list(reading.read_ahead([])) == []
 

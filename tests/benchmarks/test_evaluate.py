@@ -48,7 +48,7 @@ def test_numbers_of_an_evaluation(tmp_path, painter):
     assert overall["mean"] == pytest.approx(sum(tag_means) / 3)
     assert overall["low"] < overall["mean"] < overall["high"]
     assert (summary["label"], summary["model"], summary["scorers"][0]["unscored"]) == ("mine", "painter", 0)
-    assert summary["card"] == store.read_json(folder / "card.json")
+    assert summary["card"] == store.read_sealed(folder / "card.json")
     for record in records:
         with Image.open(folder / record["image"]) as image:
             assert image.getpixel((0, 0))[0] == record["seed"] % 256

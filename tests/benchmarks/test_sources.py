@@ -10,9 +10,10 @@ from PIL import Image
 
 from flowbench import benchmarks
 from flowbench.benchmarks.sources import ExistingSource, ModelSource, PictureSource, RecordedSource
-from flowbench.config import load_config, to_yaml
+from flowbench.config import load_config
 from flowbench.errors import ConfigError, MissingFile, RunError
 from flowbench.evals import load_results
+from flowbench.run_config import sealed_text
 
 NOTHING = dict.fromkeys(("guidance", "label", "out", "steps", "limit", "interval"))
 
@@ -23,7 +24,7 @@ def run(tmp_path):
     folder = tmp_path / "runs" / "mine"
     for name in ("step-000010", "step-000020"):
         (folder / "checkpoints" / name).mkdir(parents=True)
-    (folder / "config.yaml").write_text(to_yaml(load_config("shapes-geneval", ["rollout.guidance=2.5"])))
+    (folder / "config.yaml").write_text(sealed_text(load_config("shapes-geneval", ["rollout.guidance=2.5"])))
     (folder / "checkpoints" / "latest").write_text("step-000020\n")
     return folder
 

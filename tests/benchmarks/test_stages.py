@@ -114,7 +114,7 @@ def test_an_evaluation_is_scored_again_without_its_model(tmp_path, painter):
     assert benchmarks.evaluate(source, suite, **again) == folder
     assert content(folder) == content(whole)
     (folder / "images" / "counting-0-1.png").unlink()
-    with pytest.raises(RunError, match=r"counting-0-1\.png and others are missing, and the model is not here"):
+    with pytest.raises(RunError, match=r"counting-0-1\.png and others are missing or damaged, and the model is not"):
         benchmarks.evaluate(source, suite, **again)
 
 
@@ -190,10 +190,13 @@ def test_an_evaluation_that_was_copied_stays_where_it_is(tmp_path, painter):
 
 
 def test_a_damaged_card_is_said_so(tmp_path):
-    for text in ("[]", '{"subject": {}}', '{"format": 2}'):
+    for text in ("[]", '{"subject": {}}', '{"format": 3}'):
         (tmp_path / "card.json").write_text(text)
         with pytest.raises(RunError, match="is no settings card"):
             RecordedSource(tmp_path)
+    (tmp_path / "card.json").write_text('{"format": 2}')
+    with pytest.raises(RunError, match="was written by an earlier flowbench"):
+        RecordedSource(tmp_path)
 
 
 def test_a_folder_that_is_no_evaluation(tmp_path):

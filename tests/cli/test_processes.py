@@ -200,13 +200,13 @@ def test_a_run_goes_on_in_as_many_processes_as_before(
     from flowbench.cli import train as command
 
     run = shutil.copytree(world.run, tmp_path / "run")
-    card = store.read_json(run / "card.json")
-    store.write_json(run / "card.json", {**card, "noted": {**card["noted"], "processes": 2}})
+    card = store.read_sealed(run / "card.json")
+    store.write_sealed(run / "card.json", {**card, "noted": {**card["noted"], "processes": 2}})
     launched: list[int] = []
     monkeypatch.setattr(command, "launch", lambda words, processes: launched.append(processes))
     assert flowbench("train", "--resume", run, "--steps", "9").exit_code == 0
     assert launched == [2]
-    store.write_json(run / "card.json", {**card, "noted": {**card["noted"], "processes": 16, "device": "cuda:0"}})
+    store.write_sealed(run / "card.json", {**card, "noted": {**card["noted"], "processes": 16, "device": "cuda:0"}})
     refused = flowbench("train", "--resume", run, "--steps", "9")
     assert refused.exit_code == 2 and "was started in 16 processes, and there are" in refused.stderr
 

@@ -6,6 +6,8 @@ import hashlib
 import json
 import math
 import os
+import re
+import shutil
 import subprocess
 import sys
 
@@ -118,3 +120,86 @@ def test_a_lock_vanishes_with_its_process(tmp_path):
         holder.stdout.close()
     with store.locked(tmp_path):
         assert json.loads((tmp_path / ".lock").read_text()) == os.getpid()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"a": 1, "a": 2}', "a key stands twice in one object"),
+        ('{"a": NaN}', "NaN is no number of JSON's"),
+        ("[" * 60 + "]" * 60, "its brackets are nested more than 50 deep"),
+        ("[" * 100_000, "its brackets are nested more than 50 deep"),
+        ("1" * 5000, "Exceeds the limit"),
+        (b'"\xff"', "can't decode byte 0xff"),
+        ("", "Expecting value"),
+    ],
+)
+def test_what_is_no_json_is_refused(tmp_path, text, why):
+    path = store.write_bytes(tmp_path / "x.json", text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(RunError, match=rf"x\.json: not valid JSON \(.*{re.escape(why)}.*\)\. Delete it or restore it"):
+        store.read_json(path)
+    store.write_bytes(path, path.read_bytes() + b"\n")
+    with pytest.raises(RunError, match=r"x\.json, line 1: not valid JSON"):
+        store.read_jsonl(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [("[]", "a list"), ("1", "a number"), ('"a"', "text"), ("null", "null"), ("true", "true or false")],
+)
+def test_an_object_is_an_object(tmp_path, text, kind):
+    path = store.write_text(tmp_path / "x.json", text + "\n")
+    for read in (store.read_object, store.read_sealed):
+        with pytest.raises(RunError, match=rf"x\.json: {kind} where a JSON object belongs"):
+            read(path)
+    with pytest.raises(RunError, match=rf"x\.json, line 1: {kind} where a JSON object belongs"):
+        store.read_jsonl(path)
+
+
+def test_a_folder_in_the_place_of_a_file_and_a_file_in_that_of_a_folder(tmp_path):
+    (tmp_path / "folder").mkdir()
+    for read in (store.read_json, store.read_jsonl, store.read_bytes):
+        with pytest.raises(RunError, match=r"folder: it cannot be read \(Is a directory\)"):
+            read(tmp_path / "folder")
+    (tmp_path / "file").touch()
+    for write in (lambda path: store.write_text(path, "x"), lambda path: store.append_jsonl(path, {"a": 1})):
+        with pytest.raises(RunError, match=r"cannot write .*file.x: (Not a directory|File exists)"):
+            write(tmp_path / "file" / "x")
+        with pytest.raises(RunError, match=r"cannot write .*: File name too long"):
+            write(tmp_path / ("x" * 300))
+    with pytest.raises(RunError, match="null byte"):
+        store.write_text(tmp_path / "a\0b", "x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_half_a_character_is_written_and_read_again(tmp_path):
+    value = {"name": "caf\udce9", "whole": "\U0001f600"}
+    path = store.write_json(tmp_path / "x.json", value)
+    assert store.read_json(path) == value and "\\udce9" in path.read_text() and "\U0001f600" in path.read_text()
+    assert store.digest(value) == store.digest(store.read_json(path))
+    assert store.write_text(tmp_path / "x.txt", "caf\udce9").read_text() == "caf?"
+
+
+def test_a_seal_notices_every_change_but_of_the_form(tmp_path):
+    path = store.write_sealed(tmp_path / "x.json", {"mean": 0.1 + 0.2, "low": math.nan, "n": 3})
+    assert store.read_sealed(path) == {"mean": 0.1 + 0.2, "low": None, "n": 3}
+    text = path.read_text()
+    path.write_text(json.dumps(json.loads(text)))
+    assert store.read_sealed(path)["n"] == 3
+    for old, new in (('"n": 3', '"n": 4'), ('"n": 3', '"n": 3, "m": 1'), ('"n": 3', '"n": "3"'), ("null", "0.0")):
+        path.write_text(text.replace(old, new))
+        with pytest.raises(RunError, match=r"damaged, or edited by hand \(its content and its SHA-256 differ\)"):
+            store.read_sealed(path)
+
+
+@pytest.mark.parametrize("what", ["moved", "deleted", "another"])
+def test_a_held_folder_that_goes_away_is_noticed(tmp_path, what):
+    folder = tmp_path / "run"
+    with store.locked(folder) as held:
+        held.check()
+        shutil.rmtree(folder) if what == "deleted" else folder.rename(tmp_path / "elsewhere")
+        if what == "another":
+            folder.mkdir()
+            (folder / ".lock").touch()
+        with pytest.raises(RunError, match=r"run was moved or deleted while this process worked in it"):
+            held.check()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 
@@ -53,3 +55,16 @@ def test_whatever_is_no_data_is_one_kind_of_error(text: str) -> None:
 @pytest.mark.parametrize("text", ["2024-01-31", "2001-99-99", "2024-01-31 12:00:00"])
 def test_a_date_is_text(text: str) -> None:
     assert parse_yaml(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("steps: 1\nseed: 2\nsteps: 3\n", "the key 'steps' stands twice in the mapping in line 1"),
+        ("a: {b: 1, b: 2}", "the key 'b' stands twice"),
+        ("[" * 2000 + "]" * 2000, "it is nested too deep"),
+    ],
+)
+def test_what_is_read_wrongly_or_not_at_all_is_an_error(text, why):
+    with pytest.raises(yaml.YAMLError, match=re.escape(why)):
+        parse_yaml(text)

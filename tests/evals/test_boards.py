@@ -22,9 +22,9 @@ def _half(tag, number, index):
 def _given(folder, **changes):
     """An evaluation of pictures that somebody else has made: nothing is declared."""
     write_evaluation(folder, lambda *at: 1, label="closed", model="pictures", **changes)
-    summary = store.read_json(folder / "summary.json")
+    summary = store.read_sealed(folder / "summary.json")
     summary["card"]["declared"] = {}
-    store.write_json(folder / "summary.json", summary)
+    store.write_sealed(folder / "summary.json", summary)
     return folder
 
 
@@ -84,10 +84,10 @@ def test_a_table_of_another_scorer_says_so(tmp_path):
 def test_an_adapter_from_the_hub_was_trained_on_what_the_table_says(tmp_path):
     hub = "jieliu/SD3.5M-FlowGRPO-GenEval"
     folder = write_evaluation(tmp_path / "hub", lambda *at: 1, label="from the hub", adapter="f00", suite="geneval")
-    summary = store.read_json(folder / "summary.json")
+    summary = store.read_sealed(folder / "summary.json")
     summary["card"]["subject"]["adapter_source"] = hub
     summary["metrics"]["official"] |= {"scorer": "geneval", "unit": "", "direction": "higher", "level": "picture"}
-    store.write_json(folder / "summary.json", summary)
+    store.write_sealed(folder / "summary.json", summary)
     other = write_evaluation(tmp_path / "other", _half, label="own", adapter="f01", suite="geneval")
     table = published.load("geneval")
     (board,) = leaderboard.find_leaderboards([folder, other], published=[table])
@@ -103,8 +103,8 @@ def test_guidance_of_another_kind_is_a_models_own_choice(tmp_path):
     folders = []
     for label, kind in (("base", "cfg"), ("other", "embedded")):
         folders.append(write_evaluation(tmp_path / label, _half, label=label, adapter="" if kind == "cfg" else "f00"))
-        summary = store.read_json(folders[-1] / "summary.json")
+        summary = store.read_sealed(folders[-1] / "summary.json")
         summary["card"]["declared"]["guidance_kind"] = kind
-        store.write_json(folders[-1] / "summary.json", summary)
+        store.write_sealed(folders[-1] / "summary.json", summary)
     (board,) = leaderboard.find_leaderboards(folders, allow_mismatch=False)
     assert [row.differs for row in board.rows] == [(), ("guidance_kind: embedded and cfg",)]

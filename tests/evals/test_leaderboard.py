@@ -75,9 +75,10 @@ def test_unscored_pictures_leave_the_pair(tmp_path, weak):
 
 @pytest.mark.parametrize("field", ["suite", "prompts", "images_per_prompt", "seed"])
 def test_settings_that_must_agree_forbid_a_comparison(tmp_path, weak, field):
-    other = load_results(write_evaluation(tmp_path / "other", _strong, **{field: "another"}))
+    another = 7 if field in ("images_per_prompt", "seed") else "another"
+    other = load_results(write_evaluation(tmp_path / "other", _strong, **{field: another}))
     for call in (compare_results, check_comparable):
-        with pytest.raises(CardMismatch, match=f"differ in {field}: another and"):
+        with pytest.raises(CardMismatch, match=f"differ in {field}: {another} and"):
             call(other, weak, allow_mismatch=True)
     with pytest.raises(CardMismatch, match=field):
         leaderboard.build_leaderboard([other], [weak])
@@ -103,7 +104,7 @@ def test_find_results_takes_a_run_or_an_evaluation(tmp_path, weak, strong):
 def test_records_that_went_missing_are_noticed(weak):
     path = weak.folder / "records.jsonl"
     path.write_text("".join(line + "\n" for line in path.read_text().splitlines()[:-1]))
-    with pytest.raises(RunError, match=r"60 pictures, records\.jsonl holds 59"):
+    with pytest.raises(RunError, match=r"60 pictures of 30 prompts, records\.jsonl holds 59"):
         load_results(weak.folder)
 
 

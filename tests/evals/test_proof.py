@@ -41,7 +41,7 @@ def measured(folder, suite, levels, spread):
         return lambda number, index: level + spread * (number % 2 * 2 - 1) * (number < 24)  # 24 of 25 prompts
 
     write_suite(folder, {metric: score(level) for metric, level in levels.items()}, label=folder.name)
-    store.write_json(folder / "summary.json", {**store.read_json(folder / "summary.json"), "suite": suite})
+    store.write_sealed(folder / "summary.json", {**store.read_sealed(folder / "summary.json"), "suite": suite})
     return folder
 
 

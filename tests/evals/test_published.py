@@ -10,7 +10,7 @@ import re
 import pytest
 import yaml
 from evaluations import write_evaluation
-from several_scorers import write_suite
+from several_scorers import change, write_suite
 
 from flowbench.errors import ConfigError, MissingFile, UnknownName
 from flowbench.evals import leaderboard, published
@@ -169,8 +169,7 @@ def test_without_measured_rows_a_table_stands_alone():
 def test_weights_that_others_have_published_numbers_for_are_re_measured(tmp_path):
     def written(label, **subject):
         folder = write_evaluation(tmp_path / label, lambda *at: 1, suite="geneval", label=label)
-        path = folder / "summary.json"
-        path.write_text(path.read_text().replace('"source": "painter"', f'"source": "{subject["source"]}"', 1))
+        change(folder, lambda summary: summary["card"]["subject"].update(subject))
         return load_results(folder)
 
     known = written("known", source="stabilityai/stable-diffusion-3.5-medium")

@@ -35,7 +35,7 @@ def test_what_is_written_is_what_is_read(folder, tmp_path):
         assert (copied / name).read_bytes() == (folder / name).read_bytes()
     assert load_results(copied).records == results.records
     assert math.isnan(results.summary.metrics["official"].tags["counting"].low)  # ten prompts are too few
-    assert store.read_json(folder / "card.json") == store.read_json(folder / "summary.json")["card"]
+    assert store.read_sealed(folder / "card.json") == store.read_json(folder / "summary.json")["card"]
 
 
 def test_a_record_keeps_what_a_score_says_and_nothing_empty():
@@ -86,7 +86,7 @@ def test_a_summary_of_something_else_is_refused(folder, content, why):
             read(folder)
 
 
-@pytest.mark.parametrize("value", ["Infinity", '"0.5"', "[]"])
+@pytest.mark.parametrize("value", ["1e999", '"0.5"', "[]", "1" + 400 * "0"])
 def test_a_number_that_is_none_is_refused(folder, value):
     change(folder, lambda summary: summary["metrics"]["official"]["overall"].update(mean=12345.5))
     path = folder / "summary.json"
@@ -95,9 +95,54 @@ def test_a_number_that_is_none_is_refused(folder, value):
         load_results(folder)
 
 
+def test_an_edited_mean_is_noticed_by_whoever_reads_it(folder, tmp_path):
+    """And by each of the commands that show numbers, since all read by the same function."""
+    path = folder / "summary.json"
+    tree = store.read_json(path)
+    tree["metrics"]["official"]["overall"]["mean"] = 0.99
+    store.write_json(path, tree)
+    for read in (load_results, find_results, evaluation.read_summary):
+        with pytest.raises(RunError, match=r"summary\.json: damaged, or edited by hand \(its content and"):
+            read(folder)
+    tree.pop("sha256")
+    store.write_json(path, tree)
+    with pytest.raises(RunError, match=r"summary\.json: damaged, or edited by hand \(its SHA-256 is missing"):
+        load_results(folder)
+    card = store.read_json(folder / "card.json")
+    card["must_agree"]["seed"] = 7
+    store.write_json(folder / "card.json", card)
+    with pytest.raises(RunError, match=r"card\.json: damaged, or edited by hand"):
+        evaluation.read_card(folder)
+
+
 def test_a_card_that_lacks_what_others_read_is_refused(folder):
     change(folder, lambda summary: summary["card"]["must_agree"].pop("seed"))
     with pytest.raises(RunError, match=r"no settings card of an evaluation: 'must_agree\.seed' is missing"):
+        load_results(folder)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("must_agree", "num_prompts", "30"),
+        ("must_agree", "num_prompts", 0),
+        ("must_agree", "images_per_prompt", -1),
+        ("must_agree", "seed", None),
+        ("must_agree", "scorers", ["painting"]),
+        ("must_agree", "scorers", {"painting": "yes"}),
+        ("subject", "adapter", 3),
+        ("noted", "interval", True),
+    ],
+)
+def test_a_card_with_another_type_of_value_is_refused(folder, part, name, value):
+    change(folder, lambda summary: summary["card"][part].update({name: value}))
+    with pytest.raises(RunError, match=rf"no settings card of an evaluation: '{part}\.{name}[.a-z]*' is "):
+        load_results(folder)
+
+
+def test_numbers_of_prompts_that_do_not_agree_are_refused(folder):
+    change(folder, lambda summary: summary.update(prompts=0))
+    with pytest.raises(RunError, match=r"60 pictures of 0 prompts, records\.jsonl holds 60 of 30"):
         load_results(folder)
 
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 from tiny import make_pipeline
 
-from flowbench.errors import ConfigError, ModelError
+from flowbench.checkpoints import write_header
+from flowbench.errors import ConfigError, ModelError, RunError
 from flowbench.models import load_model
 
 
@@ -23,7 +24,9 @@ def run(plain: Path, tmp_path: Path) -> Path:
     for step, alpha in ((1, 8.0), (2, 16.0)):
         model = load_model(plain)
         model.add_adapter(2, alpha)
-        model.save_adapter(folder / "checkpoints" / f"step-{step:06}")
+        checkpoint = folder / "checkpoints" / f"step-{step:06}"
+        model.save_adapter(checkpoint)
+        write_header(checkpoint, folder / "log.jsonl", step=step, updates=step, run="")
     (folder / "checkpoints" / "latest").write_text("step-000002\n")
     (folder / "config.yaml").write_text(f"model: {plain}\n")
     return folder
@@ -52,15 +55,45 @@ def test_run_folder_gives_its_latest_checkpoint(run: Path, plain: Path) -> None:
 
 def test_run_without_checkpoint_and_lost_checkpoint(run: Path) -> None:
     (run / "checkpoints" / "latest").write_text("step-000009")
-    with pytest.raises(ModelError, match=r"step-000009: named by .*latest, but it holds no adapter"):
+    found = r"The newest checkpoint that is whole is .*step-000002: name it, or go on with the run"
+    with pytest.raises(RunError, match=rf"latest names step-000009, which is not there\. {found}"):
         load_model(run)
     (run / "checkpoints" / "latest").unlink()
+    with pytest.raises(RunError, match=rf"latest is missing\. {found}"):
+        load_model(run)
+    shutil.rmtree(run / "checkpoints")
     with pytest.raises(ModelError, match="this run has no checkpoint yet"):
         load_model(run)
 
 
+def test_a_damaged_checkpoint_is_not_evaluated_nor_another_in_its_place(run: Path, plain: Path) -> None:
+    newest = run / "checkpoints" / "step-000002"
+    weights = newest / "pytorch_lora_weights.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    damaged = r"pytorch_lora_weights\.safetensors: damaged \(its SHA-256 is not the one in trainer\.json\)"
+    way_out = r"The newest checkpoint that is whole is .*step-000001: name it"
+    with pytest.raises(RunError, match=rf"step-000002 is not whole\. .*{damaged}\. Restore it\. {way_out}"):
+        load_model(run)
+    copied = shutil.copytree(newest, run.parent / "copied")
+    for folder in (newest, copied):
+        with pytest.raises(RunError, match=damaged):
+            load_model(folder)
+        with pytest.raises(RunError, match=damaged):
+            load_model(plain, adapter=folder)
+    (newest / "trainer.json").unlink()  # in a run, an adapter without its hashes is none
+    with pytest.raises(RunError, match=r"trainer\.json: it is missing"):
+        load_model(newest)
+    (copied / weights.name).write_bytes(content)
+    assert alpha(load_model(copied)) == 16.0
+    (copied / "adapter_model.safetensors").write_bytes(content)
+    with pytest.raises(RunError, match=r"adapter_model\.safetensors: it is no file of this checkpoint"):
+        load_model(copied)
+
+
 def test_adapter_that_names_no_base_or_a_lost_one(run: Path, plain: Path) -> None:
-    folder = run / "checkpoints" / "step-000001"
+    folder = shutil.copytree(run / "checkpoints" / "step-000001", run.parent / "adapter")
+    (folder / "trainer.json").unlink()
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text())
     path.write_text(json.dumps(config | {"base_model_name_or_path": None}))

@@ -126,6 +126,19 @@ def test_pictures_that_were_never_made_are_left_out(results, prompts, tmp_path):
     assert (folder / "00002" / "samples" / "0000.png").is_file()
 
 
+@pytest.mark.parametrize("style", ["geneval", "datasets"])
+def test_a_picture_that_is_not_the_scored_one_is_not_exported(results, prompts, tmp_path, style):
+    path = results.folder / results.records[0].image
+    results.records[0] = dataclasses.replace(results.records[0], image_sha256=store.file_digest(path))
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(RunError, match=f"{path.name} is not the picture that was scored: damaged, or replaced"):
+        if style == "geneval":
+            export_geneval(results, prompts, tmp_path / "out")
+        else:
+            export_datasets(results, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_datasets_folder_loads(results, tmp_path, monkeypatch):
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
@@ -162,9 +175,9 @@ def test_model_card_is_what_the_hub_reads(results, tmp_path):
 
 def test_a_metric_without_a_number_stands_in_the_table_only(tmp_path):
     folder = write_evaluation(tmp_path / "eval", lambda tag, number, index: None)
-    summary = store.read_json(folder / "summary.json")
+    summary = store.read_sealed(folder / "summary.json")
     summary["scorers"][0] |= {"name": "pickscore", "status": "not run", "reason": "no weights | here"}
-    store.write_json(folder / "summary.json", summary)
+    store.write_sealed(folder / "summary.json", summary)
     text = export_model_card(load_results(folder), tmp_path / "card.md").read_text()
     assert "- pickscore was not run: no weights \\| here" in text
     assert "| official (headline) | – | – |" in text

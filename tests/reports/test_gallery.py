@@ -260,6 +260,20 @@ def test_a_picture_that_is_gone_broken_or_elsewhere_is_a_blank(tmp_path):
     assert "11 pictures were not found" in page.text
 
 
+def test_a_picture_that_is_not_the_scored_one_is_a_blank_with_the_reason(tmp_path):
+    folder = write_scored(tmp_path / "run", _after)
+    results = load_results(folder)
+    path = folder / results.records[0].image
+    results.records[0] = dataclasses.replace(results.records[0], image_sha256=store.file_digest(path))
+    assert Page(write_gallery(results)).data["pictures"][0]["sides"][0]["t"] == 0
+    Image.new("RGB", (9, 9)).save(path)
+    page = Page(write_gallery(results))
+    side = page.data["pictures"][0]["sides"][0]
+    assert (side["t"], side["f"]) == (-1, None)
+    assert ["", "the file is damaged, or not the picture that was scored: evaluate again"] in side["n"]
+    assert "1 pictures were not found when this page was made, or are not those that were scored" in page.text
+
+
 def test_pictures_of_score_folders_are_found_where_one_says(tmp_path):
     folder = write_scored(tmp_path / "scored", _after)
     (folder / "images").rename(tmp_path / "store")  # a folder of links, as those of hubs and clusters are
@@ -281,8 +295,8 @@ def test_unlike_settings_are_refused_unless_allowed(pair, tmp_path):
 
 
 def test_an_evaluation_without_a_headline_shows_all_it_has(pair):
-    summary = store.read_json(pair[0].folder / "summary.json")
-    store.write_json(pair[0].folder / "summary.json", summary | {"headline": "", "also_show": []})
+    summary = store.read_sealed(pair[0].folder / "summary.json")
+    store.write_sealed(pair[0].folder / "summary.json", summary | {"headline": "", "also_show": []})
     page = Page(write_gallery(pair[0].folder))
     assert {metric["name"] for metric in page.data["metrics"]} == {"official", "pickscore", "vendi"}
     assert "None" not in page.text

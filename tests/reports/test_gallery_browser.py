@@ -310,9 +310,9 @@ def test_bars_of_one_metric_at_a_time(one):
 
 def test_pictures_of_a_set_are_shown_without_values(page, tmp_path):
     folder = write_scored(tmp_path / "set", _after, prompts=3)
-    summary = store.read_json(folder / "summary.json")
+    summary = store.read_sealed(folder / "summary.json")
     changes = {"headline": "fid", "also_show": [], "metrics": {"fid": summary["metrics"]["fid"]}}
-    store.write_json(folder / "summary.json", summary | changes)
+    store.write_sealed(folder / "summary.json", summary | changes)
     page.open(write_gallery(folder))
     assert page.texts(".mark") == ["–"] * 6
     assert page.texts("dl.tiles dd") == ["12.500 "]

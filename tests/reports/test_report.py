@@ -163,6 +163,14 @@ def test_a_picture_that_is_gone_is_named(run):
         training_report(folder, evaluations=[base, folder])
 
 
+def test_a_picture_that_is_not_the_scored_one_is_named(tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("RGB", (8, 8)).save(path)
+    assert data_uri(path, store.file_digest(path)) == data_uri(path)
+    with pytest.raises(RunError, match=r"a\.png is not the picture that was scored\. Run the evaluation again"):
+        data_uri(path, "0" * 64)
+
+
 def test_before_is_the_better_base(run, tmp_path):
     folder, base = run
     worse = write_evaluation(tmp_path / "worse", lambda *at: 0, label="worse base", guidance=3.0)

@@ -15,13 +15,13 @@ from flowbench.reports.reproduce import commands
 
 def _changed(folder, *, subject=(), agreed=(), declared=None, noted=()):
     """The evaluation with other fields in its card; `declared` replaces all that is declared."""
-    summary = store.read_json(folder / "summary.json")
+    summary = store.read_sealed(folder / "summary.json")
     card = summary["card"]
     card["subject"] |= dict(subject)
     card["must_agree"] |= dict(agreed)
     card["noted"] |= dict(noted)
     card["declared"] = card["declared"] if declared is None else declared
-    store.write_json(folder / "summary.json", summary)
+    store.write_sealed(folder / "summary.json", summary)
     return load_results(folder)
 
 

@@ -76,7 +76,7 @@ PLACES: dict[str, Callable[[], None]] = {
     "after a log line, before its checkpoint": lambda: on_call(checkpoint, "save", 2, kill),
     "between the files of a checkpoint": lambda: on_call(checkpoint, "save_tensors", 2, kill),
     "inside the first file of a checkpoint": lambda: on_call(SD3Model, "save_adapter", 2, half_an_adapter),
-    "before a checkpoint is renamed": lambda: on_call(checkpoint, "write_json", 2, kill),
+    "before a checkpoint is renamed": lambda: on_call(checkpoint.checkpoints, "write_header", 2, kill),
     "after the rename, before latest": lambda: on_call(checkpoint, "write_text", 2, kill),
     "while an old checkpoint is deleted": lambda: on_call(checkpoint.shutil, "rmtree", 5, half_deleted),
     "in the last step": lambda: on_call(Learner, "apply", 10, kill),

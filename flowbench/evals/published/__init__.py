@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from flowbench.errors import ConfigError, UnknownName
-from flowbench.evals.schema import from_plain
+from flowbench.schema import from_plain
 
 __all__ = ["MEASURED_BY", "PublishedMetric", "PublishedRow", "PublishedTable", "load", "names"]
 

@@ -64,11 +64,16 @@ def check_file(out: str | Path, *, overwrite: bool) -> Path:
 
 
 def picture_of(results: Results, record: Record) -> Path | None:
-    """The record's picture; None where it was never made. Raises RunError for a path that leaves the folder."""
+    """The record's picture; None where it was never made. Raises RunError for a path that leaves the folder, and for a
+    picture that is not the one that was scored."""
     path = pictures.picture_of(results.folder, record)
     if path is None:
         raise RunError(f"{results.folder}: the picture '{record.image}' lies outside. Mend records.jsonl.")
-    return path if os.path.isfile(path) else None
+    if not os.path.isfile(path):
+        return None
+    if record.image_sha256 and store.file_digest(path) != record.image_sha256:
+        raise RunError(f"{path} is not the picture that was scored: damaged, or replaced. Evaluate again.")
+    return path
 
 
 def with_pictures(results: Results) -> list[tuple[Record, Path]]:

@@ -35,7 +35,7 @@ def payload(sheet: Sheet, page: Path, folders: Sequence[Path]) -> tuple[dict[str
     paths = [
         picture_of(folder, row[side], links=named[side]) for row in sheet.rows for side, folder in enumerate(folders)
     ]
-    made = thumbnails(paths)
+    made = thumbnails(paths, [each.image_sha256 for row in sheet.rows for each in row])
     kept = [place for place, thumbnail in enumerate(made) if thumbnail is not None]
     places = {place: number for number, place in enumerate(kept)}
     prompts: dict[str, dict[str, Any]] = {}
@@ -48,7 +48,9 @@ def payload(sheet: Sheet, page: Path, folders: Sequence[Path]) -> tuple[dict[str
         for side, each in enumerate(row):
             place = number * len(row) + side
             values = [metric.values[side][number] for metric in sheet.metrics]
-            thumbnail = made[place]
+            thumbnail, said = made[place], _said(each)
+            if thumbnail is None and paths[place] and paths[place].is_file():  # type: ignore[union-attr]
+                said["n"].append(["", "the file is damaged, or not the picture that was scored: evaluate again"])
             sides.append(
                 {
                     "f": _address(paths[place], page) if thumbnail else None,
@@ -56,7 +58,7 @@ def payload(sheet: Sheet, page: Path, folders: Sequence[Path]) -> tuple[dict[str
                     "w": thumbnail.width if thumbnail else 0,
                     "h": thumbnail.height if thumbnail else 0,
                     "v": [None if value is None else float(f"{value:.{DIGITS}g}") for value in values],
-                    **_said(each),
+                    **said,
                 }
             )
         pictures.append({"p": prompts[record.prompt_id]["place"], "i": record.index, "s": record.seed, "sides": sides})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import os
 from collections.abc import Sequence
@@ -10,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowbench.errors import RunError
+from flowbench import store
+from flowbench.errors import FlowbenchError
 
 SIDE = 128
 """Pixels of a thumbnail's longer side; what is at most half of it stays as it is, since there every pixel counts."""
@@ -26,14 +28,15 @@ class Thumbnail:
     height: int
 
 
-def thumbnails(paths: Sequence[Path | None]) -> list[Thumbnail | None]:
-    """One for each path; None where there is no picture, or none that can be read (the page says so in its place)."""
+def thumbnails(paths: Sequence[Path | None], sha256s: Sequence[str]) -> list[Thumbnail | None]:
+    """One for each path; None where there is no picture, none that can be read, or another than the one that was scored
+    (`sha256s`; "" where that is not known): the page says so in its place."""
     workers = min(8, os.cpu_count() or 1)  # PIL decodes and encodes without holding the interpreter's lock
     with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(_thumbnail, paths))
+        return list(pool.map(_thumbnail, paths, sha256s))
 
 
-def _thumbnail(path: Path | None) -> Thumbnail | None:
+def _thumbnail(path: Path | None, sha256: str) -> Thumbnail | None:
     from PIL import Image
 
     from flowbench import images
@@ -41,11 +44,14 @@ def _thumbnail(path: Path | None) -> Thumbnail | None:
     if path is None or not os.path.isfile(path):
         return None
     try:
+        data = store.read_bytes(path)
+        if sha256 and hashlib.sha256(data).hexdigest() != sha256:
+            return None
         header = images.read_header(path)
         if header.format == "PNG" and max(header.size) <= SIDE // 2:
-            return Thumbnail(_uri("png", path.read_bytes()), *header.size)
+            return Thumbnail(_uri("png", data), *header.size)
         small = images.read_picture(path)
-    except RunError:
+    except FlowbenchError:
         return None
     width, height = small.size
     small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from flowbench import store
 from flowbench.errors import MissingFile, RunError
 from flowbench.evals.results import Results
 from flowbench.prompts import in_turns
@@ -96,7 +98,7 @@ class BeforeAfter:
         path = picture_of(folder, record)
         if path is None:
             raise RunError(f"{folder}: a record names a picture outside of it, '{record.image}'. Evaluate again.")
-        source = data_uri(path)
+        source = data_uri(path, record.image_sha256)
         if metric is None or value is None:
             return Side(source, "–", "neutral", record.note)
         if not metric.is_verdict:
@@ -105,17 +107,18 @@ class BeforeAfter:
         return Side(source, "✓" if is_right else "✗", "right" if is_right else "wrong", record.note)
 
 
-def data_uri(path: Path) -> str:
-    """A picture file as a PNG data URI, reduced to MAX_SIDE pixels if it is larger. Raises MissingFile, and RunError
-    for one that cannot be read."""
+def data_uri(path: Path, sha256: str = "") -> str:
+    """A picture file as a PNG data URI, reduced to MAX_SIDE pixels if it is larger. `sha256`: that of the picture that
+    was scored. Raises MissingFile, and RunError for another picture and for one that cannot be read."""
     from flowbench import images
 
     if not os.path.isfile(path):
         raise MissingFile(f"{path}: this picture of an evaluation is gone. Run the evaluation again: it makes it anew.")
+    data = store.read_bytes(path)
+    if sha256 and hashlib.sha256(data).hexdigest() != sha256:
+        raise RunError(f"{path} is not the picture that was scored. Run the evaluation again: it makes it anew.")
     header = images.read_header(path)
-    if header.format == "PNG" and max(header.size) <= MAX_SIDE:
-        data = path.read_bytes()
-    else:
+    if header.format != "PNG" or max(header.size) > MAX_SIDE:
         reduced = images.read_picture(path)
         reduced.thumbnail((MAX_SIDE, MAX_SIDE))
         data = images.png_bytes(reduced)

@@ -137,7 +137,7 @@ def _numbers(line: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, f
         elif value is None:  # how a log writes NaN
             yield f"{prefix}{key}", math.nan
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            yield f"{prefix}{key}", float(value)
+            yield f"{prefix}{key}", float(value) if abs(value) < 1e300 else math.inf
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from flowbench import store
+from flowbench.checkpoints import read_log
 from flowbench.errors import MissingFile
 from flowbench.evals.evaluation import PARTS
 from flowbench.evals.leaderboard import Leaderboard, find_leaderboards
@@ -65,7 +66,7 @@ def training_report(
         [row.results for row in board.rows if not (row.is_base or row.results.card.is_of_existing)] for board in boards
     ]
     best = [results[0] for results in trained if results]
-    curves = read_curves(store.read_jsonl(run.log))
+    curves = read_curves(read_log(run.log))
     root = run.path.resolve()
     templates = environment().overlay()
     templates.filters = templates.filters | {"short": short, "svg": svg}
@@ -85,7 +86,7 @@ def training_report(
         smoothing={"weight": SMOOTHING, "fewest": FEWEST_SMOOTHED, "buckets": MAX_BUCKETS},
         is_smoothed=any(curve.trend for curve in curves),
         config_name=run.config.name,
-        config=run.config.read_text(encoding="utf-8") if run.is_training else "",
+        config=store.read_bytes(run.config).decode("utf-8", "replace") if run.is_training else "",
         cards=[
             (row.results.label, {part: getattr(row.results.card, part) for part in PARTS})
             for board in boards

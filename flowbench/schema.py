@@ -52,11 +52,11 @@ def _checked(kind: Any, value: Any, at: str) -> Any:
 def _plain(kind: Any, value: Any, at: str) -> Any:
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
-            raise ValueError(f"'{at}' is {value!r}, none of {', '.join(map(str, get_args(kind)))}")
+            raise ValueError(f"'{at}' is {value!r:.60}, none of {', '.join(map(str, get_args(kind)))}")
         return value
     if kind is float and value is None:
         return math.nan
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) < 10**300:
         return float(value)
     value = _of(kind, value, at, _WORDS[kind])
     if kind is float and not math.isfinite(value):
