@@ -11,7 +11,7 @@ from PIL import Image
 from flowbench import benchmarks, store
 from flowbench.benchmarks import ExistingSource, existing
 from flowbench.benchmarks.sources import RecordedSource
-from flowbench.errors import ConfigError
+from flowbench.errors import ConfigError, RunError
 from flowbench.evals import load_results
 
 
@@ -147,3 +147,43 @@ def test_the_two_kinds_share_the_ground_of_a_comparison(tmp_path):
     differences = check_comparable(closed, opened, allow_mismatch=True)
     declared = ["guidance", "guidance_kind", "negative_prompt", "sampler", "steps"]
     assert [words.partition(":")[0] for words in differences] == declared
+
+
+def test_transparent_pictures_stand_in_the_card_and_are_blended_onto_white(tmp_path):
+    source = rows(tmp_path / "closed", [("a counting 0", 1), ("a counting 1", 2)])
+    assert "transparency" not in ExistingSource(existing.read(source), "x").card(make_suite(tmp_path)).subject
+    Image.new("RGBA", (8, 8)).save(source / "0.png")
+    given = ExistingSource(existing.read(source), "x")
+    subject = given.card(make_suite(tmp_path)).subject
+    assert subject["transparency"] == "blended onto white, in 1 of 2 pictures"
+    assert existing.read(source)[0].load().image.getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_pictures_that_the_suite_has_no_place_for_are_named(tmp_path, capsys):
+    suite = make_suite(tmp_path, images_per_prompt=1)
+    source = rows(tmp_path / "closed", [("a counting 0", 1), ("a counting 0", 2), ("a boat", 3)])
+    benchmarks.evaluate(ExistingSource(existing.read(source), "closed"), suite, out=tmp_path)
+    said = "closed: pictures of no prompt that is asked for, or more than the suite takes of one: 2 (1.png, 2.png)"
+    assert said in capsys.readouterr().err
+
+
+def test_the_reason_why_a_picture_is_missing_is_kept_in_the_folder(tmp_path):
+    """Whoever scores or sums up later, without the pictures' source, tells it too."""
+    suite = make_suite(tmp_path, images_per_prompt=1)
+    source = rows(tmp_path / "closed", [("a counting 0", 1), ("a counting 1", 2)])
+    (source / "0.png").write_bytes(b"no picture")
+    making = benchmarks.Execution(stages=("generate",))
+    folder = benchmarks.evaluate(ExistingSource(existing.read(source), "closed"), suite, out=tmp_path, execution=making)
+    recorded = RecordedSource(folder)
+    results = load_results(benchmarks.evaluate(recorded, suite, **recorded.settings({})))
+    by_id = {record.prompt_id: record.note for record in results.records}
+    assert "0.png: not a readable picture" in by_id["counting-0"]
+    assert by_id["counting-2"] == "there is no picture of it"
+
+
+def test_a_picture_that_has_gone_is_one_sentence(tmp_path):
+    source = rows(tmp_path / "closed", [("a counting 0", 1)])
+    given = existing.read(source)
+    (source / "0.png").unlink()
+    with pytest.raises(RunError, match=r"0\.png: this picture cannot be read \(No such file or directory\)"):
+        ExistingSource(given, "closed")

@@ -284,6 +284,19 @@ def test_a_reference_picture_that_cannot_be_read_leaves_the_set_unscored(tmp_pat
     assert "not a readable picture" in reason
 
 
+def test_a_set_with_a_gap_is_unscored_since_it_would_be_another_set(tmp_path, reference):
+    pictures = tmp_path / "closed"
+    pictures.mkdir()
+    Image.new("RGB", (8, 8), (200, 0, 0)).save(pictures / "counting-0.png")
+    suite = several(tmp_path, "distance", reference=str(reference))
+    source = benchmarks.ExistingSource(existing.read(pictures), "closed")
+    results = load_results(benchmarks.evaluate(source, suite, out=tmp_path))
+    total = len(results.records)
+    assert math.isnan(results.mean("distance"))
+    (reason,) = results.summary.scorers[0].unscored_reasons
+    assert reason == f"{total - 1} of {total} pictures are not there, and it is a number of them all"
+
+
 def test_a_metric_beside_reference_pictures_needs_some(tmp_path, painter, reference):
     with pytest.raises(ConfigError, match=r"metric 'distance' compares with reference pictures, and none are named"):
         benchmarks.evaluate(painter, several(tmp_path, "red", "distance"), out=tmp_path)
