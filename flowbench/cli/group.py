@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from flowbench.cli.early_ends import UNFINISHED, reported
 from flowbench.errors import ConfigError, FlowbenchError
+from flowbench.foreign_code import UNFINISHED, early_ends_reported
 from flowbench.registry import did_you_mean
 
 INTERRUPTED = 130
@@ -71,7 +71,7 @@ class CommandGroup(click.Group):
         """Run, and end the process with the exit code: 0, 1 (unforeseen), 2 (user's mistake) or 130 (interrupted)."""
         args = sys.argv[1:] if args is None else list(args)
         try:
-            with reported():
+            with early_ends_reported():
                 code = super().main(args, *more, **{**settings, "standalone_mode": False, "obj": args})
         except SystemExit as error:
             if not error.code:  # we leave by returning: it was a plugin

@@ -12,7 +12,7 @@ from flowbench.cli.options import device_options, error_rate_option, licence_opt
 from flowbench.cli.output import MOST_UNSCORED, format_option, refuse_unscored, show_tables
 from flowbench.cli.scorers import interval_option, options_of, reference_option, split_names, with_reference
 from flowbench.errors import ConfigError
-from flowbench.stdout import diverted
+from flowbench.foreign_code import diverted
 
 
 @click.command()

@@ -24,7 +24,7 @@ from flowbench.cli.train_processes import (
     resumed_processes,
 )
 from flowbench.errors import ConfigError
-from flowbench.stdout import diverted
+from flowbench.foreign_code import diverted
 
 if TYPE_CHECKING:
     from flowbench.config import TrainConfig
