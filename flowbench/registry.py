@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from flowbench.errors import ConfigError, FlowbenchError, MissingFile, NameTaken, UnknownName, in_words
-from flowbench.stdout import diverted
+from flowbench.foreign_code import diverted
 
 _NAME = re.compile(r"\w[\w.+-]{0,99}")
 """What a name may be: it is written in command lines (NAME=WEIGHT, NAME.OPTION=VALUE, NAME,NAME), tables and files."""

@@ -9,6 +9,7 @@ import click
 
 from flowbench.cli.options import SEED, device_options, licence_option, plugin_option
 from flowbench.errors import LicenceError, RewardError
+from flowbench.foreign_code import diverted
 from flowbench.terminal import say, show_text
 
 if TYPE_CHECKING:
@@ -59,7 +60,9 @@ def rewards(names: tuple[str, ...], promises: bool, device: str, plugins: tuple[
     everything = dict.fromkeys([*checks.names(), *_of_plugins()])
     findings = []
     for name in names or everything:
-        for finding in [*checks.check(name, device), *(_promises(name) if promises or name in _of_plugins() else ())]:
+        with diverted():
+            found = [*checks.check(name, device), *(_promises(name) if promises or name in _of_plugins() else ())]
+        for finding in found:
             state = {True: "ok", False: "FAILED", None: "not run"}[finding.passed]
             say(f"{state:<8} {finding.reward:<20} {finding.check}: {finding.detail}")
             findings.append(finding)

@@ -27,7 +27,7 @@ from flowbench.cli.output import MOST_UNSCORED, format_option, refuse_unscored, 
 from flowbench.cli.scorers import interval_option, options_of, reference_option, split_names, with_reference
 from flowbench.cli.train_processes import LAUNCHER, end_with_launcher
 from flowbench.errors import ConfigError, RunError
-from flowbench.stdout import diverted
+from flowbench.foreign_code import diverted
 from flowbench.terminal import say
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from flowbench.cli.early_ends import UNFINISHED, reported
 from flowbench.errors import ConfigError, FlowbenchError
+from flowbench.foreign_code import UNFINISHED, early_ends_reported
 from flowbench.registry import did_you_mean
 from flowbench.terminal import escape_what_cannot_be_encoded, say
 
@@ -79,7 +79,7 @@ class CommandGroup(click.Group):
         escape_what_cannot_be_encoded()
         try:
             _refuse_blank(args)
-            with reported():
+            with early_ends_reported():
                 code = super().main(args, *more, **{**settings, "standalone_mode": False, "obj": args})
         except SystemExit as error:
             if not error.code:  # we leave by returning: it was a plugin

@@ -13,7 +13,7 @@ from flowbench.cli.options import SECONDS, count, device_options, error_rate_opt
 from flowbench.cli.output import MOST_UNSCORED, format_option, refuse_unscored, show_tables
 from flowbench.cli.scorers import interval_option, options_of, reference_option, split_names, with_reference
 from flowbench.errors import ConfigError
-from flowbench.stdout import diverted
+from flowbench.foreign_code import diverted
 from flowbench.terminal import say
 
 

@@ -25,7 +25,7 @@ from flowbench.cli.train_processes import (
     resumed_processes,
 )
 from flowbench.errors import ConfigError
-from flowbench.stdout import diverted
+from flowbench.foreign_code import diverted
 from flowbench.terminal import say, show_text
 
 if TYPE_CHECKING:

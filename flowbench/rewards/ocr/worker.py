@@ -8,6 +8,7 @@ It ends by itself when its parent does, however that ends: the system then close
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import signal
@@ -69,6 +70,7 @@ def serve(requests: IO[bytes], replies: IO[bytes], reader: Reader) -> None:
 
 def main() -> None:
     """Arguments: the backend, and its settings as JSON."""
+    faulthandler.enable()  # a crash in the engine says where
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get between the replies

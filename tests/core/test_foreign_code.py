@@ -8,11 +8,11 @@ import threading
 
 import pytest
 
-from flowbench.stdout import diverted
+from flowbench.foreign_code import diverted
 
 PROGRAM = """
 import ctypes, os, subprocess, sys
-from flowbench.stdout import diverted
+from flowbench.foreign_code import diverted
 
 print("before")
 with diverted():
