@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from flowbench import store
 from flowbench.benchmarks import existing
 from flowbench.benchmarks.existing import ExistingPicture
-from flowbench.benchmarks.folder import why_not_made
 from flowbench.benchmarks.plan import Item, plan
 from flowbench.benchmarks.suite import Suite
 from flowbench.errors import ConfigError, MissingFile, ModelError, NotFinite, RunError
@@ -302,7 +301,8 @@ class RecordedSource(PictureSource):
         return replace(self.recorded, must_agree=agreed, noted={"dtype": self.recorded.noted["dtype"]})
 
     def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | str | None]:
-        reasons = [why_not_made(EvaluationFolder(self.folder), item.picture) or None for item in items]
+        folder = EvaluationFolder(self.folder)
+        reasons = [existing.why_not_made(folder.not_made_of(item.picture)) or None for item in items]
         if self.makes_all and None in reasons:
             raise RunError(
                 f"{self.folder}: {items[reasons.index(None)].picture} and others are missing, and the model is not "
