@@ -24,8 +24,8 @@ HEAVY = {"torch", "torchvision", "numpy", "pandas", "scipy", "PIL", "diffusers",
          "accelerate", "matplotlib", "safetensors", "tensorboard", "huggingface_hub"}  # fmt: skip
 
 CORE = {"types", "errors", "registry", "config", "images", "tensors", "store", "vocabularies", "lazy", "version",
-        "layout", "objective_config", "yaml_text", "foreign_code", "children", "terminal", "bounds", "schema", "checkpoints",
-        "run_config"}  # fmt: skip
+        "layout", "objective_config", "yaml_text", "foreign_code", "children", "terminal", "bounds", "schema",
+        "checkpoints", "run_config"}  # fmt: skip
 MAY_IMPORT = {
     "cli": {"trainer", "benchmarks", "reports", "evals", "stats", "metrics", "rewards", "models", "prompts", "sampling",
             "shapes", "assets", "testing"},

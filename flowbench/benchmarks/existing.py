@@ -69,6 +69,14 @@ class ExistingPicture:
         return Sample(self.prompt, images.read_picture(self.path), self.seed)
 
 
+def why_not_made(path: Path) -> str:
+    """What the file says that an evaluation keeps in the place of a picture that could not be made; "" without one."""
+    found = store.read_json(path) if path.is_file() else {"reason": ""}
+    if not isinstance(found, dict) or not isinstance(found.get("reason"), str):
+        raise RunError(f"{path}: it holds no reason. Delete it, and run the stage generate again.")
+    return str(found["reason"])
+
+
 def read(source: str | Path, prompts: Sequence[Prompt] | None = None) -> list[ExistingPicture]:
     """All pictures of a folder or table, those of one prompt together, prompts in the order of their first picture.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from flowbench import store
 from flowbench.benchmarks.execution import Execution
-from flowbench.benchmarks.existing import ExistingPicture, picture_sha256
+from flowbench.benchmarks.existing import ExistingPicture, picture_sha256, why_not_made
 from flowbench.benchmarks.pictures import KeptPicture, Pictures
 from flowbench.benchmarks.plan import Item
 from flowbench.benchmarks.records import IsCurrent, together, whole_prompts
@@ -90,8 +90,8 @@ class OpenEvaluation:
         for each in self.planned:
             if each.path.name in names:
                 found.append(each)
-            elif self.folder.not_made_of(each.path.name).name in names:
-                found.append(replace(each, not_made=why_not_made(self.folder, each.path.name)))
+            elif (reason := self.folder.not_made_of(each.path.name)).name in names:
+                found.append(replace(each, not_made=why_not_made(reason)))
         return found
 
     def whole(self) -> list[ExistingPicture]:
@@ -140,15 +140,6 @@ class OpenEvaluation:
                 stack.enter_context(store.locked(self.folder.shares / share))
             stack.callback(self._locks.clear)
             yield
-
-
-def why_not_made(folder: EvaluationFolder, picture: str) -> str:
-    """The reason why there is no picture under that file name; "" where it was not tried."""
-    path = folder.not_made_of(picture)
-    found = store.read_json(path) if path.is_file() else {"reason": ""}
-    if not isinstance(found, dict) or not isinstance(found.get("reason"), str):
-        raise RunError(f"{path}: it holds no reason. Delete it, and run the stage generate again.")
-    return str(found["reason"])
 
 
 @contextmanager

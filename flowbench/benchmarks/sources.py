@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from flowbench import checkpoints, store
 from flowbench.benchmarks import existing
 from flowbench.benchmarks.existing import NO_PICTURE, ExistingPicture
-from flowbench.benchmarks.folder import why_not_made
 from flowbench.benchmarks.picture_files import warn_of
 from flowbench.benchmarks.plan import Item, plan
 from flowbench.benchmarks.suite import Suite
@@ -310,7 +309,8 @@ class RecordedSource(PictureSource):
         return replace(self.recorded, must_agree=agreed, noted={"dtype": self.recorded.noted["dtype"]})
 
     def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | str]:
-        reasons = [why_not_made(EvaluationFolder(self.folder), item.picture) or NO_PICTURE for item in items]
+        folder = EvaluationFolder(self.folder)
+        reasons = [existing.why_not_made(folder.not_made_of(item.picture)) or NO_PICTURE for item in items]
         if self.makes_all and NO_PICTURE in reasons:
             raise RunError(
                 f"{self.folder}: {items[reasons.index(NO_PICTURE)].picture} and others are missing or damaged, and the "
