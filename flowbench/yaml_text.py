@@ -19,9 +19,7 @@ def parse_yaml(text: str) -> Any:
         return yaml.load(text, Loader=_loader())
     except yaml.YAMLError:
         raise
-    except (
-        Exception
-    ) as error:  # PyYAML's constructors raise whatever Python does, of a number of 5,000 digits for example
+    except Exception as error:  # whatever Python does under PyYAML: a number of 5,000 digits is a ValueError
         raise yaml.YAMLError(f"{type(error).__name__}: {error}") from error
 
 
