@@ -3,9 +3,9 @@
 Draws zeros and ones of suites of 20 to 200 prompts with four pictures each, whose true mean is known, and counts how
 often the intervals hold it. A few minutes on one core; seeds are fixed.
 
-A prompt has a chance of its own, from a beta distribution with the tag's mean: two pictures of a prompt correlate by 0,
-.2, .4, .6 or .8, and by 1 where a prompt is always right or always wrong. So a suite is drawn as how many prompts of
-each tag have 0 to 4 right pictures, and `wilson` computes Wilson's interval of thousands of such suites at once; some of
+A prompt has a chance of its own, from a beta distribution with the tag's mean: two pictures of a prompt correlate by
+0, .2, .4, .6 or .8, and by 1 where a prompt is always right or wrong. So a suite is drawn as how many prompts of each
+tag have 0 to 4 right pictures, and `wilson` computes Wilson's interval of thousands of such suites at once; some of
 them go through `interval_table` too, and must give the same numbers.
 """
 
@@ -23,7 +23,7 @@ import click
 import numpy
 import scipy
 from numpy import ndarray
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from flowbench.evals import interval_table, paired_table
 from flowbench.stats.analytic import _DOUBT
@@ -59,7 +59,9 @@ class Suites:
     ) -> Suites:
         """As many prompts in each tag as can be; the first tags have one more."""
         offsets = numpy.array(DESIGNS[design])
-        shift = optimize.brentq(lambda shift: special.expit(shift + offsets).mean() - level, -20, 20)
+        shift = special.logit(level)
+        if offsets.any():
+            shift = optimize.brentq(lambda shift: special.expit(shift + offsets).mean() - level, -20, 20)
         sizes = [len(part) for part in numpy.array_split(numpy.arange(prompts), len(offsets))]
         drawn = [
             generator.multinomial(size, right_pictures(rate, correlation), size=number)
@@ -81,20 +83,23 @@ class Suites:
 
 def right_pictures(rate: float, correlation: float) -> ndarray:
     """(5,): the chances that 0 to 4 of a prompt's pictures are right."""
-    number = numpy.arange(PICTURES + 1)
+    number, wrong = numpy.arange(PICTURES + 1), PICTURES - numpy.arange(PICTURES + 1)
+    ways = special.comb(PICTURES, number)
     if correlation == 0:
-        chances = stats.binom.pmf(number, PICTURES, rate)
-    elif correlation == 1:
-        chances = numpy.array([1 - rate, 0, 0, 0, rate])
-    elif correlation < 0:  # so many copy the prompt's luck, which is bad or good; the others are on their own
-        chances = numpy.zeros(PICTURES + 1)
-        for copies, chance in enumerate(stats.binom.pmf(number, PICTURES, (-correlation) ** 0.5)):
-            own = stats.binom.pmf(number, PICTURES - copies, rate)
-            chances += chance * ((1 - rate) * own + rate * numpy.roll(own, copies))
-    else:
+        return ways * rate**number * (1 - rate) ** wrong
+    if correlation == 1:
+        return numpy.array([1 - rate, 0, 0, 0, rate])
+    if correlation > 0:
         total = 1 / correlation - 1
-        chances = stats.betabinom.pmf(number, PICTURES, rate * total, (1 - rate) * total)
-    return chances / chances.sum()
+        a, b = rate * total, (1 - rate) * total
+        return ways * special.beta(number + a, wrong + b) / special.beta(a, b)
+    chances, copied = numpy.zeros(PICTURES + 1), (-correlation) ** 0.5
+    for copies in number:  # they share the prompt's luck, which is bad or good; the others are on their own
+        others = PICTURES - copies
+        own = special.comb(others, number) * rate**number * (1 - rate) ** numpy.maximum(others - number, 0)
+        chance = ways[copies] * copied**copies * (1 - copied) ** others
+        chances += chance * ((1 - rate) * own + rate * numpy.roll(own, copies))
+    return chances
 
 
 def wilson(counts: ndarray) -> tuple[ndarray, ndarray]:
@@ -123,8 +128,10 @@ def by_method(suites: Suites, method: Method, number: int) -> tuple[ndarray, nda
 
 
 def misses(bounds: tuple[ndarray, ndarray], truth: float) -> tuple[float, float, float]:
-    """Shares of intervals that lie below and above the truth, in %, and their mean width."""
+    """Shares of intervals that lie below and above the truth, in %, and their mean width; NaN without intervals."""
     low, high = bounds
+    if numpy.isnan(low).all():
+        return numpy.nan, numpy.nan, numpy.nan
     below, above = 100 * (high < truth - 1e-9).mean(), 100 * (low > truth + 1e-9).mean()
     return float(below), float(above), float((high - low).mean())
 
@@ -161,7 +168,8 @@ def measure(prompts: int, design: str, repetitions: int, compared: int) -> Measu
 
 def bands(values: ndarray) -> list[float]:
     """The mean of each band of (correlations, levels), over the averaged correlations."""
-    return [float(numpy.nanmean(values[: len(CORRELATIONS), band == BANDS])) for band in range(len(BAND_NAMES))]
+    found = [values[: len(CORRELATIONS), band == BANDS] for band in range(len(BAND_NAMES))]
+    return [float(each[~numpy.isnan(each)].mean()) if not numpy.isnan(each).all() else numpy.nan for each in found]
 
 
 def band_tables(found: dict[tuple[int, str], Measured]) -> list[str]:
@@ -188,7 +196,7 @@ def band_tables(found: dict[tuple[int, str], Measured]) -> list[str]:
             else:
                 widths = zip(bands(each.beside[..., 2]), bands(each.before[..., 2]), strict=True)
                 cells = [f"{ours / theirs:.2f}" for ours, theirs in widths]
-            lines.append(f"| {prompts} | {design} | " + " | ".join(cells) + " |")
+            lines.append(f"| {prompts} | {design} | " + " | ".join(cells).replace("nan", "–") + " |")
     return lines
 
 
@@ -236,7 +244,7 @@ def scores_table(repetitions: int) -> list[str]:
     """Values that are no zeros and ones: the default beside the percentile bootstrap."""
     lines = ["| values | prompts | default | percentile |", "|---|---|---|---|"]
     for name, (value, truth) in SCORES.items():
-        for prompts in PROMPTS:
+        for prompts in PROMPTS[:3]:
             generator = numpy.random.default_rng([8, prompts])
             part, own = (
                 generator.normal(size=(repetitions, prompts, 1)),
@@ -282,7 +290,7 @@ def _error(suites: int) -> str:
     return f"{100 * (0.95 * 0.05 / suites) ** 0.5:.2f}"
 
 
-def report(repetitions: int, compared: int) -> str:
+def report(repetitions: int, compared: int, others: int) -> str:
     """The page, with what it takes to repeat it."""
     started = time.perf_counter()
     found = {
@@ -292,30 +300,33 @@ def report(repetitions: int, compared: int) -> str:
         "# How right the intervals of small suites are",
         "",
         f"95 % intervals of zeros and ones, {PICTURES} pictures a prompt. Bands of the true mean p in steps of .01; a",
-        "cell is the mean over its levels and over six correlations of a prompt's pictures: 0, .2, .4, .6, .8 (beta) and 1",
-        "(a prompt is always right or always wrong). Tags: as many prompts in each as can be (20 prompts in six tags: 4,",
-        "4, 3, 3, 3, 3); unlike tags lie up to 1.5 to both sides on the logit scale. Asked for: 94 to 96 % in every band,",
-        f"92 % at every level. {repetitions:,} suites for each level and correlation, of which {compared} at the middle",
-        f"of each band go to the percentile bootstrap. Standard errors: {_error(30 * repetitions)} points a band,",
+        "cell is the mean over its levels and over six correlations of a prompt's pictures: 0, .2, .4, .6, .8 (beta)",
+        "and 1 (a prompt is always right or wrong). Tags: as many prompts in each as can be (20 prompts in six tags:",
+        "4, 4, 3, 3, 3, 3); unlike tags lie up to 1.5 to both sides on the logit scale. Asked for: 94 to 96 %",
+        f"in a band, 92 % at every level. {repetitions:,} suites for each level and correlation; of them {compared} at",
+        "the middle of each band go to the percentile bootstrap. Standard errors: "
+        f"{_error(30 * repetitions)} points a band,",
         f"{_error(6 * repetitions)} a level, {_error(repetitions)} a single cell; {_error(6 * compared)} a band of the",
-        "percentile bootstrap. `lowest level`: the lowest mean over the correlations. `lowest of all`: of one level and",
-        "correlation, also of a seventh kind, copied luck (correlation .5, bench/simulations.py). Why so: decision 0018.",
+        "percentile bootstrap. `lowest level`: the lowest mean over the correlations. `lowest of all`: of a level and a",
+        "correlation, also of a seventh kind, copied luck (correlation .5, bench/simulations.py). Why: 0018.",
         *band_tables(found),
         "",
         "## All methods",
         "Covers (lies below, above the truth), %; copied luck, correlation .5.",
         "",
-        *methods_table(repetitions),
+        f"{others:,} suites each: standard error {_error(others)} points, in this table and the next two.",
+        "",
+        *methods_table(others),
         "",
         "## Values that are no zeros and ones",
         "Covers (below, above), %; half the variance is the prompt's. Default: Wilson's in [0, 1], else Student's.",
         "",
-        *scores_table(repetitions // 2),
+        *scores_table(others),
         "",
         "## Differences",
         "Paired, of a true .1 (.9 and .8, the same luck for both with probability .5): covers (below, above), %.",
         "",
-        *differences_table(repetitions // 2),
+        *differences_table(others),
         "",
         f"- Command: `python {' '.join(sys.argv)}` ({time.perf_counter() - started:.0f} s)",
         f"- Machine: {platform.machine()}, numpy {numpy.__version__}, scipy {scipy.__version__}, "
@@ -328,10 +339,11 @@ def report(repetitions: int, compared: int) -> str:
 @click.command()
 @click.option("--repetitions", default=2000, show_default=True, help="Suites for each level and correlation.")
 @click.option("--compared", default=150, show_default=True, help="Of them, those for the percentile bootstrap, too.")
+@click.option("--others", default=2000, show_default=True, help="Suites for each line of the other tables.")
 @click.option("--out", default="docs/results/coverage.md", show_default=True, help="Where the page goes.")
-def main(repetitions: int, compared: int, out: str) -> None:
+def main(repetitions: int, compared: int, others: int, out: str) -> None:
     """Print and write how often the intervals of small suites hold the truth."""
-    text = report(repetitions, compared)
+    text = report(repetitions, compared, others)
     write_text(Path(out), text)
     click.echo(text)
 

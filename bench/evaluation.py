@@ -178,9 +178,7 @@ PNG files, records, and intervals of 2,000 draws.
 
 
 @click.command()
-@click.option(
-    "--rounds", default=10, show_default=True, help="At least 2; of the stand-in a third as many."
-)
+@click.option("--rounds", default=10, show_default=True, help="At least 2; of the stand-in a third as many.")
 @click.option("--pause", default=0.25, show_default=True, help="Seconds a picture of the stand-in.")
 @click.option("--out", type=click.Path(path_type=Path), default="docs/results/evaluation.md", show_default=True)
 def main(rounds: int, pause: float, out: Path) -> None:

@@ -77,7 +77,7 @@ def test_protocol_changes_only_what_is_named():
     suite = benchmarks.find("shapes")
     changed = suite.with_protocol(steps=None, guidance=3.0, interval="bca")
     assert changed == dataclasses.replace(suite, guidance=3.0, interval="bca")
-    with pytest.raises(ConfigError, match=r"interval is 'bayes'\. Use one of: percentile, bca, analytic"):
+    with pytest.raises(ConfigError, match=r"interval is 'bayes'\. Use one of: wilson, percentile, bca, analytic"):
         suite.with_protocol(interval="bayes")
     with pytest.raises(ConfigError, match="no setting 'headline'"):
         suite.with_protocol(headline=1)

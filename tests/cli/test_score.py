@@ -232,7 +232,7 @@ def test_another_kind_of_interval(flowbench, drawn, tmp_path):
         path.rename(tmp_path / "plain" / f"{number}.png")  # without prompts, so that each is its own
     words = ("score", tmp_path / "plain", "--metric", "edge_density", "--out", tmp_path / "out")
     shown = [flowbench(*words, *more).stdout for more in ((), ("--interval", "bca"), ("--interval", "analytic"))]
-    for text, kind in zip(shown, ("percentile bootstrap of 2,000 draws", "BCa bootstrap", "Student's t"), strict=True):
+    for text, kind in zip(shown, ("Wilson's score", "BCa bootstrap", "Student's t"), strict=True):
         assert f"48 prompts x 1 picture; brackets: 95 % interval over prompts ({kind}" in " ".join(text.split())
     (folder,) = (tmp_path / "out" / "eval").iterdir()  # other bounds of the same pictures
     assert store.read_json(folder / "card.json")["noted"]["interval"] == "analytic"

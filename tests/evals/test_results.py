@@ -50,13 +50,13 @@ def test_a_record_keeps_what_a_score_says_and_nothing_empty():
     assert scored.measured("value") == 0.5 and math.isnan(scored.measured("a")) and math.isnan(scored.measured("none"))
 
 
-@pytest.mark.parametrize("method", ["percentile", "bca", "analytic"])
+@pytest.mark.parametrize("method", ["wilson", "percentile", "bca", "analytic"])
 def test_every_interval_that_is_written_says_what_it_is(tmp_path, method):
     summary = store.read_json(write_evaluation(tmp_path / "one", lambda *at: at[1] % 3, method=method) / "summary.json")
     found = [entry["overall"] for entry in summary["metrics"].values()]
     found += [each for entry in summary["metrics"].values() for each in entry["tags"].values()]
     assert len(found) == 8
-    drawn = 0 if method == "analytic" else 2000
+    drawn = 2000 if method in ("percentile", "bca") else 0
     assert {(each["method"], each["confidence"], each["draws"]) for each in found} == {(method, 0.95, drawn)}
     assert summary["card"]["noted"]["interval"] == method
 
@@ -215,6 +215,7 @@ def test_every_table_and_page_says_which_mean_it_shows(folder, overall, words):
 
 
 KINDS = {
+    "wilson": "95 % interval over prompts (Wilson's score and the clustered standard error)",
     "percentile": "95 % interval over prompts (percentile bootstrap of 2,000 draws)",
     "bca": "95 % interval over prompts (BCa bootstrap of 2,000 draws)",
     "analytic": "95 % interval over prompts (Student's t and the clustered standard error)",

@@ -15,7 +15,8 @@ from flowbench.evals import interval, interval_table, paired_test
 from flowbench.stats import resampling
 
 NAN = math.nan
-METHODS = ("percentile", "bca", "analytic")
+METHODS = ("wilson", "percentile", "bca", "analytic")
+UNBOUNDED = METHODS[1:]
 SIZES = {"single": 80, "two": 99, "counting": 80, "colors": 94, "position": 100, "attribute": 100}  # GenEval's tags
 SD35 = {"single": 0.98, "two": 0.78, "counting": 0.50, "colors": 0.81, "position": 0.24, "attribute": 0.52}
 FLOW_GRPO = {"single": 1.0, "two": 0.99, "counting": 0.95, "colors": 0.92, "position": 0.99, "attribute": 0.86}
@@ -71,16 +72,25 @@ def test_fewer_than_twenty_prompts_have_a_mean_but_no_interval():
     few = interval([0.0, 1.0] * 38, numpy.arange(76) // 4)
     assert few.mean == 0.5 and math.isnan(few.low) and math.isnan(few.high)
     enough = interval([0.0, 1.0, 1.0, 1.0] * 20, numpy.arange(80) // 4)
-    assert enough.low == enough.mean == enough.high == 0.75  # all prompts alike: no doubt over prompts
+    assert enough.low < enough.mean == 0.75 < enough.high  # all prompts alike, but of zeros and ones
 
 
 def test_a_tag_of_few_prompts_leaves_no_interval():
-    """One prompt has no spread at all, four have too little: their certainty would be invented."""
-    for few, known in ((1, False), (4, False), (5, True)):
-        tags = ["few"] * few + ["many"] * 40
-        result = interval([0.0, 1.0] * 20 + [1.0] * few, range(40 + few), tags[::-1])
+    """One prompt has no spread at all, others too little: their certainty would be invented. Verdicts need fewer."""
+    for few, verdicts, others in (
+        (1, False, False),
+        (2, False, False),
+        (3, True, False),
+        (4, True, False),
+        (5, True, True),
+    ):
+        tags = ["many"] * 40 + ["few"] * few
+        result = interval([0.0, 1.0] * 20 + [1.0] * few, range(40 + few), tags)
         assert result.mean == 0.75
-        assert math.isfinite(result.low) == known
+        assert math.isfinite(result.low) == verdicts
+        for scale, method in ((0.9, "wilson"), (2.0, "wilson"), (1.0, "percentile"), (1.0, "analytic")):
+            scaled = [scale * value for value in [0.0, 1.0] * 20 + [1.0] * few]
+            assert math.isfinite(interval(scaled, range(40 + few), tags, method=method).low) == others
 
 
 @pytest.mark.parametrize("size", [5, 8])
@@ -107,7 +117,7 @@ def test_prompts_of_unequal_size_are_weighed_by_their_images_in_every_draw():
 @pytest.mark.parametrize("confidence", [0.8, 0.95])
 def test_one_image_per_prompt_agrees_with_scipy(confidence):
     values = numpy.random.default_rng(5).gamma(2.0, size=60)
-    ours = interval(values, range(60), confidence=confidence, draws=20_000)
+    ours = interval(values, range(60), confidence=confidence, draws=20_000, method="percentile")
     theirs = scipy.stats.bootstrap(
         (values,), numpy.mean, n_resamples=20_000, confidence_level=confidence, method="percentile", rng=1
     )
@@ -147,15 +157,16 @@ def test_row_order_does_not_matter_to_the_bit():
 
 def test_same_seed_same_interval_and_no_hidden_state():
     values = geneval_like(SD35, 0.5, numpy.random.default_rng(3))
-    first = interval(values, PROMPTS, TAGS, seed=4)
+    first = interval(values, PROMPTS, TAGS, seed=4, method="percentile")
     numpy.random.seed(99)
-    assert interval(values, PROMPTS, TAGS, seed=4) == first
-    assert interval(values, PROMPTS, TAGS, seed=5) != first
+    assert interval(values, PROMPTS, TAGS, seed=4, method="percentile") == first
+    assert interval(values, PROMPTS, TAGS, seed=5, method="percentile") != first
 
 
-def test_moving_and_scaling_the_values_moves_and_scales_the_interval():
+@pytest.mark.parametrize("method", ["percentile", "analytic"])
+def test_moving_and_scaling_the_values_moves_and_scales_the_interval(method):
     values = numpy.random.default_rng(3).random(2212)
-    plain, moved = interval(values, PROMPTS, TAGS), interval(20 - 10 * values, PROMPTS, TAGS)
+    plain, moved = (interval(each, PROMPTS, TAGS, method=method) for each in (values, 20 - 10 * values))
     assert moved.mean == pytest.approx(20 - 10 * plain.mean)
     assert (moved.low, moved.high) == pytest.approx((20 - 10 * plain.high, 20 - 10 * plain.low))
 
@@ -171,7 +182,7 @@ def test_six_metrics_with_ten_thousand_draws_take_well_under_two_seconds():
     rng = numpy.random.default_rng(3)
     metrics = {name: geneval_like(SD35, 0.5, rng) for name in "abcdef"}
     start = time.process_time()
-    interval_table(metrics, PROMPTS, TAGS, draws=10_000)
+    interval_table(metrics, PROMPTS, TAGS, draws=10_000, method="percentile")
     assert time.process_time() - start < 2  # about .04 s
 
 
@@ -197,7 +208,7 @@ def stored_example():
 def test_published_intervals_stay_what_they_were():
     """From the first implementation, a gather per draw: a number in someone's table must not move."""
     values, _, ids, tags = stored_example()
-    plain, tagged = interval(values, ids), interval(values, ids, tags)
+    plain, tagged = interval(values, ids, method="percentile"), interval(values, ids, tags, method="percentile")
     assert (plain.low, plain.high) == pytest.approx((0.45634025968521014, 0.5113051496531019), abs=1e-12)
     assert (tagged.mean, tagged.low) == pytest.approx((0.4776732142857143, 0.4498092268430091), abs=1e-12)
     assert tagged.high == pytest.approx(0.5051025254862497, abs=1e-12)
@@ -221,10 +232,10 @@ def test_a_table_holds_what_each_column_has_alone(method):
 
 def test_draws_do_not_depend_on_how_many_are_in_memory(monkeypatch):
     values, other, ids, tags = stored_example()
-    expected = interval(values, ids, tags), paired_test(values, other, ids, tags)
+    expected = interval(values, ids, tags, method="percentile"), paired_test(values, other, ids, tags)
     for at_once in (1, 1000, 2**24):
         monkeypatch.setattr(resampling, "_AT_ONCE", at_once)
-        found = interval(values, ids, tags), paired_test(values, other, ids, tags)
+        found = interval(values, ids, tags, method="percentile"), paired_test(values, other, ids, tags)
         assert found[1].p == expected[1].p
         assert (found[0].low, found[0].high) == pytest.approx((expected[0].low, expected[0].high), abs=1e-12)
 
@@ -243,7 +254,7 @@ def test_bca_agrees_with_scipy(confidence):
     tolerance = 0.1 * theirs.standard_error
     assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=tolerance)
     assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=tolerance)
-    percentile = interval(values, range(60), confidence=confidence, draws=100_000)
+    percentile = interval(values, range(60), confidence=confidence, draws=100_000, method="percentile")
     assert ours.high - percentile.high > 1.5 * tolerance
 
 
@@ -268,7 +279,7 @@ def test_bca_turns_with_the_values():
     assert (-down.high, -down.low) == pytest.approx((up.low, up.high), abs=0.05 * (up.high - up.low))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", UNBOUNDED)
 def test_every_method_keeps_the_rules_of_few_and_of_no_spread(method):
     few = interval([0.0, 1.0] * 38, numpy.arange(76) // 4, method=method)
     assert few.mean == 0.5 and math.isnan(few.low) and math.isnan(few.high)
@@ -289,7 +300,7 @@ def test_methods_agree_where_there_is_much_data():
 
 
 def test_an_unknown_method_is_refused():
-    with pytest.raises(ConfigError, match="interval method 'normal': give one of percentile, bca, analytic"):
+    with pytest.raises(ConfigError, match="interval method 'normal': give one of wilson, percentile, bca, analytic"):
         interval([1.0], ["p"], method="normal")
 
 
@@ -305,7 +316,7 @@ NEARLY_PERFECT = [1.0] * 20 + [1.0] * 4 + [0.0]
 NEARLY_PERFECT_TAGS = ["easy"] * 20 + ["hard"] * 5
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", UNBOUNDED)
 def test_shares_have_bounds_between_zero_and_one(method):
     """Widened by sqrt(5 / 4), the percentile interval would end at 1.012; that of the mirrored values begins at it."""
     best = interval(NEARLY_PERFECT, range(25), NEARLY_PERFECT_TAGS, method=method)
@@ -318,10 +329,11 @@ def test_shares_have_bounds_between_zero_and_one(method):
 
 def test_bounds_of_other_values_and_of_differences_stay_where_they_are():
     """Twice the values, twice the bounds; and a difference has room on both sides of 0."""
-    share = interval(NEARLY_PERFECT, range(25), NEARLY_PERFECT_TAGS)
-    double = interval([2 * value for value in NEARLY_PERFECT], range(25), NEARLY_PERFECT_TAGS)
+    share = interval(NEARLY_PERFECT, range(25), NEARLY_PERFECT_TAGS, method="percentile")
+    double = interval([2 * value for value in NEARLY_PERFECT], range(25), NEARLY_PERFECT_TAGS, method="percentile")
     assert double.high > 2.0 == 2 * share.high
     assert double.low == pytest.approx(2 * share.low)
     paired = paired_test(NEARLY_PERFECT, [0.0] * 25, range(25), NEARLY_PERFECT_TAGS)
     assert paired.high == pytest.approx(double.high / 2)
-    assert interval([math.nan, *NEARLY_PERFECT], range(26), ["easy", *NEARLY_PERFECT_TAGS]).high == 1.0
+    unscored = interval([math.nan, *NEARLY_PERFECT], range(26), ["easy", *NEARLY_PERFECT_TAGS], method="percentile")
+    assert unscored.high == 1.0

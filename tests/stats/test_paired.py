@@ -41,7 +41,7 @@ def test_interval_is_that_of_the_differences():
     rng = numpy.random.default_rng(0)
     a, b, ids = rng.random(200), rng.random(200), numpy.arange(200) // 4
     tags = numpy.where(ids < 20, "x", "y")
-    expected = interval(a - b, ids, tags, seed=3)
+    expected = interval(a - b, ids, tags, seed=3, method="percentile")
     actual = paired_test(a, b, ids, tags, seed=3)
     assert (actual.difference, actual.low, actual.high) == (expected.mean, expected.low, expected.high)
 
@@ -154,6 +154,11 @@ def test_interval_method_is_handed_on():
     found = paired_test(a, b, ids, method="analytic")
     expected = interval(a - b, ids, method="analytic")
     assert (found.low, found.high) == (expected.low, expected.high)
+
+
+def test_a_difference_has_no_interval_of_shares():
+    with pytest.raises(ConfigError, match="'wilson' is for shares, not differences: give percentile, bca or analytic"):
+        paired_test([1.0] * 40, [0.0] * 40, range(40), method="wilson")
 
 
 def test_detectable_difference_by_hand():

@@ -99,7 +99,8 @@ def _comparison_notes(versus: Versus) -> list[str]:
         lines.append(f"A line without a tag is {footnotes.kind_of_mean(versus.candidate)}.")
     wins = versus.wins
     if wins is not None and not math.isnan(wins.rate):
-        bounds = "" if math.isnan(wins.low) else f" [{wins.low:.3f}, {wins.high:.3f}]"
+        kind = footnotes.kind_of_interval([wins])
+        bounds = f" [{wins.low:.3f}, {wins.high:.3f}; {kind}]" if kind else ""
         lines.append(
             f"Win rate of the candidate on {versus.headline}: {wins.rate:.3f}{bounds}, a tie counts half "
             f"({wins.wins} pictures better, {wins.ties} alike, {wins.losses} worse)."
