@@ -316,3 +316,12 @@ def test_an_evaluation_of_which_no_picture_can_be_made_is_finished_stage_by_stag
     summary = store.read_json(folder / "summary.json")
     assert (summary["images"], summary["scorers"][0]["unscored"]) == (36, 36)
     assert summary["metrics"]["official"]["overall"]["mean"] is None
+
+
+@pytest.mark.parametrize("content", ["", "[]", "5", "{}", '{"reason": 5}'])
+def test_a_damaged_reason_for_a_picture_is_one_sentence(tmp_path, content):
+    suite, faint = make_suite(tmp_path), Faint(tmp_path / "faint.jsonl")
+    folder = benchmarks.evaluate(faint, suite, out=tmp_path)
+    (folder / "images" / "counting-2-0.png.not-made.json").write_text(content)
+    with pytest.raises(RunError, match=r"counting-2-0\.png\.not-made\.json: (it holds no reason|not valid JSON)"):
+        benchmarks.evaluate(faint, suite, out=tmp_path, execution=Execution(stages=("score",)))
