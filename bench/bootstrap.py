@@ -75,11 +75,14 @@ def report(draws: int, rounds: int) -> str:
     """The table, with what it takes to repeat it."""
     metrics, models = columns(6), columns(10)
     pairs = {name: (values, metrics["column 0"][::-1]) for name, values in metrics.items()}
-    check_alike(interval_table(metrics, PROMPT_OF, TAG_OF, draws=draws), metrics, draws)
+    check_alike(interval_table(metrics, PROMPT_OF, TAG_OF, draws=draws, method="percentile"), metrics, draws)
     ways: dict[str, Callable[[], object]] = {
-        TABLE: lambda: interval_table(metrics, PROMPT_OF, TAG_OF, draws=draws),
+        TABLE: lambda: interval_table(metrics, PROMPT_OF, TAG_OF, draws=draws, method="percentile"),
         "the same, BCa": lambda: interval_table(metrics, PROMPT_OF, TAG_OF, draws=draws, method="bca"),
-        "six times `interval`": lambda: [interval(each, PROMPT_OF, TAG_OF, draws=draws) for each in metrics.values()],
+        "six times `interval`": lambda: [
+            interval(each, PROMPT_OF, TAG_OF, draws=draws, method="percentile") for each in metrics.values()
+        ],
+        "the same, Wilson's": lambda: interval_table(metrics, PROMPT_OF, TAG_OF),
         "six paired tests with intervals (`paired_table`)": lambda: paired_table(pairs, PROMPT_OF, TAG_OF, draws=draws),
         "rank ranges of ten models, 45 pairs": lambda: rank_ranges(models, PROMPT_OF, TAG_OF, draws=draws),
         PLAIN: lambda: [plain(each, draws) for each in metrics.values()],

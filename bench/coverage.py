@@ -254,7 +254,8 @@ def scores_table(repetitions: int) -> list[str]:
             # E min(0, X) of a normal X of standard deviation s is -s / sqrt(2 pi)
             mean = 1 - (2 / 25 / (2 * numpy.pi)) ** 0.5 if truth is None else truth
             ids, cells = numpy.arange(prompts * 4) // 4, []
-            for method in ("wilson", "percentile"):
+            methods: tuple[Method, ...] = ("wilson", "percentile")
+            for method in methods:
                 found = interval_table({str(place): row for place, row in enumerate(rows)}, ids, method=method).values()
                 cells.append(_sides(misses((_of(found, "low"), _of(found, "high")), mean)))
             lines.append(f"| {name} | {prompts} | " + " | ".join(cells) + " |")
@@ -307,7 +308,7 @@ def report(repetitions: int, compared: int, others: int) -> str:
         "the middle of each band go to the percentile bootstrap. Standard errors: "
         f"{_error(30 * repetitions)} points a band,",
         f"{_error(6 * repetitions)} a level, {_error(repetitions)} a single cell; {_error(6 * compared)} a band of the",
-        "percentile bootstrap. `lowest level`: the lowest mean over the correlations. `lowest of all`: of a level and a",
+        "percentile bootstrap. `lowest level`: the lowest mean over the correlations. `lowest of all`: of a level and",
         "correlation, also of a seventh kind, copied luck (correlation .5, bench/simulations.py). Why: 0018.",
         *band_tables(found),
         "",

@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy
-
 from flowbench.errors import ConfigError
 from flowbench.stats import analytic, resampling
 from flowbench.stats.clusters import (
@@ -98,19 +96,22 @@ def interval_table(
     design = Design.of(prompt_ids, tags)
     parts = {name: design.strata(column) for name, column in scores.items()}
     shares = {name: not ((column < 0) | (column > 1)).any() for name, column in scores.items()}  # NaN is neither
-    methods = {name: "analytic" if method == "wilson" and not shares[name] else method for name in scores}
+    methods: dict[str, Method] = {
+        name: "analytic" if method == "wilson" and not shares[name] else method for name in scores
+    }
     bounds: dict[str, tuple[float, float]] = {}
     for each in dict.fromkeys([method, *methods.values()]):
         names = [name for name in scores if methods[name] == each]
         bounds |= zip(names, bounds_of([parts[name] for name in names], confidence, draws, seed, each), strict=True)
     found = {}
     for name, column in scores.items():
-        low, high = numpy.clip(bounds[name], 0, 1) if shares[name] else bounds[name]  # no mean of shares is elsewhere
+        low, high = bounds[name]
+        if shares[name]:  # no mean of them is elsewhere; NaN stays NaN
+            low, high = max(low, 0.0), min(high, 1.0)
         count = sum(int(part.counts.sum()) for part in parts[name])
         unscored, drawn = len(column) - count, draws_of(methods[name], draws)
-        found[name] = Interval(
-            mean_of_means(parts[name]), float(low), float(high), count, unscored, methods[name], confidence, drawn
-        )
+        mean = mean_of_means(parts[name])
+        found[name] = Interval(mean, low, high, count, unscored, methods[name], confidence, drawn)
     return found
 
 
