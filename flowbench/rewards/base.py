@@ -269,7 +269,7 @@ def settings_of(
 ) -> dict[str, Any]:
     """The factory's keyword arguments: the given options, checked against its signature, and the vocabulary.
 
-    An option takes values of its default's kind: true or false, finite numbers, or texts. Raises ConfigError.
+    Numbers are finite, and an option whose default is true, false or a text takes nothing else. Raises ConfigError.
     """
     parameters = inspect.signature(factory).parameters
     takes_anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
@@ -299,13 +299,10 @@ def settings_of(
 
 
 def _wanted(default: Any, value: Any) -> str:
-    """What an option with this default takes, when the value is not of it; "" when it is."""
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    finite = number and (isinstance(value, int) or math.isfinite(value))
+    """What an option with this default takes, when the value can be none of it; "" when the factory shall judge."""
     if isinstance(default, bool):
         return "" if isinstance(value, bool) else "true or false"
-    if isinstance(default, (int, float)):
-        return "" if finite else "a finite number"
     if isinstance(default, str):
         return "a text, in quotation marks if need be" if isinstance(value, Real) else ""
-    return "a finite number" if number and not finite else ""
+    odd = isinstance(value, bool) if isinstance(default, (int, float)) else False
+    return "a finite number" if odd or (isinstance(value, float) and not math.isfinite(value)) else ""

@@ -59,7 +59,8 @@ def test_a_plugin_that_prints_spoils_no_table_and_its_answers_are_read_again(run
     (summary,) = json.loads(done.stdout)
     assert summary["metrics"]["loud"]["overall"]["mean"] == 0.25
     assert all(said in done.stderr for said in ("imported", "built", "scored", "bytes", "child"))
-    record = json.loads((tmp_path / "out" / "records.jsonl").read_text(encoding="utf-8"))
+    (records,) = (tmp_path / "out").rglob("records.jsonl")
+    record = json.loads(records.read_text(encoding="utf-8"))
     assert (record["value"], record["parts"]["n"], record["parts"]["odd"]) == (0.25, 3.0, None)
     assert record["details"] == {"box": [0, 1], "sure": True, "pair": [1, 2]}
     assert record["note"] == "half \\ud800"
