@@ -206,7 +206,7 @@ def _from_geneval(folder: PictureFolder, described: set[Path]) -> Iterator[Exist
 
 
 def _from_pictures(folder: PictureFolder) -> Iterator[ExistingPicture]:
-    without = []
+    without: list[str] = []
     for path in folder.pictures:
         words = path.with_suffix(".txt")
         text = read_text(words).strip() if os.path.isfile(words) else ""
@@ -266,7 +266,7 @@ def _from_its_table(folder: PictureFolder, tables: Sequence[Path]) -> Iterator[E
 
 def _from_rows(table: Path, rows: Sequence[Row]) -> Iterator[ExistingPicture]:
     times: Counter[str] = Counter()
-    without = []
+    without: list[str] = []
     for row in rows:
         given = {column: text.strip() for column in _IMAGE_COLUMNS if (text := row.text(column))}
         if len(set(given.values())) > 1:

@@ -37,7 +37,8 @@ class PictureFolder:
     @cached_property
     def pictures(self) -> list[Path]:
         """The files with an ending that is read. Raises ConfigError for a name that no record could hold."""
-        found, others = [], []
+        found: list[Path] = []
+        others: list[Path] = []
         for path in self.files:
             (found if path.suffix.lower() in images.endings() else others).append(path)
         self.leave_out("their format is not read; save them as PNG", filter(_is_picture, others))
