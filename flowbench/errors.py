@@ -6,6 +6,7 @@ FlowbenchError            exit code 2: the user can mend it; the message says wh
 ├── NameTaken             two plugins under one name
 ├── MissingFile           a path that is not there
 ├── ModelError            a model or adapter that cannot be loaded
+│   └── NotFinite         a model whose numbers are not finite where a picture or an update was to come of them
 ├── AssetError            weights that are missing, damaged or cannot be fetched
 ├── RewardError           a reward or metric that cannot be built, or that failed under `on_error: raise`
 ├── LicenceError          a scorer whose licence the user has to accept first
@@ -15,6 +16,12 @@ FlowbenchError            exit code 2: the user can mend it; the message says wh
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flowbench.types import Sample
 
 
 class FlowbenchError(Exception):
@@ -41,6 +48,17 @@ class MissingFile(FlowbenchError):
 
 class ModelError(FlowbenchError):
     """A model or an adapter that cannot be loaded."""
+
+
+class NotFinite(ModelError):
+    """Numbers that are not finite where a picture or an update was to come of them.
+
+    `made`: of several pictures that were asked for, those that came of finite numbers, with None for the others.
+    """
+
+    def __init__(self, message: str, made: Sequence[Sample | None] = ()):
+        super().__init__(message)
+        self.made = made
 
 
 class AssetError(FlowbenchError):

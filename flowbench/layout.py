@@ -105,6 +105,10 @@ class EvaluationFolder:
     def images(self) -> Path:
         return self.path / "images"
 
+    def missing(self, picture: str) -> Path:
+        """Why that picture ("dog-0.png") of `images` could not be made."""
+        return self.images / f"{picture}.missing.txt"
+
     @property
     def scores(self) -> Path:
         """A file per scorer, which grows while it scores."""

@@ -30,6 +30,8 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 TABLES = ("metadata.jsonl", "metadata.csv")
 _IMAGE_COLUMNS = ("image", "file_name", "path")
 _PROMPT_COLUMNS = ("prompt", "text")
+NO_PICTURE = "there is no picture of it"
+"""Where nobody knows why not."""
 _ASKED = ("tag", "include", "exclude", "text")
 """Metadata that asks for something; other columns (a width, a date) belong to the picture."""
 
@@ -48,6 +50,8 @@ class ExistingPicture:
     """Its path below the source, for records."""
     seed: int | None = None
     """From which it was made, where that is known."""
+    missing: str = ""
+    """Why it is not there, where it is not and somebody knows."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -56,10 +60,13 @@ class ExistingPicture:
     def load(self) -> Sample:
         """The picture as RGB (transparency is dropped, of an animation the first frame is taken).
 
-        Raises RunError for a file that is no picture, and for one of 16 or 32 bits a channel, which PIL would clip.
+        Raises RunError for one that is missing, for a file that is no picture, and for one of 16 or 32 bits a
+        channel, which PIL would clip.
         """
         from PIL import Image, ImageOps
 
+        if self.missing:
+            raise RunError(self.missing)
         try:
             with Image.open(self.path) as image:
                 mode, turned = image.mode, ImageOps.exif_transpose(image)

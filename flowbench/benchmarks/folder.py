@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -58,11 +58,17 @@ class OpenEvaluation:
         ]
 
     def there(self) -> list[ExistingPicture]:
-        """The pictures that are there."""
+        """The pictures that are there, and those that could not be made, which say why when they are read."""
         if self.elsewhere:
             return self.planned
         names = set(os.listdir(self.folder.images)) if self.folder.images.is_dir() else set()
-        return [each for each in self.planned if each.path.name in names]
+        found = []
+        for each in self.planned:
+            if each.path.name in names:
+                found.append(each)
+            elif (why := self.folder.missing(each.path.name)).name in names:
+                found.append(replace(each, missing=why.read_text(encoding="utf-8", errors="replace")))
+        return found
 
     def whole(self) -> list[ExistingPicture]:
         """The pictures of the prompts that have them all."""
@@ -76,8 +82,8 @@ class OpenEvaluation:
         that compares them does not judge half of them (`whole`, or a source that makes all); of pictures given with
         gaps, those that are there are scored.
         """
-        there = {each.key for each in (self.whole() if whole or self.makes_all else self.there())}
-        return [[each for each in batch if each.key in there] for batch in whole_prompts(self.planned, size)]
+        there = {each.key: each for each in (self.whole() if whole or self.makes_all else self.there())}
+        return [[there[each.key] for each in batch if each.key in there] for batch in whole_prompts(self.planned, size)]
 
     def score_files(self, run: ScorerRun) -> list[Path]:
         """The scorer's files, the one of this share first."""

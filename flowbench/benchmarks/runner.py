@@ -12,6 +12,7 @@ from flowbench import prompts, store
 from flowbench.benchmarks import scorers
 from flowbench.benchmarks.card import build_evaluation_card, card_key
 from flowbench.benchmarks.execution import Execution
+from flowbench.benchmarks.existing import NO_PICTURE
 from flowbench.benchmarks.folder import OpenEvaluation
 from flowbench.benchmarks.pictures import Pictures
 from flowbench.benchmarks.plan import batches, limited
@@ -149,8 +150,13 @@ def _generate_missing(source: PictureSource, evaluation: OpenEvaluation, declare
                 continue
             missing = [item for item in batch if not pictures.has(item.picture)]
             if missing:
-                made = zip(missing, source.make(missing, suite, evaluation.batch_size), strict=True)
+                made = list(zip(missing, source.make(missing, suite, evaluation.batch_size), strict=True))
                 pictures.add(
-                    [(each.picture, image, each.facts() | common) for each, image in made if image is not None]
+                    [(each.picture, image, each.facts() | common) for each, image in made if not isinstance(image, str)]
                 )
+                for each, why in made:
+                    if isinstance(why, str) and why != NO_PICTURE:
+                        store.write_text(evaluation.folder.missing(each.picture), why)
+                    else:
+                        evaluation.folder.missing(each.picture).unlink(missing_ok=True)
             execution.progress("generate", done, len(items))

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from flowbench import store
 from flowbench.benchmarks import existing
-from flowbench.benchmarks.existing import ExistingPicture
+from flowbench.benchmarks.existing import NO_PICTURE, ExistingPicture
 from flowbench.benchmarks.plan import Item, plan
 from flowbench.benchmarks.suite import Suite
-from flowbench.errors import ConfigError, MissingFile, ModelError, RunError
+from flowbench.errors import ConfigError, MissingFile, ModelError, NotFinite, RunError
 from flowbench.evals.evaluation import EXISTING, EvaluationCard, Key, read_card, read_summary
 from flowbench.layout import EvaluationFolder, RunFolder, run_of_checkpoint
 from flowbench.prompts import PromptSet
-from flowbench.types import Prompt
+from flowbench.types import Prompt, Sample
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -99,8 +99,8 @@ class PictureSource(ABC):
         agree with others that one compares with."""
 
     @abstractmethod
-    def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | None]:
-        """The pictures, in order; None where there is none."""
+    def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | str]:
+        """The pictures, in order; where there is none, why (NO_PICTURE: nobody knows)."""
 
 
 class ModelSource(PictureSource):
@@ -162,17 +162,24 @@ class ModelSource(PictureSource):
             },
         )
 
-    def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | None]:
-        samples = self.model.generate(
-            [item.prompt for item in items],
-            [int(item.seed or 0) for item in items],
-            steps=suite.steps,
-            guidance=suite.guidance,
-            batch_size=batch_size,
-        )
+    def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | str]:
+        reason = ""
+        samples: Sequence[Sample | None]
+        try:
+            samples = self.model.generate(
+                [item.prompt for item in items],
+                [int(item.seed or 0) for item in items],
+                steps=suite.steps,
+                guidance=suite.guidance,
+                batch_size=batch_size,
+            )
+        except NotFinite as error:
+            reason, samples = str(error), error.made
+            lost = f"{sum(sample is None for sample in samples)} of {len(samples)} pictures are not made"
+            sys.stderr.write(f"warning: {lost}: {reason}\n")
         if len(samples) != len(items):
             raise ModelError(f"model '{self.name}' gave {len(samples)} pictures, {len(items)} were asked for.")
-        return [sample.image for sample in samples]
+        return [reason if sample is None else sample.image for sample in samples]
 
 
 class ExistingSource(PictureSource):
@@ -232,14 +239,14 @@ class ExistingSource(PictureSource):
         subject = {"model": EXISTING, "source": "", "adapter": "none", "pictures": self._digest}
         return EvaluationCard(subject, {"resolution": self._resolution}, {}, {"dtype": "as given"})
 
-    def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | None]:
-        made: list[Image.Image | None] = []
+    def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | str]:
+        made: list[Image.Image | str] = []
         for found in map(self._of, items):
             try:
-                made.append(found.load().image if found is not None else None)
+                made.append(found.load().image if found is not None else NO_PICTURE)
             except RunError as error:
                 sys.stderr.write(f"warning: {error}\n")
-                made.append(None)
+                made.append(str(error))
         return made
 
     def _of(self, item: Item) -> ExistingPicture | None:
@@ -293,13 +300,15 @@ class RecordedSource(PictureSource):
         agreed = {"resolution": self.recorded.must_agree["resolution"]}
         return replace(self.recorded, must_agree=agreed, noted={"dtype": self.recorded.noted["dtype"]})
 
-    def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | None]:
-        if not self.makes_all:
-            return [None] * len(items)
-        raise RunError(
-            f"{self.folder}: {items[0].picture} and others are missing, and the model is not here to make them. "
-            "Give the model as --ckpt."
-        )
+    def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | str]:
+        reasons = [EvaluationFolder(self.folder).missing(item.picture) for item in items]
+        unknown = [item.picture for item, path in zip(items, reasons, strict=True) if not path.is_file()]
+        if self.makes_all and unknown:
+            raise RunError(
+                f"{self.folder}: {unknown[0]} and others are missing, and the model is not here to make them. Give the "
+                "model as --ckpt."
+            )
+        return [path.read_text(encoding="utf-8") if path.is_file() else NO_PICTURE for path in reasons]
 
 
 def adapter_digest(parameters: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flowbench.benchmarks.existing import ExistingPicture
+from flowbench.benchmarks.existing import NO_PICTURE, ExistingPicture
 from flowbench.benchmarks.records import ALL
 from flowbench.benchmarks.scorers import Scorer
 from flowbench.benchmarks.suite import Suite
@@ -21,8 +21,6 @@ from flowbench.evals.evaluation import (
     metric_intervals,
     unscored_reasons,
 )
-
-NO_PICTURE = "there is no picture of it"
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ and the velocity is v = noise - x0. Latents and velocities are float32 whatever 
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from itertools import chain, pairwise
@@ -18,8 +19,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import torch
 
 from flowbench import images
-from flowbench.errors import ConfigError, ModelError
-from flowbench.models import adapter_files, lora
+from flowbench.errors import ConfigError, ModelError, NotFinite
+from flowbench.models import adapter_files, finite, lora
+from flowbench.models.adapter_config import DECIDING
 from flowbench.models.settings import ModelSettings
 from flowbench.types import Prompt, Sample
 
@@ -89,8 +91,10 @@ class FlowModel(ABC, Generic[ConditionT]):
     """
 
     latent_shape: tuple[int, int, int]
+    networks: Mapping[str, torch.nn.Module]
+    """all that make a picture, by the names of their folders: their weights are checked and digested"""
     transformer: Any
-    """a diffusers transformer module: takes the adapter"""
+    """the one of them that takes the adapter: a diffusers transformer"""
     adapter_targets: dict[str, tuple[str, ...]]
     """named sets of LoRA targets (module name endings); "attention" is the default"""
     idle_layers: tuple[str, ...] = ()
@@ -144,7 +148,7 @@ class FlowModel(ABC, Generic[ConditionT]):
 
     @abstractmethod
     def decode_pixels(self, latents: torch.Tensor) -> torch.Tensor:
-        """(B, C, h, w) -> (B, 3, H, W) float32 in [0, 1]."""
+        """(B, C, h, w) -> (B, 3, H, W) float32 in [0, 1], NaN where there is no finite number to clamp."""
 
     @abstractmethod
     def encode_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -156,7 +160,10 @@ class FlowModel(ABC, Generic[ConditionT]):
     # -- what it says of itself --------------------------------------------------------------------------------------
 
     def effective_guidance(self, guidance: float) -> float:
-        """The guidance that has the effect of this one: 1.0 wherever there is none."""
+        """The guidance that has the effect of this one: 1.0 wherever there is none. Raises ConfigError for NaN and
+        infinities."""
+        if not math.isfinite(guidance):
+            raise ConfigError(f"guidance {guidance}: give a finite number.")
         if self.guidance_kind == "embedded":
             return float(guidance)
         return max(1.0, float(guidance)) if self.guidance_kind == "cfg" else 1.0
@@ -194,22 +201,48 @@ class FlowModel(ABC, Generic[ConditionT]):
         return x
 
     @torch.no_grad()
-    def decode(self, latents: torch.Tensor) -> list[Image.Image]:
-        """RGB pictures, `resolution` pixels square."""
-        return images.to_pil(self.decode_pixels(latents))
+    def decode(self, latents: torch.Tensor) -> list[Image.Image | None]:
+        """RGB pictures, `resolution` pixels square; None where latents or pixels are not finite."""
+        pixels = self.decode_pixels(latents)
+        sums = latents.flatten(1).sum(1) + pixels.flatten(1).sum(1)  # not finite where a number is not
+        pictures = images.to_pil(pixels)
+        return [
+            picture if is_sound else None for picture, is_sound in zip(pictures, sums.isfinite().tolist(), strict=True)
+        ]
+
+    def not_finite(self, what: str, made: Sequence[Sample | None] = ()) -> NotFinite:
+        """The error to raise where `what` came out not finite: it names the weight that is at fault, if one is."""
+        weight = finite.unsound(self.networks)
+        reason = (
+            f"and so is its weight {weight}: load sound ones"
+            if weight is not None
+            else "though its weights are: use a dtype of larger range (bfloat16, float32), or an earlier adapter"
+        )
+        return NotFinite(f"model '{self.name}': {what} is not finite (NaN or infinite), {reason}.", made)
 
     def generate(
         self, prompts: Sequence[Prompt], seeds: Sequence[int], *, steps: int, guidance: float, batch_size: int = 16
     ) -> list[Sample]:
-        """One picture per (prompt, seed) by the ODE. Up to rounding, `batch_size` does not change the pictures."""
+        """One picture per (prompt, seed) by the ODE. Up to rounding, `batch_size` does not change the pictures.
+
+        Raises NotFinite, which holds all others (`made`), when one of them would have come of numbers that are not.
+        """
         if len(prompts) != len(seeds):
             raise ConfigError(f"generate: {len(prompts)} prompts but {len(seeds)} seeds. Give one seed per prompt.")
-        samples = []
+        if batch_size < 1:
+            raise ConfigError(f"generate: batch_size {batch_size} is too small. Give 1 or more.")
+        made: list[Sample | None] = []
         for start in range(0, len(prompts), batch_size):
             some, some_seeds = prompts[start : start + batch_size], seeds[start : start + batch_size]
             condition = self.encode([prompt.text for prompt in some])
             pictures = self.decode(self.sample_latents(condition, some_seeds, steps=steps, guidance=guidance))
-            samples += [Sample(*row) for row in zip(some, pictures, some_seeds, strict=True)]
+            made += [
+                None if picture is None else Sample(prompt, picture, seed)
+                for prompt, picture, seed in zip(some, pictures, some_seeds, strict=True)
+            ]
+        samples = [sample for sample in made if sample is not None]
+        if len(samples) < len(made):
+            raise self.not_finite("a picture", made)
         return samples
 
     # -- the adapter -------------------------------------------------------------------------------------------------
@@ -224,6 +257,10 @@ class FlowModel(ABC, Generic[ConditionT]):
         """
         if lora.layers(self.transformer):
             raise ModelError(f"{self.name} already has an adapter. Load a fresh model before adding another.")
+        for key, value in (("r", rank), ("lora_alpha", alpha)):
+            is_right, wanted = DECIDING[key]
+            if not is_right(value):
+                raise ConfigError(f"adapter {'rank' if key == 'r' else 'alpha'} {value}: give {wanted}.")
         chosen = self._targets("attention" if targets is None else targets)
         self._attach({"r": rank, "lora_alpha": alpha, "target_modules": chosen})
         lora.initialise(self.transformer, seed)
@@ -288,7 +325,7 @@ class FlowModel(ABC, Generic[ConditionT]):
         return list(targets)
 
 
-def weights_digest(modules: Sequence[torch.nn.Module], *, setting: str = "", head: int = 4096) -> str:
+def weights_digest(modules: Iterable[torch.nn.Module], *, setting: str = "", head: int = 4096) -> str:
     """Twelve hex digits of the SHA-256 over `setting` and the first `head` values of every tensor: training moves them
     all, and a large model is digested at once."""
     total = hashlib.sha256(setting.encode())

@@ -14,6 +14,8 @@ from flowbench.models.base import Condition, ConditionT
 from flowbench.models.families import INDEX
 from flowbench.store import read_json
 
+MOST_STEPS = 10_000
+"""denoising steps of a picture: ten for each noise level that a model was trained on"""
 PIXELS_AT_ONCE = 1 << 21
 """through a VAE in one go: 8 pictures of 512 x 512, about 10 GB in the SD3 decoder"""
 
@@ -64,13 +66,25 @@ def encode_each(texts: Sequence[str], encode: Callable[[list[str]], ConditionT])
 def sigmas_of(scheduler: Any, steps: int, **options: Any) -> torch.Tensor:
     """(steps + 1,) float32 on the CPU: what `scheduler.set_timesteps(steps, **options)` gives, then 0.
 
-    From a fresh scheduler each time, since one in use counts its steps. Raises ConfigError for fewer than one step.
+    From a fresh scheduler each time, since one in use counts its steps. One step is [1, 0] (a scheduler that stretches
+    its sigmas divides 0 by 0 there). Raises ConfigError for steps that are no whole number from 1 to MOST_STEPS,
+    ModelError for a scheduler whose sigmas do not go from 1 down to 0.
     """
-    if steps < 1:
-        raise ConfigError(f"steps: {steps} is too few. Use 1 or more.")
+    if not isinstance(steps, int) or not 1 <= steps <= MOST_STEPS:
+        raise ConfigError(f"steps: {steps} cannot be. Use a whole number from 1 to {MOST_STEPS}.")
+    if steps == 1:
+        return torch.tensor([1.0, 0.0])
     fresh = type(scheduler).from_config(scheduler.config)
     fresh.set_timesteps(steps, device="cpu", **options)
-    return fresh.sigmas.float()
+    sigmas: torch.Tensor = fresh.sigmas.float()
+    # One comparison of numbers that are not finite is enough to fail: none of them is less than another.
+    if sigmas.shape != (steps + 1,) or not (sigmas[0] == 1 and sigmas[-1] == 0 and (sigmas.diff() < 0).all()):
+        some = ", ".join(f"{sigma:g}" for sigma in sigmas[:3].tolist())
+        raise ModelError(
+            f"the model's scheduler gives {len(sigmas)} sigmas ({some} ...) for {steps} steps, where {steps + 1} are "
+            "needed that fall from 1 to 0. Mend its scheduler_config.json, or ask for other steps."
+        )
+    return sigmas
 
 
 def linear_mu(config: Any, tokens: int, *, max_shift: float) -> float:
@@ -85,11 +99,14 @@ def linear_mu(config: Any, tokens: int, *, max_shift: float) -> float:
 
 
 def decode_pixels(vae: Any, latents: torch.Tensor, side: int) -> torch.Tensor:
-    """Latents / scaling + shift through an AutoencoderKL; from [-1, 1] to (B, 3, side, side) in [0, 1], clamped."""
+    """Latents / scaling + shift through an AutoencoderKL; from [-1, 1] to (B, 3, side, side) in [0, 1], clamped.
+
+    Infinite numbers become NaN.
+    """
     scaled = latents.float() / vae.config.scaling_factor + vae.config.shift_factor
     at_once = max(1, PIXELS_AT_ONCE // side**2)
     pixels = torch.cat([vae.decode(part, return_dict=False)[0] for part in scaled.split(at_once)])
-    return (pixels / 2 + 0.5).clamp(0, 1)
+    return (pixels.masked_fill(pixels.isinf(), float("nan")) / 2 + 0.5).clamp(0, 1)
 
 
 def encode_pixels(vae: Any, pixels: torch.Tensor, side: int) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 
 from flowbench.errors import ConfigError, ModelError
 from flowbench.layout import RunFolder
-from flowbench.models import adapter_files, hub
+from flowbench.models import adapter_files, finite, hub
 from flowbench.models.base import FlowModel
 from flowbench.models.families import INDEX, family_of
 from flowbench.models.settings import FILE, ModelSettings
@@ -128,7 +128,9 @@ def _load_pipeline(folder: Path, source: str, device: torch.device, dtype: torch
         folder = hub.fetch(source, hub.component_patterns(read_json(folder / INDEX)))
     model: type[FlowModel] = getattr(importlib.import_module(module), name)
     settings = ModelSettings.read(folder, Path(source).name if Path(source).is_dir() else source)
-    return model.from_folder(folder, settings, source, device, dtype)
+    loaded = model.from_folder(folder, settings, source, device, dtype)
+    finite.check_weights(loaded.networks, str(folder))
+    return loaded
 
 
 def usable_device(name: str) -> torch.device:

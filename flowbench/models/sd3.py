@@ -49,10 +49,11 @@ class SD3Model(FlowModel[SD3Condition]):
     def __init__(self, pipeline: Any, settings: ModelSettings, source: str, device: torch.device, dtype: torch.dtype):
         """Take the components of a StableDiffusion3Pipeline and freeze their weights."""
         super().__init__(settings, source, device, dtype)
-        encoders = (pipeline.text_encoder, pipeline.text_encoder_2)
         self.transformer = diffusers_parts.frozen(pipeline.transformer, device)
         self.vae = diffusers_parts.frozen(pipeline.vae, device)
-        self.text_encoders = [diffusers_parts.frozen(encoder, device) for encoder in encoders]
+        self.text_encoders = [
+            diffusers_parts.frozen(encoder, device) for encoder in (pipeline.text_encoder, pipeline.text_encoder_2)
+        ]
         self.tokenizers = [pipeline.tokenizer, pipeline.tokenizer_2]
         self.t5 = None if pipeline.text_encoder_3 is None else diffusers_parts.frozen(pipeline.text_encoder_3, device)
         self.t5_tokenizer = pipeline.tokenizer_3
@@ -61,8 +62,12 @@ class SD3Model(FlowModel[SD3Condition]):
         self.latent_shape = self._latent_shape()
         # The last block keeps only its image half, so what its text queries attend to is never read.
         self.idle_layers = (f"transformer_blocks.{self.transformer.config.num_layers - 1}.attn.add_q_proj",)
-        read = [self.transformer, self.vae, *self.text_encoders, *([] if self.t5 is None else [self.t5])]
-        self.base_digest = weights_digest(read, setting=f"max_sequence_length {self.max_sequence_length}")
+        encoders = {"text_encoder": self.text_encoders[0], "text_encoder_2": self.text_encoders[1]}
+        t5 = {} if self.t5 is None else {"text_encoder_3": self.t5}
+        self.networks = {"transformer": self.transformer, "vae": self.vae, **encoders, **t5}
+        self.base_digest = weights_digest(
+            self.networks.values(), setting=f"max_sequence_length {self.max_sequence_length}"
+        )
         self._empty: SD3Condition | None = None
 
     @classmethod

@@ -28,8 +28,10 @@ def flow_match(steps: int, *, shift: float = 3.0, num_train_timesteps: int = 100
     quirks is kept, since the images must be the same: the smallest sigma comes from the training table, which is
     shifted already, and is then shifted once more with the others.
     """
-    if steps < 1:
-        raise ConfigError(f"a schedule of {steps} steps: give at least 1.")
+    if not isinstance(steps, int) or steps < 1:
+        raise ConfigError(f"a schedule of {steps} steps: give a whole number of at least 1.")
+    if not 0 < shift < float("inf"):
+        raise ConfigError(f"a schedule with shift {shift}: give a finite number above 0.")
     smallest = shifted(torch.ones(()) / num_train_timesteps, shift).item()  # float32, like the training table
     timesteps = numpy.linspace(num_train_timesteps, smallest * num_train_timesteps, steps)
     sigmas = shifted(timesteps / num_train_timesteps, shift)

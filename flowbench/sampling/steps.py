@@ -181,8 +181,8 @@ def _column(sigma: float | Tensor, like: Tensor, dtype: torch.dtype) -> Tensor:
 def _check(kind: str, noise_level: float, x: Tensor, **others: Tensor | None) -> None:
     if kind not in _EQUATIONS:
         raise UnknownName(f"unknown step kind '{kind}'.{did_you_mean(kind, KINDS)} Known: {', '.join(KINDS)}.")
-    if noise_level < 0 or (kind == "cps" and noise_level > 1):
-        limits = "[0, 1]" if kind == "cps" else "0 or more"
+    if not 0 <= noise_level < math.inf or (kind == "cps" and noise_level > 1):
+        limits = "a number in [0, 1]" if kind == "cps" else "a finite number of 0 or more"
         raise ConfigError(f"noise level {noise_level} for step kind '{kind}': give {limits}.")
     if others["noise"] is not None and others["prev"] is not None:
         raise ConfigError("sampling.step: both `noise` and `prev` given: `noise` takes a step, `prev` replays one.")

@@ -29,7 +29,8 @@ def group_advantages(
 
     An unscored reward gets A = 0 and takes no part in any mean or std. A group whose rewards are all equal (max == min;
     also one with a single scored member) gets exactly 0, where rounding of its mean would leave noise divided by eps.
-    Raises RewardError for an infinite reward, ConfigError for lengths that differ or an unknown scale.
+    Raises RewardError for an infinite reward or one near the largest float64, ConfigError for lengths that differ or an
+    unknown scale.
     """
     values, dtype = _float64(rewards)
     _check(values, group_ids, scale)
@@ -45,6 +46,9 @@ def group_advantages(
             spread = group if scale == "group" else values[scored]
             centred = centred / (spread.std(correction=0) + eps)
         advantages[members] = centred
+    if not advantages.isfinite().all():
+        largest = float(values[scored].abs().max())
+        raise RewardError(f"rewards as large as {largest:.1e} cannot be averaged: return scores of a usual size.")
     return advantages.clamp(-clip, clip).to(dtype)
 
 

@@ -22,8 +22,12 @@ HEADER = "trainer.json"
 
 
 def save(run: Path, step: int, policy: Policy, *, keep: int) -> Path:
-    """Write the checkpoint after `step` training steps, point `latest` at it, delete all but the newest `keep`."""
+    """Write the checkpoint after `step` training steps, point `latest` at it, delete all but the newest `keep`.
+
+    Raises NotFinite, and writes nothing, when the policy or its optimizer holds a number that is not.
+    """
     folder, learner = RunFolder(run).checkpoint(step), policy.learner
+    state = learner.state()
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -31,7 +35,7 @@ def save(run: Path, step: int, policy: Policy, *, keep: int) -> Path:
         policy.model.save_adapter(temporary)
     for path in temporary.glob("*.safetensors"):
         sort_header(path)
-    save_tensors(temporary / STATE, learner.state())
+    save_tensors(temporary / STATE, state)
     write_json(temporary / HEADER, {"step": step, "updates": learner.updates})
     shutil.rmtree(folder, ignore_errors=True)  # the same step saved twice holds the same numbers
     os.replace(temporary, folder)

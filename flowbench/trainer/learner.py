@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 
 from flowbench.config import OptimizerConfig
+from flowbench.errors import NotFinite
 from flowbench.tensors import adam_state, restore_adam_state
 
 AVERAGE, BEHAVIOUR, LIVE = "average", "behaviour", "live"
@@ -103,11 +104,23 @@ class Learner:
             self._load(live)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Everything that resuming needs, as flat tensors."""
+        """Everything that resuming needs, as flat tensors.
+
+        Raises NotFinite when a number in them is not: a checkpoint never holds one.
+        """
         tensors = {f"{LIVE}/{name}": parameter.detach() for name, parameter in self.parameters.items()}
         for shadow, values in self.weights.items():
             tensors |= {f"{shadow}/{name}": value for name, value in values.items()}
         tensors |= {f"adam/{name}": value for name, value in adam_state(self.optimizer, self.parameters).items()}
+        sums = torch.stack(
+            [value.sum().float().cpu() for value in tensors.values()]
+        )  # not finite where a number is not
+        if not sums.isfinite().all():
+            name = list(tensors)[int((~sums.isfinite()).nonzero()[0])]
+            raise NotFinite(
+                f"after {self.updates} updates {name} is not finite (NaN or infinite) and is not saved; the checkpoint "
+                "before it stays. Train again with a lower optimizer.lr, or an optimizer.eps of 1e-8 or more."
+            )
         return tensors
 
     def restore(self, tensors: Mapping[str, torch.Tensor], updates: int) -> None:

@@ -33,7 +33,8 @@ class PolicyCheck:
 
 
 def check_policy(policy: Policy, objective: Objective, group: Group) -> PolicyCheck:
-    """Sample one micro-batch and let the objective compare. Raises PolicyMismatch when anything differs by a bit.
+    """Sample one micro-batch and let the objective compare. Raises PolicyMismatch when anything differs by a bit, and
+    NotFinite when what is sampled is not.
 
     With a fresh adapter (every B matrix 0) the reference policy must be the policy, and exactly the B matrices must
     receive a gradient: an A matrix gets its first one after B has moved.
@@ -74,6 +75,8 @@ def _first_slice(policy: Policy, objective: Objective, group: Group) -> Bundle:
     with torch.no_grad(), policy.model.adapter_frozen():
         condition = policy.model.encode([group.prompt.text])
         sigmas = policy.model.sigmas(objective.rollout.steps).tolist()
-        trajectory, _ = sample_slice(policy, objective, group, 0, condition, sigmas)
+        trajectory, latents = sample_slice(policy, objective, group, 0, condition, sigmas)
+    if not latents.isfinite().all():
+        raise policy.model.not_finite(f"before the first update, a picture for '{group.prompt.text}'")
     signal = torch.zeros(trajectory.size)
     return Bundle(group.index, (Slice(trajectory, signal, signal == 0),))

@@ -35,7 +35,10 @@ def collect(
     groups: Sequence[Group],
     submit: Callable[[list[Sample]], Future[list[Score]]],
 ) -> Rollout:
-    """Sample all groups. A group's pictures go to `submit` at once: they are scored while the next are sampled."""
+    """Sample all groups. A group's pictures go to `submit` at once: they are scored while the next are sampled.
+
+    Raises NotFinite when a picture comes out of numbers that are not: no reward ever sees one.
+    """
     model, rollout = policy.model, Rollout([], list(groups), [], [])
     with policy.using(objective.samples_with), model.adapter_frozen():
         conditions = model.encode([group.prompt.text for group in groups])
@@ -46,7 +49,10 @@ def collect(
                 condition = conditions[row : row + 1]
                 trajectory, latents = sample_slice(policy, objective, group, first, condition, sigmas)
                 rollout.trajectories.append(trajectory)
-                pictures += model.decode(latents)
+                made = model.decode(latents)
+                pictures += [picture for picture in made if picture is not None]
+                if None in made:
+                    raise model.not_finite(f"training step {group.step + 1}: a picture for '{group.prompt.text}'")
             samples = [Sample(group.prompt, image, group.latent_seed(k)) for k, image in enumerate(pictures)]
             rollout.samples.append(samples)
             rollout.scores.append(submit(samples))

@@ -59,15 +59,18 @@ def gather(rollout: Rollout, config: RolloutConfig, processes: Processes) -> Ste
     return StepRewards(values.masked_fill(unscored > 0, math.nan), scores)
 
 
-def refuse_unscored(scored: StepRewards, config: RewardConfig) -> None:
-    """Raise RewardError with the first reason when more than `max_error_rate` of a step's pictures are unscored, or,
-    under `on_error: raise`, when all of them are."""
+def refuse_unscored(scored: StepRewards, config: RewardConfig, in_a_row: int, patience: int) -> None:
+    """Raise RewardError with the first reason when more than `max_error_rate` of a step's pictures are unscored, or
+    when all of them are: under `on_error: raise` at once, under `skip` in the last of `patience` such steps in a row.
+
+    in_a_row: the steps up to this one of which not one picture was scored.
+    """
     unscored = scored.rewards.isnan()
     rate = float(unscored.double().mean())
-    if rate <= config.max_error_rate and (config.on_error == "skip" or rate < 1):
+    if rate <= config.max_error_rate and in_a_row < (patience if config.on_error == "skip" else 1):
         return
     notes = [score.note.rstrip(".") for scores in scored.scores for score in scores if not score.is_scored]
-    many = "not one picture of this step was scored"
+    many = f"not one picture of {'this step' if in_a_row == 1 else f'the last {in_a_row} steps'} was scored"
     if rate < 1:
         many = f"{int(unscored.sum())} of {unscored.numel()} pictures of this step are unscored"
     raise RewardError(

@@ -23,6 +23,7 @@ Other objectives replace 2 to 5 by their own; their files say how.
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -33,7 +34,7 @@ from typing import Any
 
 from flowbench import images, prompts, rewards
 from flowbench.config import TrainConfig
-from flowbench.errors import ConfigError
+from flowbench.errors import ConfigError, NotFinite
 from flowbench.layout import RunFolder
 from flowbench.models import load_model
 from flowbench.models.base import FlowModel
@@ -55,14 +56,18 @@ from flowbench.types import Prompt
 Evaluate = Callable[[FlowModel], dict[str, float]]
 SHOWN_PROMPTS, SHOWN_SEEDS = 8, 4
 """Rows of the progress pictures, and pictures of each."""
+PATIENCE = 10
+"""Training steps in a row that may teach nothing, be it that no picture is scored or that no gradient is finite."""
 
 
 def train(config: TrainConfig, *, evaluate: Evaluate | None = None, resume: bool = False) -> Path:
     """Run (or, with `resume`, go on with) a training run; returns its folder.
 
     `evaluate` gives figures of the averaged policy, logged under `eval/` every `eval_every` steps.
-    Raises RunError when the folder holds a run and `resume` is False, PolicyMismatch when the on-policy check fails;
-    SIGTERM and Ctrl-C end it with `Stopped` (a SystemExit) after the step at hand, once its checkpoint is saved.
+    Raises RunError when the folder holds a run and `resume` is False, PolicyMismatch when the on-policy check fails,
+    RewardError when pictures stay unscored, and NotFinite when a picture, `PATIENCE` steps of gradients, or what a
+    checkpoint is to hold is not finite: its checkpoints up to then stay. SIGTERM and Ctrl-C end it with `Stopped` (a
+    SystemExit) after the step at hand, once its checkpoint is saved.
     """
     with _opened(config, resume) as run, Interruption(announce=run.processes.is_main).listening() as interruption:
         for step in range(run.first, config.steps):
@@ -89,12 +94,20 @@ def _take(run: _Run, step: int) -> tuple[dict[str, float], dict[str, float]]:
     rollout = collect(run.policy, run.objective, groups, run.scorer.submit)
     sampled = time.monotonic()
     scored = scoring.gather(rollout, config.rollout, run.processes)
-    scoring.refuse_unscored(scored, config.reward)
+    run.unscored_steps = run.unscored_steps + 1 if scored.rewards.isnan().all() else 0
+    scoring.refuse_unscored(scored, config.reward, run.unscored_steps, run.patience)
     waited = time.monotonic()
     bundles = scoring.to_bundles(run.objective, rollout.trajectories, scored.rewards)
     lr = scheduled_lr(config.optimizer, step, config.steps)
     learned = update(run.policy, run.objective, bundles, lr, run.processes)
     run.policy.learner.end_step(step)
+    all_skipped = learned["optimizer/skipped"] > 0 and math.isnan(learned["optimizer/grad_norm"])
+    run.skipped_steps = run.skipped_steps + 1 if all_skipped else 0
+    if run.skipped_steps >= run.patience:
+        raise NotFinite(
+            f"not one gradient of the last {run.skipped_steps} steps was finite, so that nothing is learned; the "
+            "newest checkpoint stays. Train again with model.dtype bfloat16 or float32, or a lower optimizer.lr."
+        )
     figures = scoring.figures(scored, run.processes) | learned
     ended = time.monotonic()
     return figures, {
@@ -122,6 +135,15 @@ class _Run:
     processes: Processes
     first: int
     """training steps that were done when it began"""
+    unscored_steps: int = 0
+    """the last ones in a row of which no picture was scored"""
+    skipped_steps: int = 0
+    """the last ones in a row of which no gradient was finite"""
+
+    @property
+    def patience(self) -> int:
+        """`PATIENCE`; in a run with fewer steps to take, all of them."""
+        return min(PATIENCE, self.config.steps - self.first)
 
     def save(self, done: int) -> None:
         """Checkpoint after `done` steps; the main process writes, the others wait."""

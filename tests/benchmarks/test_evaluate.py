@@ -17,9 +17,11 @@ from painter import TAGS, Painter, make_suite
 from PIL import Image
 
 from flowbench import benchmarks, rewards, store
+from flowbench.benchmarks.execution import Execution
 from flowbench.benchmarks.pictures import Pictures
 from flowbench.benchmarks.plan import image_seed
-from flowbench.errors import ConfigError, RunError
+from flowbench.benchmarks.sources import RecordedSource
+from flowbench.errors import ConfigError, NotFinite, RunError
 from flowbench.registry import load_plugin_file
 
 
@@ -265,3 +267,52 @@ def _stopping(replace, stop_at: int):
         return replace(*args)
 
     return counted
+
+
+class Faint(Painter):
+    """Of these prompts it makes no picture: its numbers are not finite."""
+
+    fails: tuple[str, ...] = ("counting-2",)
+
+    def generate(self, prompts, seeds, **settings):
+        made = [None if s.prompt.id in self.fails else s for s in super().generate(prompts, seeds, **settings)]
+        if None in made:
+            raise NotFinite("model 'painter': its latents are not finite.", made)
+        return made
+
+
+def test_a_picture_that_cannot_be_made_is_unscored_with_the_reason_and_the_rest_is_finished(tmp_path, painter, capsys):
+    suite = make_suite(tmp_path)
+    whole = benchmarks.evaluate(painter, suite, out=tmp_path / "whole", batch_size=4)
+    faint = Faint(tmp_path / "faint.jsonl")
+    folder = benchmarks.evaluate(faint, suite, out=tmp_path / "faint", batch_size=4)
+    assert "of 4 pictures are not made: model 'painter': its latents are not finite." in capsys.readouterr().err
+    expected = store.read_jsonl(whole / "records.jsonl")
+    for record, other in zip(store.read_jsonl(folder / "records.jsonl"), expected, strict=True):
+        if record["prompt_id"] == "counting-2":
+            assert (record["value"], record["note"]) == (None, "model 'painter': its latents are not finite.")
+            assert not (folder / record["image"]).exists()
+        else:
+            assert record == other
+    summary = store.read_json(folder / "summary.json")
+    assert summary["scorers"][0]["unscored_reasons"] == {"model 'painter': its latents are not finite.": 3}
+    assert summary["metrics"]["official"]["tags"]["counting"]["count"] == 9
+    again = benchmarks.evaluate(
+        RecordedSource(folder), suite, out=tmp_path / "faint", batch_size=4
+    )  # without the model
+    assert (again, store.read_json(again / "summary.json")["scorers"]) == (folder, summary["scorers"])
+    faint.fails, before = (), len(faint.painted())
+    benchmarks.evaluate(faint, suite, out=tmp_path / "faint", batch_size=4)
+    assert [prompt for prompt, _ in faint.painted()[before:]] == ["counting-2"] * 3
+    assert (folder / "summary.json").read_bytes() == (whole / "summary.json").read_bytes()
+    assert not list(folder.rglob("*.missing.txt"))
+
+
+def test_an_evaluation_of_which_no_picture_can_be_made_is_finished_stage_by_stage(tmp_path):
+    suite, faint = make_suite(tmp_path), Faint(tmp_path / "faint.jsonl")
+    faint.fails = tuple(f"{tag}-{number}" for tag in TAGS for number in range(4))
+    for stage in ("generate", "score", "summarise"):
+        folder = benchmarks.evaluate(faint, suite, out=tmp_path, execution=Execution(stages=(stage,)))
+    summary = store.read_json(folder / "summary.json")
+    assert (summary["images"], summary["scorers"][0]["unscored"]) == (36, 36)
+    assert summary["metrics"]["official"]["overall"]["mean"] is None

@@ -288,6 +288,9 @@ def test_adapters_that_do_not_fit_are_refused(plain: Path, tmp_path: Path) -> No
         model.save_adapter(tmp_path)
     with pytest.raises(ConfigError, match=r"'attn\.to_qq': plain has no linear layer"):
         model.add_adapter(4, 8.0, targets=["attn.to_qq"])
+    for rank, alpha in ((0, 8.0), (2.5, 8.0), (10**9, 8.0), (4, float("nan")), (4, float("inf"))):
+        with pytest.raises(ConfigError, match=r"adapter (rank|alpha) \S+: give"):
+            model.add_adapter(rank, alpha)
     with pytest.raises(ConfigError, match="Known: all-linear, attention"):
         model.add_adapter(4, 8.0, targets="everything")
     model.add_adapter(4, 8.0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -94,6 +95,10 @@ def test_defaults_come_from_the_family_and_flowbench_json_overrides_them(
         ('{"guidance_kind": 1}', "guidance_kind is 1, but must be of type str"),
         ('{"guidance_kind": "strong"}', "guidance_kind is 'strong', which {pipeline} cannot do. Write {kinds}."),
         ("[1]", "not a JSON object"),
+        ('{"resolution": 0}', "resolution is 0, but must be more than 0"),
+        ('{"max_sequence_length": -1}', "max_sequence_length is -1, but must be 0 or more"),
+        ('{"guidance": NaN}', "guidance is nan, but must be finite"),
+        ('{"guidance": -Infinity}', "guidance is -inf, but must be finite"),
     ],
 )
 def test_bad_settings_are_refused(family: str, checkpoint: Path, tmp_path: Path, content: str, message: str) -> None:
@@ -114,6 +119,23 @@ def test_a_kind_of_guidance_of_another_family_is_refused(family: str, checkpoint
         (tmp_path / "flowbench.json").write_text(json.dumps({"guidance_kind": kind}))
         with pytest.raises(ModelError, match=f"guidance_kind is '{kind}', which .* cannot do"):
             ModelSettings.read(tmp_path, "x")
+
+
+@pytest.mark.parametrize("content", ["[]", "5", "null", '"sd3"', "{}", '{"_class_name": ["a"]}', '{"_class_name": 5}'])
+def test_an_index_of_another_type_is_one_sentence(tmp_path: Path, content: str) -> None:
+    (tmp_path / INDEX).write_text(content)
+    with pytest.raises(ModelError, match=r"not a JSON object|is not supported"):
+        load_model(tmp_path)
+
+
+def test_a_folder_whose_files_are_of_another_type_does_not_load(family: str, checkpoint: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+    for name, content in (("transformer/config.json", "[]"), (INDEX, None)):
+        text = (folder / name).read_text()
+        (folder / name).write_text(content or json.dumps(json.loads(text) | {"vae": 5}))
+        with pytest.raises(ModelError, match=r"copy: it does not load \("):
+            load_model(folder)
+        (folder / name).write_text(text)
 
 
 def test_settings_of_a_folder_are_read_without_torch(checkpoint: Path) -> None:

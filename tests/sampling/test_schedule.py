@@ -38,9 +38,20 @@ def test_flow_match_starts_at_exactly_one_and_ends_at_exactly_zero():
     assert (sigmas.diff() < 0).all()
 
 
-def test_flow_match_refuses_zero_steps():
+@pytest.mark.parametrize("steps", [0, -3, 2.5, float("nan"), float("inf")])
+def test_flow_match_refuses_steps_that_are_no_number_of_them(steps):
     with pytest.raises(ConfigError, match="at least 1"):
-        flow_match(0)
+        flow_match(steps)
+
+
+@pytest.mark.parametrize("shift", [0.0, -1.0, float("nan"), float("inf")])
+def test_flow_match_refuses_a_shift_that_gives_no_sigmas(shift):
+    with pytest.raises(ConfigError, match="finite number above 0"):
+        flow_match(4, shift=shift)
+
+
+def test_one_step_goes_from_one_to_zero():
+    assert flow_match(1).tolist() == [1, 0]
 
 
 def test_full_trajectory_is_all_but_the_last():

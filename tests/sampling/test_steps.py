@@ -221,6 +221,8 @@ def test_a_noisy_step_needs_noise_or_prev(kind):
     ("change", "message"),
     [
         ({"noise_level": -0.1}, "0 or more"),
+        ({"noise_level": float("nan")}, "finite"),
+        ({"noise_level": float("inf")}, "finite"),
         ({"kind": "cps", "noise_level": 1.1}, r"\[0, 1\]"),
         ({"sigma": 0.5, "sigma_next": 0.5}, "sigma_next < sigma"),
         ({"sigma": 1.5}, "sigma_next < sigma"),

@@ -97,3 +97,8 @@ def test_errors():
         group_advantages([1.0], [0, 0])
     with pytest.raises(RewardError, match="sample 1 is infinite"):
         group_advantages([1.0, math.inf], [0, 0])
+
+
+def test_rewards_too_large_to_average_are_an_error_and_not_nan():
+    with pytest.raises(RewardError, match=r"as large as 1\.7e\+308 cannot be averaged"):
+        group_advantages([1.7e308, 1.6e308, 1.0], [0, 0, 0])

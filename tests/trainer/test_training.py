@@ -13,10 +13,11 @@ import tiny_runs
 import torch
 
 from flowbench import Score, rewards
-from flowbench.errors import ConfigError, RewardError
+from flowbench.errors import ConfigError, NotFinite, RewardError
 from flowbench.models import load_model
 from flowbench.models.sd3 import SD3Model
 from flowbench.trainer import train, training
+from flowbench.trainer.learner import Learner
 from flowbench.types import Prompt
 
 
@@ -122,11 +123,82 @@ def test_a_failing_reward_ends_the_run_or_is_skipped(pipeline, tmp_path, two_pro
     records = tiny_runs.log_without_timing(run)
     assert 0 < sum(record["reward/unscored"] for record in records) < 2
     assert all(0.4 < record["reward/mean"] < 0.6 for record in records)  # failures are not zeros in the mean
-    everything = tiny_runs.config(pipeline, tmp_path / "all", reward__on_error="skip",
-                              prompts__tag_weights={"s": 1}, **common)  # fmt: skip
-    for record in tiny_runs.log_without_timing(train(everything)):
-        assert (record["reward/unscored"], record["reward/mean"], record["policy/loss"]) == (1.0, None, None)
-        assert record["optimizer/grad_norm"] is None  # no step was taken
+
+
+def test_a_run_of_which_nothing_is_scored_ends_with_the_reason_whatever_on_error_says(pipeline, tmp_path, two_prompts):
+    settings = {"reward__name": "tests_fails_on_stars", "prompts__name": two_prompts,
+                "prompts__tag_weights": {"s": 1}, "reward__on_error": "skip", "save_every": 1}  # fmt: skip
+    for steps, most in ((1, 1), (3, 3), (training.PATIENCE + 5, training.PATIENCE)):
+        config = tiny_runs.config(pipeline, tmp_path / f"{steps}", steps=steps, **settings)
+        which = "this step" if most == 1 else f"the last {most} steps"
+        with pytest.raises(RewardError, match=f"not one picture of {which} was scored: .*no answer"):
+            train(config)
+        records = tiny_runs.log_without_timing(tmp_path / f"{steps}") if most > 1 else []
+        assert len(records) == most - 1
+        for record in records:  # until then nothing has moved
+            assert (record["reward/unscored"], record["reward/mean"], record["policy/loss"]) == (1.0, None, None)
+            assert record["optimizer/grad_norm"] is None
+
+
+def test_steps_of_which_nothing_is_scored_are_borne_between_others(pipeline, tmp_path):
+    calls = []
+
+    @rewards.register("tests_on_and_off")
+    def on_and_off():
+        bright = tiny_runs.brightness()
+
+        def score(samples):
+            calls.append(1)
+            return bright(samples) if (len(calls) - 1) // 4 % 2 else [Score.unscored("off")] * len(samples)
+
+        return score
+
+    settings = tiny_runs.config(pipeline, tmp_path / "run", reward__name="tests_on_and_off", reward__on_error="skip",
+                                steps=3)  # fmt: skip
+    assert [record["reward/unscored"] for record in tiny_runs.log_without_timing(train(settings))] == [1, 0, 1]
+
+
+def test_a_picture_that_is_not_finite_ends_the_run_and_the_last_checkpoint_stays(pipeline, tmp_path, monkeypatch):
+    """Black pictures please a reward such as jpeg: without the check the run would end well."""
+    from flowbench.trainer import rollout
+
+    original = rollout.sample_slice
+
+    def blown_up(policy, objective, group, *more):
+        trajectory, latents = original(policy, objective, group, *more)
+        return trajectory, latents * (float("nan") if group.step == 2 else 1.0)
+
+    monkeypatch.setattr(rollout, "sample_slice", blown_up)
+    config = tiny_runs.config(pipeline, tmp_path / "run", reward__name="jpeg", reward__on_error="skip", save_every=1)
+    with pytest.raises(NotFinite, match=r"training step 3: a picture for '.*' is not finite"):
+        train(config)
+    assert len(tiny_runs.log_without_timing(tmp_path / "run")) == 2
+    assert (tmp_path / "run" / "checkpoints" / "latest").read_text() == "step-000002\n"
+    assert all(parameter.isfinite().all() for parameter in load_model(tmp_path / "run").adapter_parameters().values())
+
+
+def test_a_policy_that_is_not_finite_is_never_saved(pipeline, tmp_path, monkeypatch):
+    apply = Learner.apply
+
+    def blows_up(learner, lr):
+        norm = apply(learner, lr)
+        if learner.updates == 6:  # the last of three steps
+            next(iter(learner.parameters.values())).data[0, 0] = float("inf")
+        return norm
+
+    monkeypatch.setattr(Learner, "apply", blows_up)
+    with pytest.raises(NotFinite, match=r"after 6 updates live/\S+ is not finite .* is not saved"):
+        train(tiny_runs.config(pipeline, tmp_path / "run"))
+    assert (tmp_path / "run" / "checkpoints" / "latest").read_text() == "step-000002\n"
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir() if path.is_dir()] == ["step-000002"]
+
+
+@pytest.mark.parametrize("steps", [2, training.PATIENCE + 2])
+def test_gradients_that_are_never_finite_end_the_run(pipeline, tmp_path, monkeypatch, steps):
+    monkeypatch.setattr(Learner, "apply", lambda learner, lr: math.inf)
+    most = min(steps, training.PATIENCE)
+    with pytest.raises(NotFinite, match=f"not one gradient of the last {most} steps was finite"):
+        train(tiny_runs.config(pipeline, tmp_path / "run", steps=steps))
 
 
 def test_too_many_unscored_pictures_end_the_run(pipeline, tmp_path, two_prompts):
