@@ -78,11 +78,11 @@ class PictureFolder:
             visible = [] if real in seen else sorted(name for name in folders if not _is_hidden(name))
             links += (path for name in visible if os.path.islink(path := os.path.join(place, name)))
             folders[:] = visible  # os.walk enters no links
-            for path in (Path(place, name) for name in names if real not in seen and not _is_hidden(name)):
-                if os.path.isfile(path):
-                    yield path
-                elif os.path.islink(path) or path.suffix.lower() in images.endings():
-                    self.leave_out("they are no files, or links that lead nowhere", [path])
+            for file in (Path(place, name) for name in names if real not in seen and not _is_hidden(name)):
+                if os.path.isfile(file):
+                    yield file
+                elif os.path.islink(file) or file.suffix.lower() in images.endings():
+                    self.leave_out("they are no files, or links that lead nowhere", [file])
             seen.add(real)
 
 

@@ -36,7 +36,8 @@ def seed() -> int:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[ForkServer]:
-    server = ForkServer({**os.environ, **ENVIRONMENT})
+    """With the user's own home while it imports: there lie caches of libraries, such as matplotlib's fonts."""
+    server = ForkServer({**os.environ, **ENVIRONMENT, "HOME": os.environ.get("HOME", "")})
     yield server
     server.close()
 
