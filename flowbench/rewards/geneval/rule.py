@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from ctypes import c_float
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -204,13 +203,16 @@ def _whole(value: Any) -> int | None:
 
 
 def is_above(score: float, threshold: float) -> bool:
-    """Compared in float32, as the published code compares: its detector's scores are no finer."""
-    return c_float(score).value > c_float(threshold).value
+    """Compared in float64, whatever the detector's precision: a score of float32(.3), which is .30000001192, is above .3.
+
+    Where the published code holds its scores in a float32 array, numpy rounds .3 to the same number first.
+    """
+    return float(score) > threshold
 
 
 def best_first(detections: Iterable[Detection]) -> list[Detection]:
-    """By descending score, in float32; of equal ones the later stands first: the published code reverses an argsort."""
-    return sorted(detections, key=lambda detection: c_float(detection.score).value)[::-1]
+    """By descending score; of equal ones the later stands first: the published code reverses an argsort."""
+    return sorted(detections, key=lambda detection: float(detection.score))[::-1]
 
 
 def group_by_class(
