@@ -203,7 +203,7 @@ def _whole(value: Any) -> int | None:
 
 
 def is_above(score: float, threshold: float) -> bool:
-    """Compared in float64, whatever the detector's precision: a score of float32(.3), which is .30000001192, is above .3.
+    """Compared in float64, whatever the detector's precision: a score of float32(.3), .30000001192, is above .3.
 
     Where the published code holds its scores in a float32 array, numpy rounds .3 to the same number first.
     """
