@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TextIO
 
+from flowbench.terminal import say
+
 UNFINISHED = 1
 """The exit code of a process that foreign code has ended: a 0 would say that the work is done."""
 
@@ -59,7 +61,7 @@ def early_ends_reported() -> Iterator[None]:
         caller = sys._getframe(1).f_globals.get("__name__", "?")
         if os.getpid() == process and not caller.startswith("flowbench."):
             with suppress(OSError, ValueError):
-                print(f"error: {caller} has ended the program by os._exit({status}).", file=sys.stderr, flush=True)
+                say(f"error: {caller} has ended the program by os._exit({status}).", err=True)
             status = status or UNFINISHED
         end_now(status)
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from flowbench.errors import ConfigError, FlowbenchError, MissingFile, NameTaken, UnknownName, in_words
 from flowbench.foreign_code import diverted
+from flowbench.terminal import say
 
 _NAME = re.compile(r"\w[\w.+-]{0,99}")
 """What a name may be: it is written in command lines (NAME=WEIGHT, NAME.OPTION=VALUE, NAME,NAME), tables and files."""
@@ -176,7 +177,7 @@ def load_plugin_file(path: str | Path) -> None:
         with diverted():
             spec.loader.exec_module(module)
         if Registry.additions == before:
-            print(f"warning: --plugin {path} registers nothing.", file=sys.stderr)
+            say(f"warning: --plugin {path} registers nothing.", err=True)
     except BaseException as error:
         del sys.modules[name]
         if isinstance(error, (FlowbenchError, KeyboardInterrupt)):

@@ -45,7 +45,8 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
     Raises RunError where that cannot be.
     """
     path = Path(path)
-    if path.exists() and not path.is_file():  # a rename would put a file in its place: of /dev/null, for root
+    if os.path.exists(path) and not os.path.isfile(path):
+        # a rename would put a file in its place: of /dev/null, for root
         raise RunError(f"cannot write {path}: a folder or a device is there. Choose another --out.")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

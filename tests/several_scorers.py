@@ -30,7 +30,7 @@ def write_suite(folder: Path, scores, *, label="model", adapter="none", weights=
         must_agree={"suite": "several", "prompts": "abc", "num_prompts": PROMPTS, "images_per_prompt": PICTURES,
                     "seed": 0, "resolution": 8, "scorers": identities},
         declared={"steps": 20, "guidance": 1.0, **changes},
-        noted={"dtype": "torch.float32", "interval": "percentile"},
+        noted={"dtype": "torch.float32", "interval": "wilson"},
     )  # fmt: skip
     intervals = {name: evaluation.metric_intervals(records, name) for name in scores}
     summary = Summary(

@@ -24,7 +24,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from flowbench import images, store
 from flowbench.benchmarks.picture_files import PictureFolder, warn_of
@@ -101,10 +101,26 @@ def read(source: str | Path, prompts: Sequence[Prompt] | None = None) -> list[Ex
     folder = PictureFolder(source)
     pictures = _together(_in_folder(folder, prompts))
     folder.say_left_out()
-    if not pictures:
-        some = ", ".join(images.endings())
-        raise ConfigError(f"{source}: no pictures are here ({some}). Give the folder that holds them.")
-    return pictures
+    return pictures or _refuse_empty(source)
+
+
+def read_unasked(source: str | Path) -> list[ExistingPicture]:
+    """Every picture below a folder, in the order of their names, whatever was asked for: reference pictures. Of a
+    table, and a folder that holds one, those that it names. Raises as `read` does."""
+    source = Path(source)
+    if not os.path.isdir(source) or any(os.path.isfile(source / name) for name in TABLES):
+        return read(source)
+    folder = PictureFolder(source)
+    pictures = [
+        ExistingPicture(Prompt(name, ""), 0, path, name) for path in folder.pictures for name in [folder.name(path)]
+    ]
+    folder.say_left_out()
+    return pictures or _refuse_empty(source)
+
+
+def _refuse_empty(source: Path) -> NoReturn:
+    some = ", ".join(images.endings())
+    raise ConfigError(f"{source}: no pictures are here ({some}). Give the folder that holds them.")
 
 
 def pictures_digest(pictures: Sequence[ExistingPicture]) -> str:

@@ -59,7 +59,8 @@ class OpenEvaluation:
     def kept(self, item: Item) -> KeptPicture:
         """The item's picture in the folder, whether it is there or not."""
         images, file = self.folder.images, item.picture
-        return KeptPicture(item.prompt, item.index, images / file, f"{images.name}/{file}", item.seed, self.name)
+        name, evaluation = f"{images.name}/{file}", self.name
+        return KeptPicture(item.prompt, item.index, images / file, name, item.seed, evaluation=evaluation)
 
     def sha256(self, pictures: Sequence[ExistingPicture]) -> str:
         """Of the picture's file as it lies there now, or of several together (`records.together`); "" where they lie

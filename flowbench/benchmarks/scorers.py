@@ -108,7 +108,7 @@ class Scorer:
                 f"metric '{self.name}' compares with reference pictures, and none are named. Give them: --reference "
                 "FOLDER, or `reference` in the suite."
             )
-        return existing.read(self.reference)
+        return existing.read_unasked(self.reference)
 
     def build(self, timeout: float | None = None) -> Any:
         """The Reward or Metric itself; what it cannot score is unscored, with the reason."""

@@ -9,13 +9,12 @@ from typing import Any
 
 import torch
 
+from flowbench.bounds import DENOISING_STEPS
 from flowbench.errors import ConfigError, ModelError
 from flowbench.models.base import Condition, ConditionT
 from flowbench.models.families import INDEX
 from flowbench.store import read_json
 
-MOST_STEPS = 10_000
-"""denoising steps of a picture: ten for each noise level that a model was trained on"""
 PIXELS_AT_ONCE = 1 << 21
 """through a VAE in one go: 8 pictures of 512 x 512, about 10 GB in the SD3 decoder"""
 
@@ -67,11 +66,11 @@ def sigmas_of(scheduler: Any, steps: int, **options: Any) -> torch.Tensor:
     """(steps + 1,) float32 on the CPU: what `scheduler.set_timesteps(steps, **options)` gives, then 0.
 
     From a fresh scheduler each time, since one in use counts its steps. One step is [1, 0] (a scheduler that stretches
-    its sigmas divides 0 by 0 there). Raises ConfigError for steps that are no whole number from 1 to MOST_STEPS,
+    its sigmas divides 0 by 0 there). Raises ConfigError for steps that are no whole number from 1 to DENOISING_STEPS,
     ModelError for a scheduler whose sigmas do not go from 1 down to 0.
     """
-    if not isinstance(steps, int) or not 1 <= steps <= MOST_STEPS:
-        raise ConfigError(f"steps: {steps} cannot be. Use a whole number from 1 to {MOST_STEPS}.")
+    if not isinstance(steps, int) or not 1 <= steps <= DENOISING_STEPS:
+        raise ConfigError(f"steps: {steps} cannot be. Use a whole number from 1 to {DENOISING_STEPS}.")
     if steps == 1:
         return torch.tensor([1.0, 0.0])
     fresh = type(scheduler).from_config(scheduler.config)

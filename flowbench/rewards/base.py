@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import math
 import reprlib
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -19,6 +18,7 @@ from flowbench.rewards.cache import RewardCache, open_cache
 from flowbench.rewards.card import Card
 from flowbench.rewards.catalog import registry
 from flowbench.rewards.licences import require_accepted
+from flowbench.terminal import say
 from flowbench.types import RewardFunction, Sample, Score
 
 OnError = Literal["raise", "skip"]
@@ -73,7 +73,7 @@ class Reward:
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
-            print(f"warning: reward '{self.name}' failed when it was closed: {in_words(error)}", file=sys.stderr)
+            say(f"warning: reward '{self.name}' failed when it was closed: {in_words(error)}", err=True)
         finally:
             if self._cache is not None:
                 self._cache.close()

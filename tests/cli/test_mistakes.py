@@ -125,7 +125,7 @@ def test_metadata_that_is_not_genevals(world: Any, flowbench: Command, tmp_path:
     (tmp_path / "mine.jsonl").write_text('{"prompt": "a circle", "include": "circle"}\n')
     words = ("--prompts", tmp_path / "mine.jsonl", "--reward", "geneval", "--steps", "1", "--out", tmp_path / "run")
     result = flowbench("train", "--model", world.model, *words, *SMALL)
-    assert_one_sentence(result, "its `include` is 'circle'. Write a list of objects")
+    assert_one_sentence(result, "'include' is 'circle'. Give a list of objects")
 
 
 def test_a_guidance_that_is_no_number(world: Any, flowbench: Command, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_mistake_is_one_line_whatever_was_said(flowbench: Command) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes")
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
-def test_names_that_are_not_utf8_and_terminals_that_know_little(encoding: str, tmp_path: Path) -> None:
+def test_a_folder_whose_name_is_not_utf8_is_refused_on_terminals_that_know_little(encoding: str, tmp_path: Path) -> None:
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/pict\xffures"))
     folder.mkdir()
     Image.new("RGB", (8, 8)).save(folder / "a.png")
@@ -74,5 +74,6 @@ def test_names_that_are_not_utf8_and_terminals_that_know_little(encoding: str, t
         [sys.executable, "-m", "flowbench", "score", folder, "--reward", "jpeg", "--out", tmp_path / "out"],
         capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding, "LANG": "C"}, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr.decode("utf-8", "backslashreplace")
-    assert b"pict\\udcffures" in done.stdout
+    assert done.returncode == 2, done.stderr.decode("utf-8", "backslashreplace")
+    assert done.stderr.startswith(b"error: '")
+    assert done.stderr.endswith(b"pict\\xffures': the name is not UTF-8. Rename it.\n")

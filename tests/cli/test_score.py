@@ -127,7 +127,7 @@ def test_options_of_a_reward_follow_by_name(flowbench, drawn, tmp_path):
     ("words", "message"),
     [
         (["--reward", "jpg"], "Did you mean 'jpeg'?"),
-        (["--reward", ","], "nothing to score with"),
+        (["--reward", ","], "',' names nothing: write a name"),
         (["--reward", "jpeg", "larger=true"], "write NAME.OPTION=VALUE"),
         (["--reward", "jpeg", "jpeg.lager=true"], "Did you mean 'larger'?"),
         (["--reward", "jpeg", "geneval.x=1"], "'geneval' is not in use. In use: jpeg."),

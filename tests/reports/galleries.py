@@ -44,7 +44,7 @@ def write_scored(
         must_agree={"suite": "things", "prompts": "abc", "num_prompts": prompts, "images_per_prompt": images,
                     "seed": 0, "resolution": SIDE, "scorers": scorers},
         declared={"steps": 20, "guidance": guidance},
-        noted={"device": "<cpu>", "dtype": "torch.float32", "batch_size": 8, "interval": "percentile"},
+        noted={"device": "<cpu>", "dtype": "torch.float32", "batch_size": 8, "interval": "wilson"},
     )  # fmt: skip
     evaluation.write_evaluation(folder, _summary(records, card, label), records)
     return folder

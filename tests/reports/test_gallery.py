@@ -126,7 +126,7 @@ def test_the_page_says_what_the_summary_says(pair):
     text = Page(write_gallery(pair[0])).text
     assert "24 prompts, 48 pictures" in text
     # counting: all right; colors: all wrong; the mean of the two tags
-    assert "official ↑ share 0.500 [0.500, 0.500]" in text
+    assert "official ↑ share 0.500 [0.313, 0.687]" in text
     assert "fid ↓ 12.500" in text
     assert f"deqa was not run: {NOT_RUN}" in text
     assert "geneval left pictures unscored (in no mean): 1 × detector failed" in text

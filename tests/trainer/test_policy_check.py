@@ -9,7 +9,7 @@ import tiny_runs
 import torch
 
 from flowbench.config import TrainConfig
-from flowbench.errors import PolicyMismatch
+from flowbench.errors import NotFinite, PolicyMismatch
 from flowbench.trainer import check_policy, train
 
 
@@ -87,10 +87,15 @@ def not_a_number(model):
     model.velocity = lambda *args, **options: velocity(*args, **options) * math.nan
 
 
-@pytest.mark.parametrize("change", [with_dropout, other_under_grad, rounded_rollout, not_a_number])
+@pytest.mark.parametrize("change", [with_dropout, other_under_grad, rounded_rollout])
 def test_it_fails_loudly_when_the_replay_differs(pipeline, change):
     with pytest.raises(PolicyMismatch, match=r"rollout and replay differ, \|ratio - 1\| is up to"):
         check(tiny_runs.config(pipeline), moved=0.05, change=change)
+
+
+def test_a_rollout_that_is_not_finite_is_named(pipeline):
+    with pytest.raises(NotFinite, match="before the first update, a picture for 'a photo of"):
+        check(tiny_runs.config(pipeline), moved=0.05, change=not_a_number)
 
 
 def test_it_fails_when_no_gradient_arrives(pipeline):

@@ -49,7 +49,7 @@ def payload(sheet: Sheet, page: Path, folders: Sequence[Path]) -> tuple[dict[str
             place = number * len(row) + side
             values = [metric.values[side][number] for metric in sheet.metrics]
             thumbnail, said = made[place], _said(each)
-            if thumbnail is None and paths[place] and paths[place].is_file():  # type: ignore[union-attr]
+            if thumbnail is None and (path := paths[place]) and os.path.isfile(path):
                 said["n"].append(["", "the file is damaged, or not the picture that was scored: evaluate again"])
             sides.append(
                 {
