@@ -12,6 +12,7 @@ Paths only: nothing here reads or writes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,8 +71,8 @@ class RunFolder:
 
     @property
     def is_training(self) -> bool:
-        """Whether a training run is (or was begun) here."""
-        return self.config.is_file()
+        """Whether a training run is (or was begun) here: its configuration is, damaged or not, or its checkpoints."""
+        return os.path.lexists(self.config) or self.checkpoints.is_dir()
 
     def checkpoint(self, step: int) -> Path:
         """The checkpoint after `step` training steps."""
