@@ -216,10 +216,10 @@ def test_every_table_and_page_says_which_mean_it_shows(folder, overall, words):
 
 
 KINDS = {
-    "wilson": "95 % interval over prompts (Wilson's score and the clustered standard error)",
+    "wilson": "95 % interval over prompts (Wilson's score, clustered)",
     "percentile": "95 % interval over prompts (percentile bootstrap of 2,000 draws)",
     "bca": "95 % interval over prompts (BCa bootstrap of 2,000 draws)",
-    "analytic": "95 % interval over prompts (Student's t and the clustered standard error)",
+    "analytic": "95 % interval over prompts (Student's t, clustered)",
 }
 
 
@@ -253,7 +253,8 @@ def test_rows_of_unlike_intervals_are_named_both(tmp_path):
         for method in ("percentile", "bca")
     ]
     note = tables.leaderboard_table(build_leaderboard(both)).notes[0]
-    assert note.endswith(f"brackets: {KINDS['percentile']} or {KINDS['bca']}.")
+    draws = "bootstrap of 2,000 draws"
+    assert note.endswith(f"brackets: 95 % interval over prompts (percentile {draws} or BCa {draws}).")
     assert compare_evaluations(*both).lines[0].paired.method == "percentile"  # they may be compared all the same
 
 

@@ -11,22 +11,23 @@ from flowbench.stats.paired import Paired, WinRate
 
 UNSEEN_MARK = "*"
 _HOW = {
-    "wilson": "Wilson's score and the clustered standard error",
+    "wilson": "Wilson's score, clustered",
     "percentile": "percentile bootstrap of {draws:,} draws",
     "bca": "BCa bootstrap of {draws:,} draws",
-    "analytic": "Student's t and the clustered standard error",
+    "analytic": "Student's t, clustered",
 }
 
 
 def kind_of_interval(found: Iterable[Interval | Paired | WinRate | None]) -> str:
     """What the bounds of these are: '95 % interval over prompts (percentile bootstrap of 2,000 draws)', of several
     kinds all of them; "" where none has bounds. Every table and page says it in these words."""
-    bounded = [each for each in found if each is not None and not math.isnan(each.low)]
-    kinds = (
-        f"{100 * each.confidence:g} % interval over prompts ({_HOW[each.method].format(draws=each.draws)})"
-        for each in bounded
+    kinds: dict[float, dict[str, None]] = {}
+    for each in found:
+        if each is not None and not math.isnan(each.low):
+            kinds.setdefault(each.confidence, {})[_HOW[each.method].format(draws=each.draws)] = None
+    return " or ".join(
+        f"{100 * confidence:g} % interval over prompts ({' or '.join(how)})" for confidence, how in kinds.items()
     )
-    return " or ".join(dict.fromkeys(kinds))
 
 
 def brackets(intervals: Iterable[Interval | None]) -> str:
