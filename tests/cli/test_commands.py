@@ -101,6 +101,15 @@ def test_eval_of_a_checkpoint_goes_into_its_run(world: Any, flowbench: Command) 
     shutil.rmtree(folder)
 
 
+def test_an_adapter_without_its_run_has_a_name_of_its_own(world: Any, flowbench: Command, tmp_path: Path) -> None:
+    for name in ("adapter_config.json", "pytorch_lora_weights.safetensors"):
+        store.write_bytes(tmp_path / "shared" / name, (world.run / "checkpoints" / "step-000002" / name).read_bytes())
+    words = ("--suite", "shapes_dev", "--limit", "1", "--steps", "2", "--guidance", "1", "--format", "json")
+    result = flowbench("eval", "--ckpt", tmp_path / "shared", *words, "--out", tmp_path / "out")
+    (summary,) = json.loads(result.stdout)
+    assert summary["label"] == "shared, no guidance"
+
+
 def test_eval_again_makes_no_picture_twice(world: Any, flowbench: Command) -> None:
     (folder,) = (world.run / "eval").iterdir()
     before = {path: path.stat().st_mtime_ns for path in (folder / "images").iterdir()}
