@@ -27,13 +27,11 @@ SCORES += [float(numpy.float32(score)) for score in SCORES]  # as a network give
 
 def kept(detections, label, threshold, limit=16, max_overlap=1.0):
     """Indices of the class above the threshold; the rank of each is the number of those that go before it."""
-    scores = numpy.array([one.score for one in detections], dtype=numpy.float32)  # as published, ties to the later one
-    above = [
-        place for place, one in enumerate(detections) if one.label == label and scores[place] > numpy.float32(threshold)
-    ]
+    scores = [one.score for one in detections]
+    above = [place for place, one in enumerate(detections) if one.label == label and scores[place] > threshold]
 
     def rank(place):
-        return sum(
+        return sum(  # ties to the later one
             scores[other] > scores[place] or (scores[other] == scores[place] and other > place) for other in above
         )
 
