@@ -273,13 +273,14 @@ def read_yaml(name: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise MissingFile(f"{path}: there is no such configuration file.")
     try:
-        tree = parse_yaml(path.read_text(encoding="utf-8")) or {}
+        tree = parse_yaml(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}. Mend it.") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not a text file in UTF-8 (byte {error.start}). Give a YAML file.") from error
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: a configuration is a mapping of keys to values, not a {type(tree).__name__}.")
+        what = "empty" if tree is None else f"a {type(tree).__name__}"
+        raise ConfigError(f"{path}: a configuration is a mapping of keys to values, and this is {what}.")
     return tree
 
 

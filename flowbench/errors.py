@@ -32,7 +32,7 @@ def in_words(error: BaseException) -> str:
         if isinstance(another, KeyboardInterrupt):
             raise
         said = "(its text cannot be read)"
-    return f"{type(error).__name__}: {writable(said)}"
+    return f"{type(error).__name__}{f': {writable(said)}' if said else ''}"
 
 
 def writable(text: str) -> str:

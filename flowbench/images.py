@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 READ = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000")
 """The formats that are read, where the installed Pillow can. No others: for some, Pillow starts a program."""
+_DOCUMENTS = ("PDF", "MPEG", "HDF5", "GRIB", "BUFR", "FITS")
+"""What Pillow has endings for and people do not take for pictures."""
 _DEEP = re.compile("(?<!BGR);16")
 """In Pillow's name of how pixels lie in a file: 16 bits a channel (BGR;16 is 16 bits for all three)."""
 
@@ -35,6 +37,11 @@ _DEEP = re.compile("(?<!BGR);16")
 def endings() -> tuple[str, ...]:
     """Of the files that are read, in small letters: those that the installed Pillow has for the formats in READ."""
     return tuple(ending for ending, kind in Image.registered_extensions().items() if kind in READ)
+
+
+def is_known_elsewhere(ending: str) -> bool:
+    """Whether an ending, in small letters, is of a picture format that Pillow knows, read here or not."""
+    return Image.registered_extensions().get(ending) not in (None, *_DOCUMENTS)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from flowbench import bounds
 from flowbench.errors import ConfigError, UnknownName
@@ -25,6 +25,16 @@ class Frozen(BaseModel):
     """A part of the configuration: no unknown key, no change, no infinity."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """`yes` is true in YAML, and would be 1."""
+        kind = cls.model_fields[str(info.field_name)].annotation
+        numbers = {int, float} & {kind, *get_args(kind), *(each for pair in get_args(kind) for each in get_args(pair))}
+        if numbers and any(isinstance(each, bool) for each in (value if isinstance(value, list) else [value])):
+            raise ValueError("it is true or false, where a number belongs")
+        return value
 
 
 @dataclass(frozen=True)

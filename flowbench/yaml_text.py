@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 _TAG = "tag:yaml.org,2002:"
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _EXPONENT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
 
 
@@ -15,6 +16,8 @@ def parse_yaml(text: str) -> Any:
     """The plain data in a YAML text, of a file or of one value. Raises yaml.YAMLError."""
     import yaml
 
+    if _HALF.search(text):
+        raise yaml.YAMLError("a character is half of a surrogate pair: write the whole character")
     try:
         return yaml.load(text, Loader=_loader())
     except yaml.YAMLError:

@@ -151,6 +151,15 @@ def headers(pictures: Sequence[ExistingPicture]) -> Iterator[images.Header]:
             yield images.read_header(each.path)
 
 
+def damage(picture: ExistingPicture) -> str:
+    """Why its file is no picture that can be read, as far as its header shows; "" when it is one."""
+    try:
+        images.read_header(picture.path)
+    except RunError as error:
+        return str(error)
+    return ""
+
+
 def common_size(sizes: Iterable[tuple[int, int]]) -> int | str:
     """The side of square pictures of one size, in pixels; else their sizes in words."""
     sizes = set(sizes)
@@ -230,6 +239,9 @@ def _from_pictures(folder: PictureFolder) -> Iterator[ExistingPicture]:
         without += [name] * (not text)
         yield ExistingPicture(Prompt(_identifier(text) if text else name, text), 0, path, name)
     if len(without) < len(folder.pictures):
+        described = {path.with_suffix("") for path in folder.pictures}
+        lost = [path for path in folder.files if path.suffix == ".txt" and path.with_suffix("") not in described]
+        warn_of(f"{folder.path}: texts without a picture", [folder.name(path) for path in lost])
         warn_of(f"{folder.path}: pictures without a prompt, which others have in a .txt", without)
     tables = [path for path in folder.files if path.suffix.lower() in _TABLE_ENDINGS]
     warn_of(f"{folder.path}: tables that are not read; give one as SOURCE", [folder.name(path) for path in tables])
@@ -288,6 +300,12 @@ def _from_rows(table: Path, rows: Sequence[Row]) -> Iterator[ExistingPicture]:
         if len(set(given.values())) > 1:
             raise ConfigError(f"{row.where}: {' and '.join(given)} name two pictures. Keep the column that is meant.")
         image = next(iter(given.values()), "")
+        if not image and not set(_IMAGE_COLUMNS) & set(row.columns):
+            there = ", ".join(row.columns) or "none"
+            raise ConfigError(
+                f"{row.where}: no column 'image' (there are: {there}). Name the one that holds the pictures so; cells "
+                "are separated by commas, in a .tsv by tabs."
+            )
         if not image:
             raise ConfigError(f"{row.where}: no picture under 'image'. Give each row the path of one.")
         path = table.parent / image

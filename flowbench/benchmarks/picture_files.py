@@ -112,8 +112,10 @@ def _refuse(error: OSError) -> None:
 def _is_picture(path: Path) -> bool:
     """Of a file without an ending that is read: by what its ending stands for; where that says nothing, by its
     content."""
-    kind = mimetypes.guess_type(path.name, strict=False)[0]
-    if kind is not None or path.suffix.lower() in _NEWER:
+    ending, kind = path.suffix.lower(), mimetypes.guess_type(path.name, strict=False)[0]
+    if images.is_known_elsewhere(ending):
+        return True
+    if kind is not None or ending in _NEWER:
         return kind is None or kind.startswith("image/")
     try:
         return bool(images.read_header(path))

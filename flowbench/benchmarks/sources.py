@@ -232,9 +232,10 @@ class ExistingSource(PictureSource):
         items = super().plan(suite, prompts, seed)
         used = {found.key for item in items if (found := self._of(item))}
         if not used:
+            unread = next((f" (And {reason})" for reason in map(existing.damage, self._pictures) if reason), "")
             raise ConfigError(
                 f"{self.name}: no picture belongs to a prompt of the suite: neither texts nor ids agree. Give a table "
-                "with the columns image and prompt, or GenEval's layout."
+                f"with the columns image and prompt, or GenEval's layout.{unread}"
             )
         spare = [each.name for each in self._pictures if each.key not in used]
         warn_of(f"{self.name}: pictures of no prompt that is asked for, or more than the suite takes of one", spare)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flowbench.errors import CardMismatch, ConfigError, MissingFile
-from flowbench.evals.evaluation import EvaluationCard, Record, Summary, read_evaluation, tags_of
+from flowbench.evals.evaluation import EvaluationCard, Record, Summary, read_card, read_evaluation, tags_of
 from flowbench.layout import EvaluationFolder, RunFolder
 from flowbench.stats.intervals import Interval
 
@@ -82,6 +82,8 @@ def load_results(folder: str | Path) -> Results:
         raise MissingFile(
             f"{folder}: no finished evaluation is here. Run `flowbench eval` again: it goes on from there."
         )
+    if EvaluationFolder(folder).card.is_file():
+        read_card(folder)  # which says of an edited one that it is
     return Results(folder, *read_evaluation(folder))
 
 

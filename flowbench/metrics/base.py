@@ -89,7 +89,7 @@ class Metric:
     def _called(self, *arguments: Any) -> tuple[Any, str]:
         """What the function returns, or None and the reason why it does not (`on_error="skip"`)."""
         try:
-            return self._function(*arguments), ""
+            return self._function(*(list(each) for each in arguments)), ""
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):  # the user's own
                 raise

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import replace
 from numbers import Real
 from typing import Any, Literal
 
@@ -130,8 +131,15 @@ class Reward:
         return [again[place] if place in again else self._score([sample])[0] for place, sample in enumerate(samples)]
 
     def _answer(self, samples: list[Sample]) -> list[Score]:
-        """What the function returns, once it is known to belong to these samples. Any exception is a failed call."""
-        scores = self._function(samples) if self._timeout is None else self._answer_in_time(samples, self._timeout)
+        """What the function returns, once it is known to belong to these samples. Any exception is a failed call.
+
+        It gets copies: what it does to its list, a picture or the metadata is not what other rewards see.
+        """
+        own = []
+        for each in samples:
+            prompt = replace(each.prompt, metadata=dict(each.prompt.metadata))
+            own.append(Sample(prompt, each.image and each.image.copy(), each.seed))
+        scores = self._function(own) if self._timeout is None else self._answer_in_time(own, self._timeout)
         if not isinstance(scores, Sequence) or len(scores) != len(samples):
             got = f"{len(scores)} scores" if isinstance(scores, Sequence) else type(scores).__name__
             raise ValueError(
@@ -144,6 +152,7 @@ class Reward:
         """The function's answer; TimeoutError when it takes longer. A call that hangs is left to its own thread, which
         ends with the process: Python cannot stop it."""
         answer: Future[Any] = Future()
+        count = len(samples)
 
         def call() -> None:
             try:
@@ -157,7 +166,7 @@ class Reward:
         except FutureTimeout:
             if answer.done():  # in the last moment, or it is a TimeoutError of its own
                 return answer.result()
-            raise TimeoutError(f"no answer for {len(samples)} samples within {seconds:g} s") from None
+            raise TimeoutError(f"no answer for {count} samples within {seconds:g} s") from None
 
 
 def checked(score: Any, kind: str, name: str) -> Score:

@@ -88,7 +88,9 @@ def read_card(folder: str | Path) -> dict[str, Any] | None:
         card = store.read_json(path)
     except MissingFile:
         return None
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
+    if not isinstance(card, dict) or not isinstance(card.get("format"), int):
+        raise RunError(f"{path} is damaged: it is no card of a run. Restore it, or start a new run with another --out.")
+    if card["format"] != FORMAT:
         raise RunError(f"{folder} was begun by another version of flowbench: start a new run with another --out.")
     store.check_seal(path, card)
     return card

@@ -73,9 +73,10 @@ def refuse_unscored(scored: StepRewards, config: RewardConfig, in_a_row: int, pa
     many = f"not one picture of {'this step' if in_a_row == 1 else f'the last {in_a_row} steps'} was scored"
     if rate < 1:
         many = f"{int(unscored.sum())} of {unscored.numel()} pictures of this step are unscored"
+    advice = "" if config.on_error == "skip" else "for one that fails now and then set `reward.on_error=skip`, and "
     raise RewardError(
         f"{many}: {notes[0] if notes else 'another process has the reason'}. Choose a reward that fits the prompts; "
-        "for one that fails now and then set `reward.on_error=skip`, and raise `reward.max_error_rate` where it is set."
+        f"{advice}raise `reward.max_error_rate` where it is set."
     )
 
 

@@ -140,7 +140,9 @@ def test_another_picture_is_another_digest(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "error", "message"),
     [
-        ("t.csv", "file,prompt\na.png,a dog", ConfigError, "row 2: no picture under 'image'"),
+        ("t.csv", "file,prompt\na.png,a dog", ConfigError, r"no column 'image' \(there are: file, prompt\)"),
+        ("t.csv", "image,prompt\n,a dog", ConfigError, "row 2: no picture under 'image'"),
+        ("t.csv", "image;prompt\na.png;a dog", ConfigError, r"no column 'image' \(there are: image;prompt\)"),
         ("t.csv", "image,prompt\nno.png,a dog", MissingFile, "row 2: there is no picture"),
         ("t.jsonl", '{"image": "a.png", "prompt": "a", "seed": "x"}', ConfigError, "line 1: the seed is 'x'"),
         ("t.jsonl", '{"image": "a.png", "prompt": "a", "seed": Infinity}', ConfigError, "Infinity is no number"),

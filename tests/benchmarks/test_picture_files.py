@@ -59,7 +59,7 @@ def test_every_ending_of_a_format_that_is_read(tmp_path, capsys, ending):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("other", ["1.heic", "1.svg", "1.psd", "1.jxl"])
+@pytest.mark.parametrize("other", ["1.heic", "1.svg", "1.psd", "1.jxl", "1.tga", "1.dds", "1.icns", "1.qoi"])
 def test_pictures_of_other_formats_are_counted_and_named(tmp_path, capsys, other):
     paint(tmp_path / "0.png")
     (tmp_path / other).write_bytes(b"anything")
@@ -136,11 +136,13 @@ def test_captions_spaces_in_headers_and_tabs(tmp_path):
 def test_texts_and_tables_that_are_overlooked_are_named(tmp_path, capsys):
     paint(tmp_path / "0.png", tmp_path / "1.png")
     (tmp_path / "0.txt").write_text("a dog")
+    (tmp_path / "9.txt").write_text("a picture that was lost")
     (tmp_path / "captions.csv").write_text("image,prompt\n1.png,a cat\n")
     read(tmp_path)
     said = capsys.readouterr().err
     assert "pictures without a prompt, which others have in a .txt: 1 (1.png)" in said
     assert "tables that are not read; give one as SOURCE: 1 (captions.csv)" in said
+    assert "texts without a picture: 1 (9.txt)" in said
 
 
 @pytest.mark.parametrize("given", [None, 2])

@@ -189,6 +189,8 @@ def test_every_number_has_bounds(key, kind, tree):
     if not re.search(r"\b(int|float)\b", shown):
         return
     forms = ["{}"]
+    if "dict" not in shown:
+        assert "it is true or false, where a number belongs" in said_of(tree, key, "true")
     if "dict" in shown:
         forms = ["{{jpeg: {}}}"]
     elif "tuple" in shown:
@@ -196,6 +198,8 @@ def test_every_number_has_bounds(key, kind, tree):
     for form in forms:
         for value in ABSURD if key != "reward.name" else ABSURD[:-1]:  # a weight may be negative
             assert key in said_of(tree, key, form.format(value)), (key, value)
+    if "tuple" in shown:
+        assert "it is true or false" in said_of(tree, key, "[0, true]")
 
 
 @pytest.mark.parametrize(
@@ -206,6 +210,13 @@ def test_every_text_says_something(key, kind, tree):
         return
     for value in ('""', '"  "', r'"a\0b"', r'"a\nb"'):
         assert key in said_of(tree, key, value), (key, value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "false", "5", "- a\n"])
+def test_a_file_that_is_no_mapping_does_not_train_with_defaults(tmp_path, text):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"mine\.yaml: a configuration is a mapping of keys to values, and this is"):
+        load_config(tmp_path / "mine.yaml")
 
 
 def test_the_walk_sees_the_settings():

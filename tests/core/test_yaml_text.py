@@ -60,6 +60,7 @@ def test_a_date_is_text(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
+        (r'a: "\uD800"', "half of a surrogate pair"),
         ("steps: 1\nseed: 2\nsteps: 3\n", "the key 'steps' stands twice in the mapping in line 1"),
         ("a: {b: 1, b: 2}", "the key 'b' stands twice"),
         ("[" * 2000 + "]" * 2000, "it is nested too deep"),

@@ -116,6 +116,14 @@ def test_an_edited_mean_is_noticed_by_whoever_reads_it(folder, tmp_path):
         evaluation.read_card(folder)
 
 
+def test_an_edited_card_is_noticed_by_who_reads_the_numbers(folder):
+    card = store.read_json(folder / "card.json")
+    card["declared"]["guidance"] = 2.0
+    store.write_json(folder / "card.json", card)
+    with pytest.raises(RunError, match=r"card\.json: damaged, or edited by hand"):
+        load_results(folder)
+
+
 def test_a_card_that_lacks_what_others_read_is_refused(folder):
     change(folder, lambda summary: summary["card"]["must_agree"].pop("seed"))
     with pytest.raises(RunError, match=r"no settings card of an evaluation: 'must_agree\.seed' is missing"):

@@ -6,6 +6,7 @@ import math
 
 import numpy
 import pytest
+from PIL import Image
 
 from flowbench import metrics, rewards
 from flowbench.errors import ConfigError, RewardError
@@ -137,6 +138,25 @@ def test_ctrl_c_is_the_users_own(mine, kind):
 
     with pytest.raises(KeyboardInterrupt):
         mine(kind, interrupted, on_error="skip")(SAMPLES)
+
+
+@pytest.mark.parametrize("timeout", [None, 5.0])
+def test_what_a_reward_does_to_its_samples_is_not_what_others_see(keep_registry, timeout):
+    def spoil():
+        def score(samples):
+            count = len(samples)
+            for sample in samples:
+                sample.image.paste((0, 0, 0), (0, 0, *sample.image.size))
+                sample.prompt.metadata.clear()
+            samples.clear()
+            return [Score(1.0)] * count
+
+        return score
+
+    rewards.register("spoil")(spoil)
+    shown = [Sample(Prompt("p", "a thing", metadata={"tag": "x"}), Image.new("RGB", (4, 4), "white"), 0)]
+    assert rewards.build("spoil", timeout=timeout)(shown)[0].value == 1.0
+    assert shown[0].image.getpixel((1, 1)) == (255, 255, 255) and shown[0].prompt.metadata == {"tag": "x"}
 
 
 def test_a_list_that_breaks_while_it_is_read_is_a_failed_call(mine):

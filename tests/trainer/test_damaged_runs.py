@@ -203,6 +203,10 @@ def test_a_lost_or_edited_card_is_refused(pipeline, run):
     settings = tiny_runs.config(pipeline, run, steps=4, save_every=1)
     with pytest.raises(RunError, match=r"card\.json: damaged, or edited by hand"):
         train(settings, resume=True)
+    for text in ("[]", "null", "{}"):
+        card.write_text(text)
+        with pytest.raises(RunError, match=r"card\.json is damaged: it is no card of a run"):
+            train(settings, resume=True)
     card.unlink()
     with pytest.raises(RunError, match=r"card\.json is missing"):
         train(settings, resume=True)
