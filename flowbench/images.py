@@ -125,6 +125,15 @@ def to_array(image: Image.Image) -> numpy.ndarray:
     return numpy.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
+def guarded(image: Image.Image) -> Image.Image:
+    """The picture for somebody who might draw into it: Pillow copies the pixels of one that is read-only before it
+    changes them, so that this one does not."""
+    image.load()
+    own = image._new(image.im)
+    own.readonly = 1
+    return own
+
+
 def png_bytes(image: Image.Image, facts: Mapping[str, Any] | None = None) -> bytes:
     """The picture as a PNG file's bytes; `facts` stand in it as text, under FACTS, as JSON."""
     buffer = io.BytesIO()

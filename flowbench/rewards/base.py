@@ -133,12 +133,14 @@ class Reward:
     def _answer(self, samples: list[Sample]) -> list[Score]:
         """What the function returns, once it is known to belong to these samples. Any exception is a failed call.
 
-        It gets copies: what it does to its list, a picture or the metadata is not what other rewards see.
+        What it does to its list, a picture or the metadata is not what other rewards see.
         """
+        from flowbench.images import guarded
+
         own = []
         for each in samples:
             prompt = replace(each.prompt, metadata=dict(each.prompt.metadata))
-            own.append(Sample(prompt, each.image and each.image.copy(), each.seed))
+            own.append(Sample(prompt, each.image and guarded(each.image), each.seed))
         scores = self._function(own) if self._timeout is None else self._answer_in_time(own, self._timeout)
         if not isinstance(scores, Sequence) or len(scores) != len(samples):
             got = f"{len(scores)} scores" if isinstance(scores, Sequence) else type(scores).__name__

@@ -11,7 +11,7 @@ import zlib
 import numpy
 import pytest
 import torch
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageDraw, PngImagePlugin
 
 from flowbench import images
 from flowbench.errors import RunError
@@ -145,3 +145,22 @@ def test_bombs_damage_and_other_files_are_one_sentence(tmp_path):
 def test_reading_a_picture_imports_no_torch():
     words = "import sys; from flowbench import images; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", words]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image: image.paste("black", (0, 0, 4, 4)),
+        lambda image: image.putpixel((1, 1), (0, 0, 0)),
+        lambda image: image.putalpha(3),
+        lambda image: image.thumbnail((2, 2)),
+        lambda image: ImageDraw.Draw(image).rectangle((0, 0, 3, 3), fill="black"),
+    ],
+)
+def test_what_is_drawn_into_a_guarded_picture_is_not_in_the_other(change):
+    image = Image.new("RGB", (4, 4), "white")
+    own = images.guarded(image)
+    assert own.tobytes() == image.tobytes()
+    change(own)
+    assert (own.mode, own.size, own.tobytes()) != (image.mode, image.size, image.tobytes())
+    assert image.getcolors() == [(16, (255, 255, 255))]
