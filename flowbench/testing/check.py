@@ -111,11 +111,8 @@ def _batch_size(built: Build, samples: Sequence[Sample], tolerance: float) -> st
 
 
 def _input(built: Build, samples: Sequence[Sample], tolerance: float) -> str | None:
-    pictures = [sample.image.tobytes() for sample in samples]
     prompts = copy.deepcopy([sample.prompt for sample in samples])
     built()(samples)
-    if pictures != [sample.image.tobytes() for sample in samples]:
-        return "it changes the pictures it is given: work on a copy"
     return "it changes the prompts it is given" if prompts != [sample.prompt for sample in samples] else None
 
 

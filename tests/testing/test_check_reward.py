@@ -53,9 +53,9 @@ def reseeding(batch):
     return sound(batch)
 
 
-def drawing(batch):
+def editing(batch):
     for sample in batch:
-        sample.image.putpixel((0, 0), (1, 2, 3))
+        sample.prompt.metadata["include"].clear()
     return sound(batch)
 
 
@@ -89,7 +89,7 @@ def test_the_example_reward_passes():
         (sorted_scores, {}, "order: reversed, the samples get other scores"),
         (noisy, {}, r"determinism: it moves a global random state"),
         (reseeding, {}, r"determinism: it moves a global random state"),
-        (drawing, {}, "input: it changes the pictures it is given"),
+        (editing, {}, "input: it changes the prompts it is given"),
         (forgiving, {}, r"bad input: a sample without a picture gets 0\.0"),
     ],
 )

@@ -173,10 +173,9 @@ def test_a_run_does_not_go_on_with_other_prompts_or_weights(pipeline, tmp_path):
         store.write_sealed(run / "card.json", {**card, "must_agree": {**card["must_agree"], key: "another"}})
         with pytest.raises(RunError, match=f"started with other {words} than are there now"):
             train(longer, resume=True)
-    for written in ({"must_agree": card["must_agree"], "noted": card["noted"]}, {**card, "format": 1}, []):
-        store.write_json(run / "card.json", written)
-        with pytest.raises(RunError, match=r"was begun by another version of flowbench: start a new run with another"):
-            train(longer, resume=True)
+    store.write_json(run / "card.json", {**card, "format": 1})
+    with pytest.raises(RunError, match=r"was begun by another version of flowbench: start a new run with another"):
+        train(longer, resume=True)
     assert (run / "log.jsonl").read_bytes() == log
     store.write_sealed(run / "card.json", card)
     assert len(tiny_runs.log_without_timing(train(longer, resume=True))) == 2
