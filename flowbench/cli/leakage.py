@@ -99,7 +99,7 @@ def _slots(ours: Side, theirs: Side) -> list[Overlap]:
         return [row for row in leakage(ours.prompts, theirs.prompts) if row.slot != "text"]
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise ConfigError(
-            f"{ours.name} or {theirs.name}: the `include` of a prompt is not as GenEval writes it ({error!r}). "
+            f"{ours.name} or {theirs.name}: the `include` of a prompt is not as GenEval writes it. "
             'Write a list of objects like {"class": "circle", "count": 1}, or leave it out.'
         ) from error
 

@@ -26,6 +26,7 @@ MOST_MEMORY = 4 << 30
 """Bytes that a command line may ask for beyond what was imported."""
 MOST_PROCESSES = 4
 """That one command line may start: more is a fault, and ends it."""
+AGAIN = 5.0
 PATIENCE = 10
 TOO_MANY = 97
 """The exit code of one that wanted more."""
@@ -41,7 +42,7 @@ class Request:
     seconds: int = 60
     """Of the processor's time, after which it is killed; a busy machine may let it wait `PATIENCE` times as long."""
     interrupt: float | None = None
-    """Seconds after which it is sent what Ctrl-C sends."""
+    """Seconds after which it is sent what Ctrl-C sends; every AGAIN seconds once more."""
     environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -153,7 +154,7 @@ def _wait(child: int, request: Request) -> int | None:
         passed = time.monotonic() - began
         if interrupt is not None and passed > interrupt:
             os.killpg(child, signal.SIGINT)
-            interrupt = None
+            interrupt = passed + AGAIN
         if passed > PATIENCE * request.seconds:
             _kill_all_of(child)
             os.waitpid(child, 0)
