@@ -31,8 +31,9 @@ class Frozen(BaseModel):
     def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
         """`yes` is true in YAML, and would be 1."""
         kind = cls.model_fields[str(info.field_name)].annotation
-        numbers = {int, float} & {kind, *get_args(kind), *(each for pair in get_args(kind) for each in get_args(pair))}
-        if numbers and any(isinstance(each, bool) for each in (value if isinstance(value, list) else [value])):
+        kinds = {kind, *get_args(kind), *(each for pair in get_args(kind) for each in get_args(pair))}
+        given = value if isinstance(value, list) else [value]
+        if kinds & {int, float} and bool not in kinds and any(isinstance(each, bool) for each in given):
             raise ValueError("it is true or false, where a number belongs")
         return value
 

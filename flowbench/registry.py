@@ -42,10 +42,11 @@ class Registry:
     additions = 0
     """How often anything was registered in any table: a plugin file that adds nothing is most likely a mistake."""
 
-    def __init__(self, kind: str, group: str | None = None, *, factories: bool = False):
+    def __init__(self, kind: str, group: str | None = None, *, factories: bool = False, cards: type = object):
         self.kind = kind
         self.group = group
         self.factories = factories
+        self.cards = cards
         self._targets: dict[str, Any] = {}
         self._cards: dict[str, Any] = {}
         self._lines: dict[str, str] = {}
@@ -63,6 +64,12 @@ class Registry:
             )
         if not isinstance(target, str):
             self._check_factory(name, target)
+        for what, given, wanted in (("card", card, self.cards), ("line", line, str)):
+            if given is not None and not isinstance(given, wanted):
+                raise ConfigError(
+                    f"{self.kind} {name!r} is registered with a {type(given).__name__} for a {what}. Give a "
+                    f"{wanted.__name__}, or none."
+                )
         held = self._targets.get(name)
         if held is not None and held is not target and _origin(held) != _origin(target):
             raise NameTaken(

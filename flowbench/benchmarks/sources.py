@@ -137,7 +137,8 @@ class ModelSource(PictureSource):
         else:
             guidance = self.model.guidance if guidance is None else guidance
             out = f"runs/eval-{store.slug(self._named)}"
-            name = Path(self._named).name if self._named and self.model.adapter_source else self.name
+            adapter = Path(self._named).expanduser().resolve() if self.model.adapter_source else None
+            name = adapter.name if adapter and self._named else self.name
             label = f"{name}, {'no guidance' if guidance <= 1 else f'guidance {guidance:g}'}"
         return {**asked, "guidance": guidance, "label": asked["label"] or label, "out": asked["out"] or out}
 

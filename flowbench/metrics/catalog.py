@@ -7,12 +7,12 @@ from typing import Any, Literal, get_args
 
 from flowbench.errors import ConfigError
 from flowbench.registry import Registry, did_you_mean
-from flowbench.rewards.card import Card, check_card
+from flowbench.rewards.card import Card
 
 Level = Literal["picture", "prompt", "set"]
 """What one number is of: a picture, the pictures of one prompt, or all pictures beside reference pictures."""
 
-registry = Registry("metric", "flowbench.metrics", factories=True)
+registry = Registry("metric", "flowbench.metrics", factories=True, cards=Card)
 
 # The lines are level and card, for `flowbench list`, which imports no metric that has one.
 registry.add(
@@ -64,7 +64,6 @@ def register(name: str, *, card: Card | None = None, level: Level = "picture") -
     Raises NameTaken when another factory holds `name`, ConfigError for an unknown level and for what can be no name,
     card or factory.
     """
-    check_card("metric", name, card)
     if level not in get_args(Level):
         known = get_args(Level)
         raise ConfigError(

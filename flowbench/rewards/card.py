@@ -91,11 +91,3 @@ class Card:
     def for_training(self, value: float) -> float:
         """The value as published training code uses it."""
         return value * self.rl_scale + self.rl_shift
-
-
-def check_card(kind: str, name: str, card: object) -> None:
-    """Raise ConfigError for a card that is none."""
-    if card is not None and not isinstance(card, Card):
-        raise ConfigError(
-            f"{kind} {name!r} is registered with a {type(card).__name__} for a card. Give a rewards.Card, or none."
-        )

@@ -8,9 +8,9 @@ from typing import Any
 
 from flowbench import store
 from flowbench.registry import Registry
-from flowbench.rewards.card import Card, check_card
+from flowbench.rewards.card import Card
 
-registry = Registry("reward", "flowbench.rewards", factories=True)
+registry = Registry("reward", "flowbench.rewards", factories=True, cards=Card)
 _NO_MATTER = ("batch_size", "device", "vocabulary", "workers")
 """Options that change no number, or no more than its last digits."""
 
@@ -74,7 +74,6 @@ def register(name: str, *, card: Card | None = None) -> Callable[[Any], Any]:
 
     Raises NameTaken when another factory holds `name`, ConfigError for what can be no name, card or factory.
     """
-    check_card("reward", name, card)
     return registry.register(name, card=card)
 
 

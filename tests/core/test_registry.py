@@ -177,3 +177,12 @@ def test_a_plugin_file_whose_name_is_no_text(tmp_path, monkeypatch):
     path.write_text("import sys\nsys.reward_table_of_this_test.add('odd', dict)\n")
     load_plugin_file(path)
     assert "odd" in sys.reward_table_of_this_test
+
+
+def test_a_card_and_a_line_of_another_type_are_refused():
+    table = Registry("thing", cards=dict)
+    table.add("good", "module:f", card={}, line="what it is")
+    for wrong, words in (({"card": 3}, "a int for a card. Give a dict"), ({"line": 3}, "a int for a line. Give a str")):
+        with pytest.raises(ConfigError, match=f"thing 'odd' is registered with {words}, or none"):
+            table.add("odd", "module:f", **wrong)
+    assert "odd" not in table

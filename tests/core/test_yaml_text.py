@@ -52,6 +52,10 @@ def test_whatever_is_no_data_is_one_kind_of_error(text: str) -> None:
         parse_yaml(text)
 
 
+def test_a_path_is_no_half_of_a_character():
+    assert parse_yaml(r"C:\udata\mine.txt") == r"C:\udata\mine.txt"
+
+
 @pytest.mark.parametrize("text", ["2024-01-31", "2001-99-99", "2024-01-31 12:00:00"])
 def test_a_date_is_text(text: str) -> None:
     assert parse_yaml(text) == text

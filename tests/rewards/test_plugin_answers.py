@@ -199,7 +199,7 @@ def test_what_is_registered_is_checked(register):
         with pytest.raises(ConfigError, match=r"cannot be the name of a (reward|metric)"):
             register(name)(lambda: None)
     with pytest.raises(ConfigError, match="'mine' is registered with a dict for a card"):
-        register("mine", card={"unit": "m"})
+        register("mine", card={"unit": "m"})(lambda: None)
     with pytest.raises(ConfigError, match="'mine' is registered with a int that is no factory"):
         register("mine")(7)
 

@@ -60,7 +60,7 @@ def _mask2former(weights: str, licence: str, about: str, terms: Terms = "permiss
                         licence=licence, terms=terms, needs=(weights, "clip-vit-l-14"), about=about)  # fmt: skip
 
 
-registry = Registry("detector", factories=True)
+registry = Registry("detector", factories=True, cards=DetectorCard)
 registry.add(
     "shapes",
     "flowbench.shapes.detector:build",
