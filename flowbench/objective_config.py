@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from flowbench import bounds
 from flowbench.errors import ConfigError, UnknownName
@@ -103,37 +103,6 @@ class FlowGRPOConfig(ObjectiveConfig):
         return ("flow",) if self.kl == "path_no_dt" else NOISY_KINDS
 
 
-class NFTConfig(ObjectiveConfig):
-    """The forward-process loss on final latents, and the behaviour copy that samples them."""
-
-    name: Literal["nft"] = "nft"
-    beta: float = Field(1.0, gt=0, le=bounds.NUMBER)
-    """How far the implicit positive and negative policies stand from the behaviour copy."""
-    loss_scale: float = Field(5.0, gt=0, le=bounds.NUMBER)
-    """The loss is multiplied by this; published: the largest advantage. It weighs the loss against the KL term."""
-    kl_weight: float = Field(1e-4, ge=0, le=bounds.NUMBER)
-    """Weight of mean((v - v_ref)^2); 0: no KL term (and no reference forward pass)."""
-    times: int = Field(4, ge=1, le=bounds.DENOISING_STEPS)
-    """Noise levels per picture and training step, each with a noise of its own."""
-    first_levels: int | None = Field(None, ge=1, le=bounds.DENOISING_STEPS)
-    """They are drawn from this many first, noisiest levels of the sampler's schedule; null: from all."""
-    behaviour_rate: float = Field(0.001, ge=0, le=1)
-    """The behaviour copy's decay after training step n, from 0, is min(this x n, behaviour_decay)."""
-    behaviour_decay: float = Field(0.5, ge=0, lt=1)
-    """The largest decay of the behaviour copy; 0: it is the live policy."""
-
-    @model_validator(mode="after")
-    def _both_or_none(self) -> NFTConfig:
-        if (self.behaviour_rate == 0) != (self.behaviour_decay == 0):
-            raise ValueError("behaviour_rate and behaviour_decay: one of them is 0, so that the other has no effect")
-        return self
-
-    def misfit(self, rollout: Mapping[str, Any]) -> str:
-        if self.first_levels is not None and self.first_levels > rollout["steps"]:
-            return f"objective.first_levels {self.first_levels} is above rollout.steps {rollout['steps']}"
-        return super().misfit(rollout)
-
-
 objective_configs = Registry("objective", "flowbench.objectives")
 """Name -> settings class; of a plugin, the Objective class, whose `config` it is."""
 objective_configs.add(
@@ -147,7 +116,7 @@ objective_configs.add(
 )
 objective_configs.add(
     "nft",
-    NFTConfig,
+    "flowbench.forward_config:NFTConfig",
     card=ObjectiveCard(
         "DiffusionNFT: pictures above their group's mean draw the velocity to them, those below push it away.",
         "arXiv 2509.16117",

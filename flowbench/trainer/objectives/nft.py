@@ -10,20 +10,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-import numpy
 import torch
 from torch import Tensor
 
-from flowbench.objective_config import NFTConfig
+from flowbench.forward_config import NFTConfig
 from flowbench.sampling.steps import in_float64, per_sample_mean
 from flowbench.trainer.learner import BEHAVIOUR, Shadow
 from flowbench.trainer.objectives.base import Comparison, Figure, Objective, Term
 from flowbench.trainer.objectives.kl import velocity_kl
+from flowbench.trainer.objectives.levels import noise_levels
+from flowbench.trainer.objectives.matching import column, normalised_error
 from flowbench.trainer.policy import Policy
 from flowbench.trainer.trajectory import Bundle, Slice, Trajectory
-
-SMALLEST_ERROR = 1e-5
-"""Errors are divided by their own size, but by no less than this."""
 
 
 def nft_loss(
@@ -39,27 +37,19 @@ def nft_loss(
     1/2 for a picture at its group's mean. The published total is 5 times this; against its KL of 1e-4 that matters.
     """
     v, v_old, x_t, x0 = (in_float64(each) for each in (v, v_old.detach(), x_t, x0))
-    t = torch.as_tensor(t, dtype=v.dtype, device=v.device).reshape(-1, *[1] * (v.ndim - 1))
-    weight = weight.to(v)
-    positive = _normalised_error(x_t - t * (beta * v + (1 - beta) * v_old), x0)
-    negative = _normalised_error(x_t - t * ((1 + beta) * v_old - beta * v), x0)
+    t, weight = column(t, v), weight.to(v)
+    positive = normalised_error(x_t - t * (beta * v + (1 - beta) * v_old), x0)
+    negative = normalised_error(x_t - t * ((1 + beta) * v_old - beta * v), x0)
     return (weight * positive + (1 - weight) * negative) / beta
 
 
-def _normalised_error(guess: Tensor, x0: Tensor) -> Tensor:
-    """mean((guess - x0)^2) / mean|guess - x0| per sample, no gradient through the divisor."""
-    difference = guess - x0
-    size = per_sample_mean(difference.detach().abs()).clamp(min=SMALLEST_ERROR)
-    return per_sample_mean(difference**2) / size
-
-
 class NFT(Objective):
-    """loss = loss_scale x nft_loss + kl_weight x mean((v - v_ref)^2), at `times` noise levels of each scored member.
+    """loss = loss_scale x nft_loss + kl_weight x mean((v - v_ref)^2), at `levels` noise levels of each scored member.
 
     The behaviour copy samples the rollouts and is v_old; after training step n (from 0) it follows the live weights
     with decay min(behaviour_rate x n, behaviour_decay). The noise levels of a picture are those of the sampler's own
     schedule (the `first_levels` of them) in an order of its own, without repetition as long as there are no fewer than
-    `times`.
+    `levels`.
 
     Where this departs from the published code: pictures come from Euler's ODE steps (there DPM2); an
     unscored picture takes no part.
@@ -79,8 +69,9 @@ class NFT(Objective):
     settings: NFTConfig
 
     def shadows(self) -> dict[str, Shadow]:
-        rate, most = self.settings.behaviour_rate, self.settings.behaviour_decay
-        return {BEHAVIOUR: Shadow(lambda step: min(rate * step, most))}
+        settings = self.settings
+        rate, most, warmup = settings.behaviour_rate, settings.behaviour_decay, settings.behaviour_warmup
+        return {BEHAVIOUR: Shadow(lambda step: min(rate * max(0, step - warmup), most))}
 
     def signal(self, rewards: Tensor, group_ids: Tensor) -> Tensor:
         """The weight of the positive part: 1/2 + advantage / (2 advantage_clip), in [0, 1] (section 3.3)."""
@@ -91,12 +82,12 @@ class NFT(Objective):
             if each.count == 0:
                 yield Term(torch.zeros(len(each.signal)), count=0)
             else:
-                yield from (self._term(policy, each, turn) for turn in range(self.settings.times))
+                yield from (self._term(policy, each, turn) for turn in range(self.settings.levels))
 
     def check(self, policy: Policy, bundle: Bundle) -> Iterator[Comparison]:
         """With and without gradient the velocity must be the same."""
         for each in bundle:
-            for turn in range(self.settings.times):
+            for turn in range(self.settings.levels):
                 x_t, t = self._noised(policy, each.trajectory, turn)
                 condition = each.trajectory.condition
                 with torch.no_grad(), policy.model.adapter_frozen():
@@ -123,7 +114,10 @@ class NFT(Objective):
         x0, weight = _final_latents(each.trajectory), each.signal.to(v.device)
         loss = self.settings.loss_scale * nft_loss(v, v_old, x_t, x0, t, weight, beta=self.settings.beta)
         scored = each.scored.to(loss.device)
-        figures: dict[str, Tensor | float] = {"drift": _sum(velocity_kl(v.detach(), v_old), scored), "kl": math.nan}
+        drift = velocity_kl(v, v_old)
+        if self.settings.behaviour_weight > 0:
+            loss = loss + self.settings.behaviour_weight * drift
+        figures: dict[str, Tensor | float] = {"drift": _sum(drift.detach(), scored), "kl": math.nan}
         if v_ref is not None:
             kl = velocity_kl(v, v_ref)
             loss = loss + self.settings.kl_weight * kl
@@ -133,12 +127,13 @@ class NFT(Objective):
     def _noised(self, policy: Policy, trajectory: Trajectory, turn: int) -> tuple[Tensor, Tensor]:
         """x_t (B, C, h, w) and t (B,) of each member's `turn`-th noise level."""
         group, x0 = trajectory.group, _final_latents(trajectory)
-        levels = policy.model.sigmas(self.rollout.steps)[:-1][: self.settings.first_levels]
-        orders = [
-            numpy.random.default_rng(group.draw("times", member)).permutation(len(levels))
+        settings = self.settings
+        sigmas = policy.model.sigmas(self.rollout.steps)[: (settings.first_levels or self.rollout.steps) + 1]
+        levels = [
+            noise_levels(sigmas, settings.levels, times=settings.times, seed=group.draw("times", member))
             for member in trajectory.members
         ]
-        t = torch.stack([levels[order[turn % len(levels)]] for order in orders]).to(x0.device)
+        t = torch.stack([each[turn] for each in levels]).to(x0.device)
         noise = policy.model.noise([group.draw("forward noise", member, turn) for member in trajectory.members])
         column = t.reshape(-1, 1, 1, 1)
         return (1 - column) * x0 + column * noise, t
