@@ -23,7 +23,7 @@ def test_by_hand():
     error, reference, advantages = (torch.tensor(row).double() for row in ([1, 3], [2, 2], [1, -1]))
     weights = group_coefficients(error, reference, advantages, torch.tensor([0, 0]), beta=0.5)
     assert weights.tolist() == pytest.approx([0.3775406688] * 2, abs=1e-9)
-    loss = dgpo_loss(error, error, advantages, weights, clip=None)
+    loss = dgpo_loss(error, error, advantages * weights, clip=None)
     assert loss.tolist() == pytest.approx([0.3775406688, -1.1326220064], abs=1e-9)
 
 
@@ -35,7 +35,7 @@ def test_the_gradient_is_that_of_the_groups_preference():
     error, reference = flow_error(left, x0, noise), flow_error(v_ref, x0, noise)
     weights = group_coefficients(error, reference, ADVANTAGES, GROUPS, beta=BETA)
     assert not weights.requires_grad
-    dgpo_loss(error, error.detach(), ADVANTAGES, weights, clip=None).sum().backward()
+    dgpo_loss(error, error.detach(), ADVANTAGES * weights, clip=None).sum().backward()
     total = torch.zeros((), dtype=torch.float64)
     for group in (0, 2):
         members = [row for row in range(7) if GROUPS[row] == group]
@@ -52,12 +52,9 @@ def test_the_gradient_is_that_of_the_groups_preference():
 def test_parts_of_a_group_add_up():
     v, v_ref, x0, noise = tensors(1)
     error, reference = flow_error(v, x0, noise), flow_error(v_ref, x0, noise)
-    weights = group_coefficients(error, reference, ADVANTAGES, GROUPS, beta=BETA)
-    whole = dgpo_loss(error, error, ADVANTAGES, weights, clip=None)
-    parts = [
-        dgpo_loss(error[rows], error[rows], ADVANTAGES[rows], weights[rows], clip=None)
-        for rows in ([0, 1, 2], [3, 4], [5, 6])
-    ]
+    weights = ADVANTAGES * group_coefficients(error, reference, ADVANTAGES, GROUPS, beta=BETA)
+    whole = dgpo_loss(error, error, weights, clip=None)
+    parts = [dgpo_loss(error[rows], error[rows], weights[rows], clip=None) for rows in ([0, 1, 2], [3, 4], [5, 6])]
     assert torch.equal(torch.cat(parts), whole)
 
 
@@ -81,8 +78,8 @@ def test_the_clip_stops_those_that_have_gone_far_enough():
     advantages = torch.tensor([1.0, 1.0, -1.0, -1.0], dtype=torch.float64)
     assert within_clip(error, old, advantages, clip=0.1).tolist() == [False, True, True, False]
     assert within_clip(error, old, advantages, clip=0.5).all()
-    loss = dgpo_loss(error, old, advantages, torch.full((4,), 0.25), clip=0.1)
-    free = dgpo_loss(error, old, advantages, torch.full((4,), 0.25), clip=None)
+    loss = dgpo_loss(error, old, advantages / 4, clip=0.1)
+    free = dgpo_loss(error, old, advantages / 4, clip=None)
     assert torch.equal(loss, free)  # the value stays
     loss.sum().backward()
     assert error.grad.tolist() == [0.0, 0.25, -0.25, 0.0]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from flowbench.forward_config import RAMConfig
 from flowbench.sampling.steps import in_float64, per_sample_mean
+from flowbench.trainer.objectives.forward import REFERENCE, ForwardObjective, Noised
 from flowbench.trainer.objectives.matching import column
+from flowbench.trainer.policy import Policy
 
 
 def ram_loss(
@@ -24,3 +27,18 @@ def ram_loss(
     v, v_old, v_ref, x0, noise = (in_float64(each) for each in (v, v_old, v_ref, x0, noise))
     target = v_ref + multiplier * column(advantages, v) * ((noise - x0) - v_old)
     return per_sample_mean((v - target.detach()) ** 2)
+
+
+class RAM(ForwardObjective):
+    """ram_loss on advantages. The base stands in its target, so that it needs no KL term."""
+
+    config = RAMConfig
+
+    settings: RAMConfig
+
+    def compared(self, policy: Policy) -> set[str]:
+        return super().compared(policy) | {REFERENCE}
+
+    def loss(self, at: Noised, v: Tensor, signal: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        multiplier = self.settings.multiplier
+        return ram_loss(v, at.old, at.reference, at.x0, at.noise, signal, multiplier=multiplier), {}
