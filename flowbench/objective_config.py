@@ -103,27 +103,70 @@ class FlowGRPOConfig(ObjectiveConfig):
         return ("flow",) if self.kl == "path_no_dt" else NOISY_KINDS
 
 
+_FORWARD = "an ODE rollout of any solver; no log-prob of steps, no recorded steps"
+_TABLE: dict[str, tuple[type[ObjectiveConfig] | str, ObjectiveCard]] = {
+    "flow_grpo": (
+        FlowGRPOConfig,
+        ObjectiveCard(
+            "The clipped policy gradient on the stochastic steps of the rollout.",
+            "arXiv 2505.05470",
+            "a rollout with noise (flow, cps, dance)",
+        ),
+    ),
+    "nft": (
+        "flowbench.forward_config:NFTConfig",
+        ObjectiveCard(
+            "DiffusionNFT: pictures above their group's mean draw the velocity to them, those below push it away.",
+            "arXiv 2509.16117",
+            _FORWARD,
+        ),
+    ),
+    "awm": (
+        "flowbench.forward_config:AWMConfig",
+        ObjectiveCard(
+            "Advantage weighted matching: the clipped policy loss on how well a picture is explained.",
+            "arXiv 2509.25050",
+            _FORWARD,
+        ),
+    ),
+    "epg": (
+        "flowbench.forward_config:EPGConfig",
+        ObjectiveCard("The policy gradient on an adaptive likelihood bound.", "arXiv 2602.04663", _FORWARD),
+    ),
+    "pepg": (
+        "flowbench.forward_config:PEPGConfig",
+        ObjectiveCard("The proximal policy gradient on an adaptive likelihood bound.", "arXiv 2602.04663", _FORWARD),
+    ),
+    "par": (
+        "flowbench.forward_config:PARConfig",
+        ObjectiveCard(
+            "Regression of a likelihood bound's rise on the advantage; its gradient is that of pepg.",
+            "arXiv 2602.04663",
+            _FORWARD,
+        ),
+    ),
+    "ram": (
+        "flowbench.forward_config:RAMConfig",
+        ObjectiveCard(
+            "Reinforce adjoint matching: regression on the base's velocity, corrected by the reward.",
+            "arXiv 2605.10759",
+            _FORWARD,
+        ),
+    ),
+    "dgpo": (
+        "flowbench.forward_config:DGPOConfig",
+        ObjectiveCard(
+            "Direct group preference optimisation: the better half of a group against its worse half.",
+            "arXiv 2510.08425",
+            _FORWARD,
+        ),
+    ),
+}
+BUILT_IN = tuple(_TABLE)
 objective_configs = Registry("objective", "flowbench.objectives")
 """Name -> settings class; of a plugin, the Objective class, whose `config` it is."""
-objective_configs.add(
-    "flow_grpo",
-    FlowGRPOConfig,
-    card=ObjectiveCard(
-        "The clipped policy gradient on the stochastic steps of the rollout.",
-        "arXiv 2505.05470",
-        "a rollout with noise (flow, cps, dance)",
-    ),
-)
-objective_configs.add(
-    "nft",
-    "flowbench.forward_config:NFTConfig",
-    card=ObjectiveCard(
-        "DiffusionNFT: pictures above their group's mean draw the velocity to them, those below push it away.",
-        "arXiv 2509.16117",
-        "an ODE rollout; no log-prob, no recorded steps",
-    ),
-)
-BUILT_IN = ("flow_grpo", "nft")
+for _name, (_target, _card) in _TABLE.items():
+    objective_configs.add(_name, _target, card=_card)
 
 
 def config_of(name: str) -> type[ObjectiveConfig]:

@@ -69,8 +69,8 @@ def _root(error: Tensor, power: float) -> Tensor:
 class AWM(ForwardObjective):
     """The clipped policy loss on the surrogate log-prob, advantages divided by advantage_clip / advantage_max.
 
-    Its ratio is to the value under the weights that sampled the pictures: the live ones of the step's beginning, so that
-    it is 1 in the first update, or with `off_policy` the behaviour copy. The penalty on the distance to that copy is on.
+    Its ratio is to the value under the weights that sampled the pictures: the live ones of the step's beginning, so
+    that it is 1 in the first update, or with `off_policy` the behaviour copy.
 
     Where this departs from the published code: noise levels are each picture's own (there one draw per stratum of the
     schedule for a whole batch, its first level left out), and pictures come from the solver that `rollout.solver` names

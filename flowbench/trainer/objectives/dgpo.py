@@ -66,8 +66,8 @@ class DGPO(ForwardObjective):
     """dgpo_loss, at noises and noise levels that the members of a group share.
 
     Where this departs from the published code: noise levels are drawn for every group (there once for all); the
-    behaviour copy samples from the first step (there from step 200 or 500); guidance is that of the rollout in the loss,
-    too (its default samples with guidance and learns without).
+    behaviour copy samples from the first step (there from step 200 or 500); guidance in the loss is that of the
+    rollout (its default samples with guidance and learns without).
     """
 
     config = DGPOConfig
@@ -75,8 +75,8 @@ class DGPO(ForwardObjective):
     figures = (
         *ForwardObjective.figures,
         Figure(
-            "policy/preference", "mean of sigmoid(s): below 1/2 the policy prefers the better half of a group more than "
-            "what it is measured against does",
+            "policy/preference",
+            "mean of sigmoid(s): below 1/2 the policy prefers the better half of a group more than the base does",
             healthy=(0.05, 0.55), shown="preference {:.3f}",
         ),
         Figure(
@@ -114,7 +114,8 @@ class DGPO(ForwardObjective):
         if clip is None:
             return dgpo_loss(error, error, signal, clip=None), {"clipped": torch.zeros_like(error)}
         old = flow_error(at.old, at.x0, at.noise)
-        return dgpo_loss(error, old, signal, clip=clip), {"clipped": 1 - within_clip(error, old, signal, clip=clip).double()}
+        clipped = ~within_clip(error, old, signal, clip=clip)
+        return dgpo_loss(error, old, signal, clip=clip), {"clipped": clipped.double()}
 
     def logged(self, totals: Mapping[str, float]) -> dict[str, float]:
         learned = totals["learned"] or math.nan
@@ -131,7 +132,7 @@ class DGPO(ForwardObjective):
         against = torch.cat([flow_error(at.velocities[self.settings.against], at.x0, at.noise) for at in points])
         places = [place for each in slices for place in each.trajectory.places]
         groups = torch.tensor([place.group.index for place in places])
-        advantages, scored = (torch.cat(column) for column in zip(*((each.signal, each.scored) for each in slices)))
+        advantages, scored = torch.cat([each.signal for each in slices]), torch.cat([each.scored for each in slices])
         found = torch.zeros_like(errors)
         found[scored] = group_coefficients(
             errors[scored], against[scored], advantages[scored], groups[scored], beta=self.settings.beta

@@ -72,7 +72,7 @@ class ForwardObjective(Objective):
     """
 
     samples_with = BEHAVIOUR
-    sums = ("drift", "kl", "learned")
+    sums: ClassVar[tuple[str, ...]] = ("drift", "kl", "learned")
     figures: ClassVar[tuple[Figure, ...]] = (
         Figure(
             "policy/drift", "mean((v - v_old)^2): how far the policy is from the behaviour copy",
@@ -91,7 +91,7 @@ class ForwardObjective(Objective):
         """
 
     def compared(self, policy: Policy) -> set[str]:
-        """Whose velocities the loss and its penalties ask for, beside the live one: shadows by name, and "reference"."""
+        """Whose velocities the loss and its penalties need beside the live one: shadows by name, and "reference"."""
         return {BEHAVIOUR} | ({REFERENCE} if self.settings.kl_weight > 0 else set())
 
     def draws(self, trajectory: Trajectory, purpose: str, *more: int) -> list[int]:
