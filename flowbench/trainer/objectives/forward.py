@@ -108,8 +108,7 @@ class ForwardObjective(Objective):
             if each.count == 0:
                 yield Term(torch.zeros(len(each.signal)), count=0)
                 continue
-            turns = range(self.settings.levels)
-            for at in self.with_others(policy, [self.noised(policy, each.trajectory, turn) for turn in turns]):
+            for at in self.with_others(policy, self.noised(policy, each.trajectory)):
                 v = policy.velocity(at.x_t, at.t, at.condition)
                 yield self.term(each, at, v, *self.loss(at, v, each.signal.to(v.device)))
 
@@ -131,8 +130,7 @@ class ForwardObjective(Objective):
     def check(self, policy: Policy, bundle: Bundle) -> Iterator[Comparison]:
         """With and without gradient the velocity must be the same."""
         for each in bundle:
-            for turn in range(self.settings.levels):
-                at = self.noised(policy, each.trajectory, turn)
+            for at in self.noised(policy, each.trajectory):
                 with torch.no_grad(), policy.model.adapter_frozen():
                     sampled = policy.velocity(at.x_t, at.t, at.condition)
                 with policy.reference():
@@ -145,18 +143,19 @@ class ForwardObjective(Objective):
         learned = totals["learned"] or math.nan
         return {"policy/drift": totals["drift"] / learned, "policy/kl": totals["kl"] / learned}
 
-    def noised(self, policy: Policy, trajectory: Trajectory, turn: int) -> Noised:
-        """Each picture at its `turn`-th noise level."""
+    def noised(self, policy: Policy, trajectory: Trajectory, turns: Sequence[int] | None = None) -> list[Noised]:
+        """Each picture at its first, second ... noise level; `turns`: at these alone, counted from 0."""
         if trajectory.latents is None:
             raise RuntimeError("the rollout has kept no final latents, which this objective stores")
-        x0, settings = trajectory.latents, self.settings
+        x0, condition, settings = trajectory.latents, trajectory.condition, self.settings
         sigmas = policy.model.sigmas(self.rollout.steps)[: (settings.first_levels or self.rollout.steps) + 1]
-        levels = [
-            noise_levels(sigmas, settings.levels, times=settings.times, seed=seed)[turn]
-            for seed in self.draws(trajectory, "times")
+        seeds = self.draws(trajectory, "times")
+        levels = [noise_levels(sigmas, settings.levels, times=settings.times, seed=seed) for seed in seeds]
+        t = torch.stack(levels, dim=1).to(x0.device)
+        return [
+            Noised(x0, policy.model.noise(self.draws(trajectory, "forward noise", turn)), t[turn], condition)
+            for turn in (range(settings.levels) if turns is None else turns)
         ]
-        noise = policy.model.noise(self.draws(trajectory, "forward noise", turn))
-        return Noised(x0, noise, torch.stack(levels).to(x0.device), trajectory.condition)
 
     def with_others(self, policy: Policy, points: Sequence[Noised]) -> list[Noised]:
         """The same with the velocities of `compared`, whose weights are put in place once for all points."""
