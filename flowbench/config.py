@@ -6,6 +6,7 @@ whole tree.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -35,6 +36,7 @@ from flowbench.objective_config import (
     objective_configs,
 )
 from flowbench.registry import did_you_mean
+from flowbench.solver_names import Solver
 from flowbench.yaml_text import parse_yaml
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -140,6 +142,8 @@ class RolloutConfig(Frozen):
     """Denoising steps (Flow-GRPO's denoising reduction)."""
     guidance: float = Field(4.5, ge=1, le=bounds.GUIDANCE)
     """Classifier-free guidance; the guided velocity is the policy. 1: none."""
+    solver: Solver = "euler"
+    """Of the deterministic steps; heun calls the model twice in each but the last."""
     kind: Literal["flow", "cps", "dance", "ode"] = "flow"
     """The stochastic step; ode: none, every step is deterministic."""
     noise_level: float | None = Field(None, gt=0, le=bounds.NOISE_LEVEL, validate_default=True)
@@ -365,4 +369,5 @@ def _sentence(error: ValidationError, objective: str) -> str:
     if not key:  # of settings that do not fit together: the message names them
         return f"{message}."
     shown = "" if isinstance(first.get("input"), Mapping) else f" (it is {first.get('input')!r})"
-    return f"setting '{key}'{shown}: {message[:1].lower()}{message[1:]}."
+    one_of = re.findall("'([^']+)'", message) if first["type"] == "literal_error" else []
+    return f"setting '{key}'{shown}: {message[:1].lower()}{message[1:]}.{did_you_mean(str(first.get('input')), one_of)}"
