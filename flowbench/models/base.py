@@ -23,6 +23,8 @@ from flowbench.errors import ConfigError, ModelError, NotFinite
 from flowbench.models import adapter_files, finite, lora
 from flowbench.models.adapter_config import DECIDING
 from flowbench.models.settings import ModelSettings
+from flowbench.sampling.solvers import solve
+from flowbench.solver_names import check_solver, sampler_of
 from flowbench.types import Prompt, Sample
 
 if TYPE_CHECKING:
@@ -176,12 +178,12 @@ class FlowModel(ABC, Generic[ConditionT]):
             return float(guidance)
         return max(1.0, float(guidance)) if self.guidance_kind == "cfg" else 1.0
 
-    def declares(self, guidance: float) -> dict[str, Any]:
-        """What an evaluation's card says of how its pictures are made when this guidance is asked for."""
+    def declares(self, guidance: float, solver: str = "euler") -> dict[str, Any]:
+        """What an evaluation's card says of how its pictures are made when this guidance and solver are asked for."""
         return {
             "guidance": self.effective_guidance(guidance),
             "guidance_kind": self.guidance_kind,
-            "sampler": "ode euler",
+            "sampler": sampler_of(solver),
             "negative_prompt": self.negative_prompt,
         }
 
@@ -198,14 +200,21 @@ class FlowModel(ABC, Generic[ConditionT]):
 
     @torch.no_grad()
     def sample_latents(
-        self, condition: ConditionT, seeds: Sequence[int], *, steps: int, guidance: float = 1.0
+        self, condition: ConditionT, seeds: Sequence[int], *, steps: int, guidance: float = 1.0, solver: str = "euler"
     ) -> torch.Tensor:
-        """Final latents (B, C, h, w) of the probability-flow ODE, by Euler steps: x + v * (sigma_next - sigma)."""
-        x = self.noise(seeds)
+        """Final latents (B, C, h, w) of the probability-flow ODE, in `steps` intervals of one of `sampling.SOLVERS`.
+
+        "euler", the default: x + v * (sigma_next - sigma).
+        """
+        x, history = self.noise(seeds), None
+
+        def velocity(at: torch.Tensor, sigma: float) -> torch.Tensor:
+            return self.velocity(at, sigma, condition, guidance=guidance)
+
         with self.adapter_frozen():
             for sigma, sigma_next in pairwise(self.sigmas(steps).tolist()):
-                velocity = self.velocity(x, sigma, condition, guidance=guidance)
-                x = x + (torch.tensor(sigma_next) - torch.tensor(sigma)).to(x.device) * velocity
+                v = velocity(x, sigma)
+                x, history = solve(solver, x, v, sigma, sigma_next, history=history, velocity=velocity)
         return x
 
     @torch.no_grad()
@@ -229,24 +238,27 @@ class FlowModel(ABC, Generic[ConditionT]):
         return NotFinite(f"model '{self.name}': {what} is not finite (NaN or infinite), {reason}.", made)
 
     def generate(
-        self, prompts: Sequence[Prompt], seeds: Sequence[int], *, steps: int, guidance: float, batch_size: int = 16
-    ) -> list[Sample]:
-        """One picture per (prompt, seed) by the ODE. Up to rounding, `batch_size` does not change the pictures.
+        self, prompts: Sequence[Prompt], seeds: Sequence[int], *, steps: int, guidance: float, batch_size: int = 16,
+        solver: str = "euler",
+    ) -> list[Sample]:  # fmt: skip
+        """One picture per (prompt, seed) by the ODE, in `steps` intervals of the solver: "euler", "heun", "dpmpp_2m".
 
-        Raises NotFinite, which holds all others (`made`), when one of them would have come of numbers that are not.
+        Up to rounding, `batch_size` does not change the pictures. Raises UnknownName for another solver, and NotFinite,
+        which holds all others (`made`), when one of them would have come of numbers that are not.
         """
         if len(prompts) != len(seeds):
             raise ConfigError(f"generate: {len(prompts)} prompts but {len(seeds)} seeds. Give one seed per prompt.")
         if batch_size < 1:
             raise ConfigError(f"generate: batch_size {batch_size} is too small. Give 1 or more.")
+        check_solver(solver)
         made: list[Sample | None] = []
         for start in range(0, len(prompts), batch_size):
             some, some_seeds = prompts[start : start + batch_size], seeds[start : start + batch_size]
             condition = self.encode([prompt.text for prompt in some])
-            pictures = self.decode(self.sample_latents(condition, some_seeds, steps=steps, guidance=guidance))
+            latents = self.sample_latents(condition, some_seeds, steps=steps, guidance=guidance, solver=solver)
             made += [
                 None if picture is None else Sample(prompt, picture, seed)
-                for prompt, picture, seed in zip(some, pictures, some_seeds, strict=True)
+                for prompt, picture, seed in zip(some, self.decode(latents), some_seeds, strict=True)
             ]
         samples = [sample for sample in made if sample is not None]
         if len(samples) < len(made):

@@ -176,8 +176,9 @@ class _Run:
         repeated = [self.shown[row] for row, _ in places]
         with self.policy.learner.using(AVERAGE):
             samples = self.policy.model.generate(
-                repeated, seeds, steps=rollout.steps, guidance=rollout.guidance, batch_size=rollout.micro_batch
-            )
+                repeated, seeds, steps=rollout.steps, guidance=rollout.guidance, batch_size=rollout.micro_batch,
+                solver=rollout.solver,
+            )  # fmt: skip
         pictures = [sample.image for sample in samples]
         rows = [pictures[start : start + 8] for start in range(0, len(pictures), 8)]
         scale = max(1, 64 // self.policy.model.resolution)
