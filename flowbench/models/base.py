@@ -93,9 +93,11 @@ class Condition:
 class FlowModel(ABC, Generic[ConditionT]):
     """A text-to-image flow model: one subclass per family, one adapter ("default") at most.
 
-    name, resolution, vocabulary, default_recipe, guidance, guidance_kind, fuse_adapter: see ModelSettings.
+    name, resolution, max_sequence_length, vocabulary, default_recipe, guidance, guidance_kind, fuse_adapter: see
+    ModelSettings.
     source: what `load_model` was given for the base weights ("shapes", a hub id or an absolute folder).
     adapter_source: the same for its adapter ("" without one, or for one that was trained here).
+    chosen_sequence_length: max_sequence_length where somebody, or the adapter, asked for it; None: the model's own.
     base_digest: twelve hex digits that change when the base weights do, or how they read a prompt.
     latent_shape: (C, h, w) of one latent. Weights are frozen; only adapter parameters are ever trained.
     """
@@ -103,6 +105,8 @@ class FlowModel(ABC, Generic[ConditionT]):
     latent_shape: tuple[int, int, int]
     networks: Mapping[str, torch.nn.Module]
     """all that make a picture, by the names of their folders: their weights are checked and digested"""
+    blocks: Sequence[torch.nn.Module] = ()
+    """the transformer's repeated blocks, where most of the time goes"""
     transformer: Any
     """the one of them that takes the adapter: a diffusers transformer"""
     adapter_targets: dict[str, tuple[str, ...]]
@@ -123,6 +127,8 @@ class FlowModel(ABC, Generic[ConditionT]):
         self.source = source
         self.device = device
         self.dtype = dtype
+        self.max_sequence_length = settings.max_sequence_length
+        self.chosen_sequence_length: int | None = None
         self.base_digest = ""
         self.adapter_source = ""
 
@@ -265,6 +271,11 @@ class FlowModel(ABC, Generic[ConditionT]):
             raise self.not_finite("a picture", made)
         return samples
 
+    def compile(self, **options: Any) -> None:
+        """Let torch.compile compile the blocks of the transformer, each at its first call; `options` are torch's."""
+        for block in self.blocks:
+            block.compile(**options)
+
     # -- the adapter -------------------------------------------------------------------------------------------------
 
     def add_adapter(
@@ -311,7 +322,10 @@ class FlowModel(ABC, Generic[ConditionT]):
             raise ModelError(f"{self.name} has no adapter to save. Call add_adapter or load_adapter first.")
         tensors = {name: parameter.detach().cpu() for name, parameter in self.adapter_parameters().items()}
         config = lora.config(self.transformer)
-        return adapter_files.write(Path(folder), tensors, config, base=self.source, identity=self.base_identity)
+        return adapter_files.write(
+            Path(folder), tensors, config,
+            base=self.source, identity=self.base_identity, tokens=self.chosen_sequence_length,
+        )  # fmt: skip
 
     def load_adapter(self, folder: str | Path) -> None:
         """Read an adapter that `save_adapter`, diffusers or PEFT wrote.
