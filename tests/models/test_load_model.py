@@ -242,9 +242,9 @@ def test_an_adapter_is_evaluated_with_the_tokens_that_it_was_trained_with(with_t
     assert adapter_files.trained_tokens(base.save_adapter(tmp_path / "usual")) is None
 
 
-def test_compiled_blocks_compute_the_same_with_and_without_the_adapter(pipeline: Path) -> None:
+def test_compiled_blocks_compute_the_same_with_and_without_the_adapter(plain: Path) -> None:
     """By the backend that traces and does not generate code: that takes minutes."""
-    model = load_model(pipeline)
+    model = load_model(plain)
     model.add_adapter(2, 4.0)
     with torch.no_grad():
         for parameter in model.adapter_parameters().values():
