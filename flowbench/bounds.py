@@ -10,6 +10,8 @@ AT_ONCE = 65_536
 """Pictures of a prompt, a group, a batch; groups of a step."""
 COUNT = 1_000_000_000
 """Whatever else is counted: prompts, days."""
+TOKENS = 8_192
+"""Of a prompt."""
 RANK = 4_096
 GUIDANCE = 100.0
 NOISE_LEVEL = 10.0

@@ -6,6 +6,7 @@ whole tree.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -35,6 +36,7 @@ from flowbench.objective_config import (
     objective_configs,
 )
 from flowbench.registry import did_you_mean
+from flowbench.solver_names import Solver
 from flowbench.yaml_text import parse_yaml
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -59,6 +61,10 @@ class ModelConfig(Frozen):
     """`auto` (cuda when there is one, else cpu), `cpu`, `cuda`, `cuda:1`, `mps`."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Dtype of the frozen weights; the adapter, the latents and the log-probs stay in float32."""
+    max_sequence_length: int | None = Field(None, ge=0, le=bounds.TOKENS)
+    """Tokens per prompt (of SD3, T5's); null: the model's own number. A checkpoint knows it."""
+    compile: bool = False
+    """Compile the transformer's blocks (torch.compile): minutes at the start, less time in every step of a GPU."""
 
 
 class AdapterConfig(Frozen):
@@ -148,6 +154,8 @@ class RolloutConfig(Frozen):
     """Denoising steps (Flow-GRPO's denoising reduction)."""
     guidance: float = Field(4.5, ge=1, le=bounds.GUIDANCE)
     """Classifier-free guidance; the guided velocity is the policy. 1: none."""
+    solver: Solver = "euler"
+    """Of the deterministic steps; heun calls the model twice in each but the last."""
     kind: Literal["flow", "cps", "dance", "ode"] = "flow"
     """The stochastic step; ode: none, every step is deterministic."""
     noise_level: float | None = Field(None, gt=0, le=bounds.NOISE_LEVEL, validate_default=True)
@@ -170,6 +178,11 @@ class RolloutConfig(Frozen):
             raise ValueError(f"noise_level {self.noise_level} is above 1, where kind cps has no more noise to give")
         if self.kind != "ode" and self.noise_level is None:
             raise ValueError(f"noise_level is null, and kind {self.kind} draws noise: give a number, such as 0.7")
+        if self.solver != "euler" and self.kind != "ode" and self.window is None and self.branches is None:
+            raise ValueError(
+                f"solver {self.solver} has no effect without a window, for every step but the last draws noise: set it "
+                "to euler"
+            )
         self._refuse_uneven_parts()
         if self.window is None and self.window_range is not None:
             raise ValueError(f"window_range {self.window_range} has no effect without a window: set it to null, too")
@@ -397,4 +410,5 @@ def _sentence(error: ValidationError, objective: str) -> str:
     if not key:  # of settings that do not fit together: the message names them
         return f"{message}."
     shown = "" if isinstance(first.get("input"), Mapping) else f" (it is {first.get('input')!r})"
-    return f"setting '{key}'{shown}: {message[:1].lower()}{message[1:]}."
+    one_of = re.findall("'([^']+)'", message) if first["type"] == "literal_error" else []
+    return f"setting '{key}'{shown}: {message[:1].lower()}{message[1:]}.{did_you_mean(str(first.get('input')), one_of)}"

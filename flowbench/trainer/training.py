@@ -32,6 +32,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from flowbench import images, prompts, rewards
 from flowbench.config import TrainConfig
 from flowbench.errors import ConfigError, NotFinite
@@ -176,8 +178,9 @@ class _Run:
         repeated = [self.shown[row] for row, _ in places]
         with self.policy.learner.using(AVERAGE):
             samples = self.policy.model.generate(
-                repeated, seeds, steps=rollout.steps, guidance=rollout.guidance, batch_size=rollout.micro_batch
-            )
+                repeated, seeds, steps=rollout.steps, guidance=rollout.guidance, batch_size=rollout.micro_batch,
+                solver=rollout.solver,
+            )  # fmt: skip
         pictures = [sample.image for sample in samples]
         rows = [pictures[start : start + 8] for start in range(0, len(pictures), 8)]
         scale = max(1, 64 // self.policy.model.resolution)
@@ -245,8 +248,14 @@ def _vocabulary(config: TrainConfig, model: FlowModel) -> str:
 
 def fresh_policy(config: TrainConfig, device: str) -> FlowModel:
     """The model with a fresh adapter, as training begins."""
-    model = load_model(config.model.name, device=device, dtype=config.model.dtype)
-    adapter = config.adapter
+    settings, adapter = config.model, config.adapter
+    model = load_model(
+        settings.name, device=device, dtype=settings.dtype, max_sequence_length=settings.max_sequence_length
+    )
+    if model.device.type == "cuda" and settings.dtype != "float32":
+        torch.set_float32_matmul_precision("high")  # TF32: of the products, only the adapter's are in float32 here
+    if settings.compile:
+        model.compile()
     model.add_adapter(adapter.rank, adapter.alpha, seed=draw_seed(config.seed, "adapter"), targets=adapter.targets)
     return model
 

@@ -79,6 +79,10 @@ def test_protocol_changes_only_what_is_named():
     assert changed == dataclasses.replace(suite, guidance=3.0, interval="bca")
     with pytest.raises(ConfigError, match=r"interval is 'bayes'\. Use one of: wilson, percentile, bca, analytic"):
         suite.with_protocol(interval="bayes")
+    with pytest.raises(
+        ConfigError, match=r"solver is 'hein'\. Did you mean 'heun'\? Use one of: euler, heun, dpmpp_2m\."
+    ):
+        suite.with_protocol(solver="hein")
     with pytest.raises(ConfigError, match="no setting 'headline'"):
         suite.with_protocol(headline=1)
 
