@@ -69,6 +69,16 @@ class AdapterConfig(Frozen):
     """The update is scaled by alpha / rank."""
     targets: Literal["attention", "all-linear"] = "attention"
     """Which linear layers carry an adapter."""
+    start: Text | None = None
+    """An adapter to begin from: a run, a checkpoint, an adapter's folder or a hub id; null: a fresh one, B = 0."""
+    reference: Literal["base", "start"] = "base"
+    """The policy from which a KL or a preference is measured: the base model, or that with the adapter of `start`."""
+
+    @model_validator(mode="after")
+    def _has_a_start(self) -> AdapterConfig:
+        if self.reference == "start" and self.start is None:
+            raise ValueError("reference start has no effect without adapter.start: name an adapter there")
+        return self
 
 
 class PromptsConfig(Frozen):
@@ -251,6 +261,11 @@ class TrainConfig(Frozen):
             )
         if misfit := self.objective.misfit(self.rollout.model_dump()):
             raise ValueError(misfit)
+        if self.adapter.reference == "start" and not self.objective.uses_reference():
+            raise ValueError(
+                f"adapter.reference start has no effect: objective {self.objective.name} under these settings measures "
+                "no distance from a reference (objective.kl_weight is 0)"
+            )
         return self
 
 

@@ -66,6 +66,10 @@ class ObjectiveConfig(Frozen):
         """The kinds of rollout that it can learn from under these settings."""
         return ("ode",)
 
+    def uses_reference(self) -> bool:
+        """Whether the loss depends on the reference policy under these settings; without a `kl_weight` it may."""
+        return self.model_dump().get("kl_weight") != 0
+
     def misfit(self, rollout: Mapping[str, Any]) -> str:
         """Why these settings do not fit those of the rollout; "" when they do."""
         kinds = self.rollout_kinds()

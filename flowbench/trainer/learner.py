@@ -2,6 +2,7 @@
 
 average     the moving average: what is evaluated, shown and exported. Every run has it
 behaviour   samples the rollouts and is v_old, where the objective asks for it
+start       the adapter that the run began from, where that is the reference: it never moves
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from flowbench.config import OptimizerConfig
 from flowbench.errors import NotFinite
 from flowbench.tensors import adam_state, restore_adam_state
 
-AVERAGE, BEHAVIOUR, LIVE = "average", "behaviour", "live"
+AVERAGE, BEHAVIOUR, LIVE, START = "average", "behaviour", "live", "start"
 
 
 @dataclass(frozen=True)

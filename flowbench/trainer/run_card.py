@@ -31,13 +31,17 @@ _MEANING = {
     "prompts": "training prompts",
     "code": "code of its plugin",
     "reward_weights": "weights of its reward",
+    "start": "weights of the adapter that it begins from",
 }
 
 
 def build_run_card(
-    model: FlowModel, training: Sequence[Prompt], config: TrainConfig, vocabulary: str, *, processes: int
+    model: FlowModel, training: Sequence[Prompt], config: TrainConfig, vocabulary: str, *, processes: int, start: str
 ) -> dict[str, Any]:
-    """The card of a run that trains `model` on these prompts under this configuration in that many processes."""
+    """The card of a run that trains `model` on these prompts under this configuration in that many processes.
+
+    start: the digest of the adapter that it begins from; "": a fresh one, or that which the run's card names already.
+    """
     import torch
 
     reward = config.reward
@@ -46,10 +50,13 @@ def build_run_card(
     names = [reward.name] if isinstance(reward.name, str) else list(reward.name)
     needs = [rewards.needed_weights(name, reward.options.get(name, {}), vocabulary) for name in names]
     weights = assets.identities(need for each in needs for need in each)
-    scorers = {"reward_weights": weights} if weights else {}
+    more: dict[str, Any] = {"reward_weights": weights} if weights else {}
+    if config.adapter.start is not None:
+        held = None if start else read_card(config.out)
+        more["start"] = start or (held or {"must_agree": {}})["must_agree"].get("start")
     return {
         "format": FORMAT,
-        "must_agree": {"weights": model.base_digest, "prompts": prompts_digest(training), "code": code, **scorers},
+        "must_agree": {"weights": model.base_digest, "prompts": prompts_digest(training), "code": code, **more},
         "noted": {
             "processes": processes,
             "threads": torch.get_num_threads(),

@@ -43,7 +43,7 @@ from flowbench.terminal import say
 from flowbench.trainer import checkpoint, objectives, runs, scoring
 from flowbench.trainer.groups import GroupSampler, draw_seed
 from flowbench.trainer.interrupt import Interruption, Stopped
-from flowbench.trainer.learner import AVERAGE, Learner, scheduled_lr
+from flowbench.trainer.learner import AVERAGE, START, Learner, Shadow, scheduled_lr
 from flowbench.trainer.objectives.base import Objective
 from flowbench.trainer.policy import Policy
 from flowbench.trainer.policy_check import check_policy
@@ -51,6 +51,7 @@ from flowbench.trainer.processes import Processes
 from flowbench.trainer.rollout import collect
 from flowbench.trainer.run_card import build_run_card, run_identity
 from flowbench.trainer.scoring import RewardThread
+from flowbench.trainer.start import Start, begin, read_start
 from flowbench.trainer.tracking import NullTracker, Tracker
 from flowbench.trainer.update import update
 from flowbench.types import Prompt
@@ -62,15 +63,20 @@ PATIENCE = 10
 """Training steps in a row that may teach nothing, be it that no picture is scored or that no gradient is finite."""
 
 
-def train(config: TrainConfig, *, evaluate: Evaluate | None = None, resume: bool = False) -> Path:
+def train(
+    config: TrainConfig, *, evaluate: Evaluate | None = None, resume: bool = False, minutes: float | None = None
+) -> Path:
     """Run (or, with `resume`, go on with) a training run; returns its folder.
 
-    `evaluate` gives figures of the averaged policy, logged under `eval/` every `eval_every` steps.
+    `evaluate` gives figures of the averaged policy, logged under `eval/` every `eval_every` steps. `minutes`: the run
+    ends with a checkpoint after the step in which this much time, loading and evaluations included, has gone by since
+    the call.
     Raises RunError when the folder holds a run and `resume` is False, PolicyMismatch when the on-policy check fails,
     RewardError when pictures stay unscored, and NotFinite when a picture, `PATIENCE` steps of gradients, or what a
     checkpoint is to hold is not finite: its checkpoints up to then stay. SIGTERM and Ctrl-C end it with `Stopped` (a
     SystemExit) after the step at hand, once its checkpoint is saved.
     """
+    began = time.monotonic()
     with _opened(config, resume) as run, Interruption(announce=run.processes.is_main).listening() as interruption:
         for step in range(run.first, config.steps):
             figures, timing = _take(run, step)
@@ -79,13 +85,16 @@ def train(config: TrainConfig, *, evaluate: Evaluate | None = None, resume: bool
             if evaluate is not None and config.eval_every and done % config.eval_every == 0:
                 figures |= _evaluated(run, evaluate)
             run.tracker.log(done, figures, timing)
-            stop = run.processes.any(bool(interruption.signal))
+            interrupted = run.processes.any(bool(interruption.signal))
+            stop = interrupted or run.processes.any(minutes is not None and time.monotonic() - began >= 60 * minutes)
             if done % config.sample_every == 0 or done == config.steps:
                 run.draw(done)
             if done % config.save_every == 0 or done == config.steps or stop:
                 run.save(done)
-            if stop:
+            if interrupted:
                 raise Stopped(interruption.signal or signal.SIGTERM, done)
+            if stop:
+                break
     return run.folder
 
 
@@ -200,15 +209,17 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
         training = prompts.load(config.prompts.name, "train")
         sampler = GroupSampler(training, config.rollout, config.prompts.tag_weights, config.seed)
         rewards.check(config.reward.name, config.reward.options)
-        model = fresh_policy(config, str(processes.device))
+        start = read_start(config, resume=resume)
+        model = first_policy(config, start, str(processes.device))
         vocabulary = _vocabulary(config, model)
-        card = build_run_card(model, training, config, vocabulary, processes=processes.world)
+        begun_from = start.digest if start else ""
+        card = build_run_card(model, training, config, vocabulary, processes=processes.world, start=begun_from)
         identity = run_identity(config, card)
         if held is not None:
             held.check()
             runs.keep_card(folder, card)
         objective = objectives.build(config.objective, config.rollout)
-        learner = Learner(model.adapter_parameters(), config.optimizer, objective.shadows())
+        learner = Learner(model.adapter_parameters(), config.optimizer, shadows_of(config, objective))
         policy = Policy(model, learner, config.rollout.guidance)
         first, said = checkpoint.restore(RunFolder(folder), learner, identity) if resume else (0, [])
         reward = rewards.build(
@@ -239,12 +250,20 @@ def _vocabulary(config: TrainConfig, model: FlowModel) -> str:
     return vocabulary
 
 
-def fresh_policy(config: TrainConfig, device: str) -> FlowModel:
-    """The model with a fresh adapter, as training begins."""
+def first_policy(config: TrainConfig, start: Start | None, device: str) -> FlowModel:
+    """The model with the adapter with which training begins: `start`, or a fresh one."""
     model = load_model(config.model.name, device=device, dtype=config.model.dtype)
     adapter = config.adapter
     model.add_adapter(adapter.rank, adapter.alpha, seed=draw_seed(config.seed, "adapter"), targets=adapter.targets)
+    if start is not None:
+        begin(model, start, adapter)
     return model
+
+
+def shadows_of(config: TrainConfig, objective: Objective) -> dict[str, Shadow]:
+    """Those that the objective asks for, and the run's start, where it is the reference."""
+    fixed = {START: Shadow(lambda step: 1.0)} if config.adapter.reference == "start" else {}
+    return objective.shadows() | fixed
 
 
 def _evaluated(run: _Run, evaluate: Evaluate) -> dict[str, Any]:

@@ -84,12 +84,12 @@ def register(
 
 def build(settings: ObjectiveConfig, rollout: RolloutConfig) -> Objective:
     """The objective that `settings.name` names. Raises UnknownName, ConfigError for one whose shadows do not fit."""
-    from flowbench.trainer.learner import AVERAGE, LIVE
+    from flowbench.trainer.learner import AVERAGE, LIVE, START
 
     found: Any = registry.get(settings.name)
     objective: Objective = found(settings, rollout)
     shadows = objective.shadows()
-    if reserved := {LIVE, AVERAGE, "adam"} & shadows.keys():
+    if reserved := {LIVE, AVERAGE, START, "adam"} & shadows.keys():
         raise ConfigError(f"objective '{settings.name}' calls a shadow '{min(reserved)}', which is taken. Rename it.")
     if objective.samples_with not in {LIVE, AVERAGE, *shadows}:
         raise ConfigError(f"objective '{settings.name}' samples with '{objective.samples_with}', no shadow of its own.")
