@@ -114,7 +114,7 @@ def _checked(config: TrainConfig) -> str:
     model = first_policy(config, read_start(config, resume=False), config.model.device)
     objective = objectives.build(config.objective, rollout)
     learner = Learner(model.adapter_parameters(), config.optimizer, shadows_of(config, objective))
-    check = check_policy(Policy(model, learner, rollout.guidance), objective, sampler.at(0)[0])
+    check = check_policy(Policy(model, learner, rollout.guidance), objective, sampler.at(0)[: rollout.bundle])
     error = check.reference_error
     return "\n".join(
         [
