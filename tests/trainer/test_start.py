@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -10,9 +11,10 @@ import pytest
 import tiny_runs
 import torch
 
-from flowbench.errors import ConfigError, ModelError, RunError
+from flowbench.errors import ConfigError, ModelError, PolicyMismatch, RunError
 from flowbench.models import load_model
 from flowbench.models.adapter_files import adapter_digest, read
+from flowbench.tensors import load_tensors
 from flowbench.trainer import check_policy, train
 from flowbench.trainer.learner import Learner
 from flowbench.trainer.policy import Policy
@@ -54,7 +56,7 @@ def test_every_shadow_begins_there_too(before, pipeline):
     objective = tiny_runs.objective(settings)
     learner = Learner(model.adapter_parameters(), settings.optimizer, shadows_of(settings, objective))
     assert all(torch.equal(learner.weights["average"][name], value) for name, value in tensors_of(before).items())
-    found = check_policy(Policy(model, learner, 1.0), objective, tiny_runs.groups(settings)[0])
+    found = check_policy(Policy(model, learner, 1.0), objective, tiny_runs.groups(settings)[:1])
     assert (found.error, found.reference_error) == (0.0, None)  # the adapter has moved from the base
     assert found.with_gradient == found.parameters - 2
 
@@ -142,3 +144,50 @@ def test_a_reference_without_effect_is_refused():
     with pytest.raises(ConfigError, match=r"adapter\.reference start has no effect: objective flow_grpo under these"):
         tiny_runs.config("shapes", adapter__reference="start", adapter__start="runs/sft", objective__kl_weight=0)
     assert tiny_runs.config("shapes", adapter__reference="start", adapter__start="runs/sft", objective__kl_weight=0.1)
+
+
+@pytest.mark.parametrize(("name", "layers"), [("flow_grpo", "fused"), ("nft", "pipeline")])
+def test_the_start_as_reference(request, before, tmp_path, layers, name):
+    """The policy check compares with it to the bit, the KL is 0 there, a checkpoint keeps it, and it never moves."""
+    ode = {"rollout__kind": "ode", "rollout__noise_level": None} if name == "nft" else {}
+    start = tmp_path / "start"
+    shutil.copytree(before, start)
+    changes = {"objective": {"name": name, "kl_weight": 0.1}, **ode, "adapter__start": str(start)}
+    changes |= {"adapter__reference": "start", "save_every": 1, "optimizer__updates": 1}
+    pipeline = request.getfixturevalue(layers)
+    settings = tiny_runs.config(pipeline, **changes)
+    model, objective = first_policy(settings, read_start(settings, resume=False), "cpu"), tiny_runs.objective(settings)
+    learner = Learner(model.adapter_parameters(), settings.optimizer, shadows_of(settings, objective))
+    found = check_policy(Policy(model, learner, 1.0), objective, tiny_runs.groups(settings)[:1])
+    assert (found.error, found.reference_error) == (0.0, 0.0) and found.with_gradient == found.parameters - 2
+    whole = train(tiny_runs.config(pipeline, tmp_path / "whole", steps=3, **changes))
+    train(tiny_runs.config(pipeline, tmp_path / "parts", steps=2, **changes))
+    shutil.rmtree(start)
+    parts = train(tiny_runs.config(pipeline, tmp_path / "parts", steps=3, **changes), resume=True)
+    log = tiny_runs.log_without_timing(whole)
+    assert log == tiny_runs.log_without_timing(parts)
+    assert tiny_runs.trainer_state(parts) == tiny_runs.trainer_state(whole)
+    assert log[0]["policy/kl"] == 0.0 < log[2]["policy/kl"]
+    held = load_tensors(whole / "checkpoints" / "step-000003" / "trainer.safetensors")[0]
+    wanted = tensors_of(before)
+    assert all(torch.equal(held[f"start/{name}"], tensor) for name, tensor in wanted.items())
+    assert not all(torch.equal(held[f"live/{name}"], tensor) for name, tensor in wanted.items())
+
+
+def test_a_reference_that_is_not_the_start_is_noticed(before, pipeline):
+    settings = tiny_runs.config(pipeline, adapter__start=str(before), adapter__reference="start", objective__kl_weight=1)
+    model, objective = first_policy(settings, read_start(settings, resume=False), "cpu"), tiny_runs.objective(settings)
+    learner = Learner(model.adapter_parameters(), settings.optimizer, shadows_of(settings, objective))
+    policy, velocity = Policy(model, learner, 1.0), model.velocity
+    using = policy.using
+
+    @contextlib.contextmanager
+    def shifted(weights):
+        with using(weights):
+            model.velocity = lambda *args, **more: velocity(*args, **more) + 1e-3
+            yield
+        model.velocity = velocity
+
+    policy.using = shifted
+    with pytest.raises(PolicyMismatch, match="policy and reference have one adapter and differ by up to"):
+        check_policy(policy, objective, tiny_runs.groups(settings)[:1])
