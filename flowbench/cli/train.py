@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     "--reward", "rewards", multiple=True, metavar="NAME[=WEIGHT]", help="What to maximise. Can be repeated, or a,b=0.1."
 )
 @click.option("--objective", metavar="NAME", help="What is learned from the rewards (`flowbench list objectives`).")
+@click.option(
+    "--data", metavar="FILE", help="Learn from pictures in a table (prompt, chosen, rejected; or prompt, image)."
+)
 @click.option("--prompts", metavar="NAME", help="A prompt set, or a .txt, .csv or .jsonl file.")
 @click.option("--steps", type=count(bounds.STEPS), help="Training steps.")
 @click.option("--minutes", type=MINUTES, metavar="N", help="Stop after N minutes, at a checkpoint to go on from.")
@@ -91,6 +94,10 @@ def train(
         processes = processes or (resumed_processes(resume) if resume else None) or fitting_processes(config)
         if processes > 1:
             check_folder(Path(config.out), config, resume=resume is not None)  # all processes would say so
+            if config.data is not None:
+                from flowbench.prompts.examples import examples_of
+
+                examples_of(config)
             launch(click.get_current_context().obj, processes)
         else:
             _run(config, resume is not None, 1, minutes)

@@ -74,8 +74,10 @@ def _rewards_of(run: Path, seen: tuple[Path, ...] = ()) -> tuple[str, ...]:
     name = reward.get("name") if isinstance(reward, dict) else None
     start = adapter.get("start") if isinstance(adapter, dict) else None
     before = training_of(start, seen) if isinstance(start, str) else ()
-    own = [str(each) for each, weight in name.items() if weight] if isinstance(name, dict) else []
-    return tuple(dict.fromkeys([*own, *([name] if isinstance(name, str) else []), *before]))
+    if isinstance(name, str):
+        name = {name: 1}
+    own = name.items() if isinstance(name, dict) and not tree.get("data") else ()  # of a data file none is asked
+    return tuple(dict.fromkeys([*(str(each) for each, weight in own if weight), *before]))
 
 
 def _related(name: str, other: str) -> bool:

@@ -25,6 +25,8 @@ from flowbench.types import Prompt
 if TYPE_CHECKING:
     from PIL import Image
 
+    from flowbench.config import TrainConfig
+
 ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
 PAIR = ("chosen", "rejected")
 PICTURE = ("image", "picture", "file_name", "path")
@@ -74,6 +76,23 @@ class Examples:
     @property
     def are_pairs(self) -> bool:
         return self.rows[0].rejected is not None
+
+    @property
+    def prompts(self) -> list[Prompt]:
+        """Those of the rows, each once."""
+        return list({row.prompt.id: row.prompt for row in self.rows}.values())
+
+
+def examples_of(config: TrainConfig) -> Examples:
+    """What a run with `data` learns from. Raises as `read_examples` does, and ConfigError where its objective needs
+    pairs and the rows are none."""
+    examples = read_examples(str(config.data))
+    if config.objective.learns_from_files == "pairs" and not examples.are_pairs:
+        raise ConfigError(
+            f"data file {config.data}: its rows hold one picture each, and objective {config.objective.name} learns "
+            f"from pairs. Give the columns {' and '.join(PAIR)}, or take --objective sft."
+        )
+    return examples
 
 
 def read_examples(path: str | Path) -> Examples:

@@ -56,7 +56,7 @@ def test_average_every_few_updates_decays_by_the_number_of_updates():
 
 
 def test_a_forward_pass_may_be_taken_back_after_other_weights_were_used():
-    """As when the reference, an adapter itself, is asked between a loss and its gradient: 2 a b at a = (1, -2), b = 3."""
+    """As when the reference, an adapter, is asked between a loss and its gradient: 2 a b at a = (1, -2), b = 3."""
     one = learner()
     with torch.no_grad():
         one.parameters["b"].fill_(3.0)

@@ -175,7 +175,8 @@ def test_the_start_as_reference(request, before, tmp_path, layers, name):
 
 
 def test_a_reference_that_is_not_the_start_is_noticed(before, pipeline):
-    settings = tiny_runs.config(pipeline, adapter__start=str(before), adapter__reference="start", objective__kl_weight=1)
+    changes = {"adapter__start": str(before), "adapter__reference": "start", "objective__kl_weight": 1}
+    settings = tiny_runs.config(pipeline, **changes)
     model, objective = first_policy(settings, read_start(settings, resume=False), "cpu"), tiny_runs.objective(settings)
     learner = Learner(model.adapter_parameters(), settings.optimizer, shadows_of(settings, objective))
     policy, velocity = Policy(model, learner, 1.0), model.velocity

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowbench.errors import ConfigError
 from flowbench.lazy import lazy_exports
-from flowbench.objective_config import ObjectiveCard, ObjectiveConfig, objective_configs
+from flowbench.objective_config import ObjectiveCard, ObjectiveConfig, ObjectiveSettings, objective_configs
 from flowbench.registry import Registry
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ __all__ = [  # noqa: RUF022 - as Python sorts
     "Objective",
     "ObjectiveCard",
     "ObjectiveConfig",
+    "ObjectiveSettings",
     "PolicyLoss",
     "Term",
     "build",
@@ -69,7 +70,7 @@ for _name, _target in OBJECTIVES.items():
 
 
 def register(
-    name: str, *, config: type[ObjectiveConfig], card: ObjectiveCard | None = None
+    name: str, *, config: type[ObjectiveSettings], card: ObjectiveCard | None = None
 ) -> Callable[[type[Objective]], type[Objective]]:
     """Decorate an Objective class; `config` holds its settings. Raises NameTaken when another one has the name."""
 
@@ -82,7 +83,7 @@ def register(
     return decorate
 
 
-def build(settings: ObjectiveConfig, rollout: RolloutConfig) -> Objective:
+def build(settings: ObjectiveSettings, rollout: RolloutConfig) -> Objective:
     """The objective that `settings.name` names. Raises UnknownName, ConfigError for one whose shadows do not fit."""
     from flowbench.trainer.learner import AVERAGE, LIVE, START
 
