@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from flowbench import bounds
 from flowbench.errors import ConfigError, UnknownName
@@ -129,58 +129,70 @@ class FlowGRPOConfig(ObjectiveConfig):
         return ("flow",) if self.kl == "path_no_dt" else NOISY_KINDS
 
 
-class NFTConfig(ObjectiveConfig):
-    """The forward-process loss on final latents, and the behaviour copy that samples them."""
-
-    name: Literal["nft"] = "nft"
-    beta: float = Field(1.0, gt=0, le=bounds.NUMBER)
-    """How far the implicit positive and negative policies stand from the behaviour copy."""
-    loss_scale: float = Field(5.0, gt=0, le=bounds.NUMBER)
-    """The loss is multiplied by this; published: the largest advantage. It weighs the loss against the KL term."""
-    kl_weight: float = Field(1e-4, ge=0, le=bounds.NUMBER)
-    """Weight of mean((v - v_ref)^2); 0: no KL term (and no reference forward pass)."""
-    times: int = Field(4, ge=1, le=bounds.DENOISING_STEPS)
-    """Noise levels per picture and training step, each with a noise of its own."""
-    first_levels: int | None = Field(None, ge=1, le=bounds.DENOISING_STEPS)
-    """They are drawn from this many first, noisiest levels of the sampler's schedule; null: from all."""
-    behaviour_rate: float = Field(0.001, ge=0, le=1)
-    """The behaviour copy's decay after training step n, from 0, is min(this x n, behaviour_decay)."""
-    behaviour_decay: float = Field(0.5, ge=0, lt=1)
-    """The largest decay of the behaviour copy; 0: it is the live policy."""
-
-    @model_validator(mode="after")
-    def _both_or_none(self) -> NFTConfig:
-        if (self.behaviour_rate == 0) != (self.behaviour_decay == 0):
-            raise ValueError("behaviour_rate and behaviour_decay: one of them is 0, so that the other has no effect")
-        return self
-
-    def misfit(self, rollout: Mapping[str, Any]) -> str:
-        if self.first_levels is not None and self.first_levels > rollout["steps"]:
-            return f"objective.first_levels {self.first_levels} is above rollout.steps {rollout['steps']}"
-        return super().misfit(rollout)
-
-
+_FORWARD = "an ODE rollout of any solver; no log-prob of steps, no recorded steps"
+_TABLE: dict[str, tuple[type[ObjectiveConfig] | str, ObjectiveCard]] = {
+    "flow_grpo": (
+        FlowGRPOConfig,
+        ObjectiveCard(
+            "The clipped policy gradient on the stochastic steps of the rollout.",
+            "arXiv 2505.05470",
+            "a rollout with noise (flow, cps, dance)",
+        ),
+    ),
+    "nft": (
+        "flowbench.forward_config:NFTConfig",
+        ObjectiveCard(
+            "DiffusionNFT: pictures above their group's mean draw the velocity to them, those below push it away.",
+            "arXiv 2509.16117",
+            _FORWARD,
+        ),
+    ),
+    "awm": (
+        "flowbench.forward_config:AWMConfig",
+        ObjectiveCard(
+            "Advantage weighted matching: the clipped policy loss on how well a picture is explained.",
+            "arXiv 2509.25050",
+            _FORWARD,
+        ),
+    ),
+    "epg": (
+        "flowbench.forward_config:EPGConfig",
+        ObjectiveCard("The policy gradient on an adaptive likelihood bound.", "arXiv 2602.04663", _FORWARD),
+    ),
+    "pepg": (
+        "flowbench.forward_config:PEPGConfig",
+        ObjectiveCard("The proximal policy gradient on an adaptive likelihood bound.", "arXiv 2602.04663", _FORWARD),
+    ),
+    "par": (
+        "flowbench.forward_config:PARConfig",
+        ObjectiveCard(
+            "Regression of a likelihood bound's rise on the advantage; its gradient is that of pepg.",
+            "arXiv 2602.04663",
+            _FORWARD,
+        ),
+    ),
+    "ram": (
+        "flowbench.forward_config:RAMConfig",
+        ObjectiveCard(
+            "Reinforce adjoint matching: regression on the base's velocity, corrected by the reward.",
+            "arXiv 2605.10759",
+            _FORWARD,
+        ),
+    ),
+    "dgpo": (
+        "flowbench.forward_config:DGPOConfig",
+        ObjectiveCard(
+            "Direct group preference optimisation: the better half of a group against its worse half.",
+            "arXiv 2510.08425",
+            _FORWARD,
+        ),
+    ),
+}
+BUILT_IN = tuple(_TABLE)
 objective_configs = Registry("objective", "flowbench.objectives")
 """Name -> settings class; of a plugin, the Objective class, whose `config` it is."""
-objective_configs.add(
-    "flow_grpo",
-    FlowGRPOConfig,
-    card=ObjectiveCard(
-        "The clipped policy gradient on the stochastic steps of the rollout.",
-        "arXiv 2505.05470",
-        "a rollout with noise (flow, cps, dance)",
-    ),
-)
-objective_configs.add(
-    "nft",
-    NFTConfig,
-    card=ObjectiveCard(
-        "DiffusionNFT: pictures above their group's mean draw the velocity to them, those below push it away.",
-        "arXiv 2509.16117",
-        "an ODE rollout; no log-prob, no recorded steps",
-    ),
-)
-BUILT_IN = ("flow_grpo", "nft")
+for _name, (_target, _card) in _TABLE.items():
+    objective_configs.add(_name, _target, card=_card)
 
 
 def config_of(name: str) -> type[ObjectiveSettings]:

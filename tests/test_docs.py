@@ -16,6 +16,8 @@ from tiny import make_pipeline
 
 from flowbench import config, store
 from flowbench.cli import COMMANDS, main
+from flowbench.forward_config import ForwardConfig
+from flowbench.objective_config import BUILT_IN
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")])
@@ -121,7 +123,7 @@ def of_key(tree: object, key: str) -> object:
     return tree
 
 
-@pytest.mark.parametrize("name", ["flow_grpo", "nft"])
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_every_setting_is_documented_with_its_default(name: str) -> None:
     from flowbench.trainer.objectives import OBJECTIVES
 
@@ -130,8 +132,10 @@ def test_every_setting_is_documented_with_its_default(name: str) -> None:
     begin, rest = page.split("## objective\n")
     own, end = rest.split("\n## ", maxsplit=1)
     pages = {part.split("\n")[0]: part for part in own.split("### ")[1:]}
+    forward = pages.pop("forward process")
     assert set(OBJECTIVES) == set(pages)
-    documented = settings_in(begin) | settings_in(pages[name]) | settings_in(end)
+    shared = settings_in(forward) if issubclass(config.config_of(name), ForwardConfig) else {}
+    documented = settings_in(begin) | shared | settings_in(pages[name]) | settings_in(end)
     assert sorted(documented) == sorted(config.setting_names(name))
     kind = config.config_of(name)
     real = config.load_config({"objective": {"name": name}, "rollout": {"kind": kind.default_rollout["kind"]}})

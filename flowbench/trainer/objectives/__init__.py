@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 OBJECTIVES = {
     "flow_grpo": "flowbench.trainer.objectives.flow_grpo:FlowGRPO",
     "nft": "flowbench.trainer.objectives.nft:NFT",
+    "awm": "flowbench.trainer.objectives.awm:AWM",
+    "epg": "flowbench.trainer.objectives.elbo:EPG",
+    "pepg": "flowbench.trainer.objectives.elbo:PEPG",
+    "par": "flowbench.trainer.objectives.elbo:PAR",
+    "ram": "flowbench.trainer.objectives.ram:RAM",
+    "dgpo": "flowbench.trainer.objectives.dgpo:DGPO",
 }
 _LAZY = {
     "Comparison": "flowbench.trainer.objectives.base",

@@ -84,7 +84,7 @@ class Objective(ABC):
     """The class of its settings."""
     stores: ClassVar[tuple[Stored, ...]] = ("latents",)
     """What a rollout keeps for it: the stochastic steps, also with their means, the final latents."""
-    samples_with: ClassVar[str] = LIVE
+    samples_with: str = LIVE
     """Whose weights sample the rollouts: the live ones, or a shadow's."""
     sums: ClassVar[tuple[str, ...]] = ()
     """Names of the figures that its terms sum up."""
