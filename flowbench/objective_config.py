@@ -130,7 +130,7 @@ class FlowGRPOConfig(ObjectiveConfig):
 
 
 _FORWARD = "an ODE rollout of any solver; no log-prob of steps, no recorded steps"
-_TABLE: dict[str, tuple[type[ObjectiveConfig] | str, ObjectiveCard]] = {
+_TABLE: dict[str, tuple[type[ObjectiveSettings] | str, ObjectiveCard]] = {
     "flow_grpo": (
         FlowGRPOConfig,
         ObjectiveCard(
@@ -185,6 +185,30 @@ _TABLE: dict[str, tuple[type[ObjectiveConfig] | str, ObjectiveCard]] = {
             "Direct group preference optimisation: the better half of a group against its worse half.",
             "arXiv 2510.08425",
             _FORWARD,
+        ),
+    ),
+    "sft": (
+        "flowbench.baseline_config:SFTConfig",
+        ObjectiveCard(
+            "Supervised fine-tuning on the best picture of each group, offline or online, or on a file of pictures.",
+            "arXiv 2505.05470",
+            f"{_FORWARD}; or a data file of pictures",
+        ),
+    ),
+    "rwr": (
+        "flowbench.baseline_config:RWRConfig",
+        ObjectiveCard(
+            "Reward-weighted regression: all pictures of a group, weighted by a softmax over their rewards.",
+            "arXiv 2505.05470, 2302.12192",
+            _FORWARD,
+        ),
+    ),
+    "dpo": (
+        "flowbench.baseline_config:DPOConfig",
+        ObjectiveCard(
+            "Diffusion-DPO: the best picture of each group against its worst, offline or online, or a file of pairs.",
+            "arXiv 2311.12908",
+            f"{_FORWARD}; or a data file of pairs",
         ),
     ),
 }

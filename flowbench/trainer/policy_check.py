@@ -40,8 +40,8 @@ def check_policy(policy: Policy, objective: Objective, groups: Sequence[Group]) 
     Raises PolicyMismatch when anything differs by a bit, and NotFinite when what is sampled is not.
 
     As long as the adapter has not moved (it is fresh, or what the run began from and the reference) the reference
-    policy must be the policy. With a fresh one (every B matrix 0) exactly the B matrices must receive a gradient: an A matrix
-    gets its first one after B has moved.
+    policy must be the policy. With a fresh one (every B matrix 0) exactly the B matrices must receive a gradient: an A
+    matrix gets its first one after B has moved.
     """
     parameters = policy.model.adapter_parameters()
     fresh = not any(bool(parameter.any()) for name, parameter in parameters.items() if "lora_B" in name)

@@ -12,7 +12,7 @@ import torch
 from flowbench.errors import ConfigError, RewardError
 from flowbench.trainer.objectives.dpo import best_and_worst, dpo_loss, pair_coefficient, pair_margin
 from flowbench.trainer.objectives.rwr import reward_weights
-from flowbench.trainer.objectives.sft import best_of_group, flow_matching_error
+from flowbench.trainer.objectives.sft import best_of_group
 
 NAN = math.nan
 
@@ -103,16 +103,6 @@ def test_no_gradient_reaches_the_reference():
     parts = [torch.rand(3, dtype=torch.float64, requires_grad=True) for _ in range(4)]
     dpo_loss(*parts, beta=3.0).sum().backward()
     assert [each.grad is not None for each in parts] == [True, True, False, False]
-
-
-def test_flow_matching_error_against_numpy():
-    v, noise, x0 = velocities(3)[:3]
-    found = flow_matching_error(v.float().requires_grad_(), noise.float(), x0.float())
-    wanted = ((v.float().double() - (noise.float().double() - x0.float().double())) ** 2).numpy().mean(axis=(1, 2, 3))
-    numpy.testing.assert_allclose(found.detach().numpy(), wanted, rtol=1e-12)
-    assert found.dtype == torch.float64 and found.requires_grad
-    exact = flow_matching_error(noise - x0, noise, x0)
-    assert exact.tolist() == [0.0] * 5
 
 
 def test_best_and_worst_by_hand():

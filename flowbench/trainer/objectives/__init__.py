@@ -36,6 +36,9 @@ OBJECTIVES = {
     "par": "flowbench.trainer.objectives.elbo:PAR",
     "ram": "flowbench.trainer.objectives.ram:RAM",
     "dgpo": "flowbench.trainer.objectives.dgpo:DGPO",
+    "sft": "flowbench.trainer.objectives.sft:SFT",
+    "rwr": "flowbench.trainer.objectives.rwr:RWR",
+    "dpo": "flowbench.trainer.objectives.dpo:DPO",
 }
 _LAZY = {
     "Comparison": "flowbench.trainer.objectives.base",

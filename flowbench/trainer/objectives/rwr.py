@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from flowbench.baseline_config import RWRConfig
 from flowbench.trainer.advantages import scored_groups
+from flowbench.trainer.objectives.base import Figure
+from flowbench.trainer.objectives.baseline import WeightedMatching
+from flowbench.trainer.trajectory import Slice
 
 
 def reward_weights(
@@ -28,3 +33,31 @@ def reward_weights(
     for members in filter(len, groups):
         weights[members] = torch.softmax(values[members] / temperature, dim=0) * len(members)
     return weights
+
+
+class RWR(WeightedMatching):
+    """Flow matching on all pictures, with the weights of `reward_weights`: `WeightedMatching` with those as signal."""
+
+    config = RWRConfig
+    sums = (*WeightedMatching.sums, "weight_square")
+    figures = (
+        *WeightedMatching.figures,
+        Figure(
+            "policy/effective", "share of a group that counts, 1 / mean(weight^2): 1 where all weigh the same, "
+            "1 / group size where one takes all",
+            healthy=(0.1, 0.9), shown="effective {:.2f}",
+        ),
+    )  # fmt: skip
+
+    settings: RWRConfig
+
+    def signal(self, rewards: Tensor, group_ids: Tensor) -> Tensor:
+        """The weight of each picture, with mean 1 over its group."""
+        return reward_weights(rewards, group_ids, temperature=self.settings.temperature)
+
+    def of_signal(self, each: Slice) -> dict[str, Tensor]:
+        return {"weight_square": (each.signal**2).sum()}
+
+    def logged(self, totals: Mapping[str, float]) -> dict[str, float]:
+        effective = (totals["learned"] or math.nan) / (totals["weight_square"] or math.nan)
+        return {**super().logged(totals), "policy/effective": effective}

@@ -8,18 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowbench.sampling.steps import in_float64, per_sample_mean
+from flowbench.baseline_config import SFTConfig
 from flowbench.trainer.advantages import scored_groups
-
-
-def flow_matching_error(v: Tensor, noise: Tensor, x0: Tensor) -> Tensor:
-    """mean((v - (noise - x0))^2) per sample: (B,) float64.
-
-    The conditional flow matching loss (arXiv 2210.02747) on the straight path x_t = (1 - t) x0 + t noise, whose
-    velocity is noise - x0 at every t. v (with gradient): (B, ...) at x_t; noise, x0: (B, ...). Means are over a
-    sample's elements.
-    """
-    return per_sample_mean((in_float64(v) - (in_float64(noise) - in_float64(x0))) ** 2)
+from flowbench.trainer.objectives.baseline import WeightedMatching, with_signal
+from flowbench.trainer.trajectory import Bundle, Slice
 
 
 def best_of_group(rewards: Tensor | Sequence[float], group_ids: Tensor | Sequence[Any]) -> Tensor:
@@ -33,3 +25,20 @@ def best_of_group(rewards: Tensor | Sequence[float], group_ids: Tensor | Sequenc
     for members in filter(len, groups):
         chosen[members[values[members].argmax()]] = 1
     return chosen
+
+
+class SFT(WeightedMatching):
+    """Flow matching on the best of each group, or on the rows of a data file: `WeightedMatching` with weight 1.
+
+    A group whose rewards are all equal teaches its first picture, as published. With `refresh_every: 1` it is rejection
+    sampling: best of `group_size` pictures of the policy itself.
+    """
+
+    config = SFTConfig
+
+    def signal(self, rewards: Tensor, group_ids: Tensor) -> Tensor:
+        """1 for the picture that is learned, 0 for the others."""
+        return best_of_group(rewards, group_ids)
+
+    def taught(self, bundle: Bundle) -> Sequence[Slice]:
+        return with_signal(bundle, self.rollout.micro_batch)
