@@ -55,8 +55,7 @@ def errors_of(policy, objective, bundles):
     """(group, member) -> [error at each level], with gradient, and the same of the base; a picture at a time."""
     live, base = {}, {}
     for each in (row for bundle in bundles for row in bundle):
-        for turn in range(objective.settings.levels):
-            at = objective.noised(policy, each.trajectory, turn)
+        for at in objective.noised(policy, each.trajectory):
             target = at.noise - at.x0
             v = policy.velocity(at.x_t, at.t, at.condition)
             with torch.no_grad(), policy.model.adapter_disabled():
@@ -146,8 +145,7 @@ def test_a_pair_shares_noise_and_noise_level_and_groups_do_not(pipeline):
         place for pair in PAIRS for place in pair
     ]
     assert pairs.signal.tolist() == [1, -1] * 3
-    for turn in range(4):
-        at = objective.noised(policy, pairs.trajectory, turn)
+    for at in objective.noised(policy, pairs.trajectory):
         assert torch.equal(at.noise[0::2], at.noise[1::2]) and torch.equal(at.t[0::2], at.t[1::2])
         assert not torch.equal(at.noise[0], at.noise[2])
         assert not torch.equal(at.x0[0], at.x0[1])

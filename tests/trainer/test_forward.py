@@ -50,8 +50,7 @@ def made(settings, rewards=REWARDS, *, moved=0.02):
 
 def points(policy, objective, each):
     """(noised, v, v_old, v_ref) at each noise level, without the objective's own arithmetic."""
-    for turn in range(objective.settings.levels):
-        at = objective.noised(policy, each.trajectory, turn)
+    for at in objective.noised(policy, each.trajectory):
         x_t = (1 - at.t.reshape(-1, 1, 1, 1)) * at.x0 + at.t.reshape(-1, 1, 1, 1) * at.noise
         with policy.using(BEHAVIOUR):
             old = policy.velocity(x_t, at.t, at.condition)
@@ -137,7 +136,7 @@ def test_noise_levels_are_the_schedules_each_once_and_the_same_in_any_micro_batc
     drawn = {}
     for size in (4, 2):
         _, objective, bundles = made(config("nft", pipeline, objective__levels=4, rollout__micro_batch=size))
-        rows = [[objective.noised(policy, each.trajectory, turn) for turn in range(4)] for each in bundles[0]]
+        rows = [objective.noised(policy, each.trajectory) for each in bundles[0]]
         drawn[size] = [torch.cat([turns[turn].t for turns in rows]) for turn in range(4)]
         drawn[-size] = [torch.cat([turns[turn].noise for turns in rows]) for turn in range(4)]
     for member in range(4):
@@ -146,7 +145,7 @@ def test_noise_levels_are_the_schedules_each_once_and_the_same_in_any_micro_batc
         assert all(torch.equal(one, other) for one, other in zip(drawn[size], drawn[size // 2], strict=True))
     assert len({tuple(turn[member].item() for turn in drawn[4]) for member in range(4)}) > 1
     _, noisiest, bundles = made(config("nft", pipeline, objective__levels=4, objective__first_levels=2))
-    turns = [noisiest.noised(policy, bundles[0].slices[0].trajectory, turn).t for turn in range(4)]
+    turns = [at.t for at in noisiest.noised(policy, bundles[0].slices[0].trajectory)]
     assert {level for turn in turns for level in turn.tolist()} == set(levels[-2:])
     assert torch.equal(turns[0], turns[2]) and torch.equal(turns[1], turns[3])  # in turn, where there are fewer
 
@@ -155,7 +154,7 @@ def test_noise_levels_are_the_schedules_each_once_and_the_same_in_any_micro_batc
 def test_other_times_are_places_of_each_picture(times, pipeline):
     policy, objective, bundles = made(config("nft", pipeline, objective__times=times, objective__levels=3))
     trajectory = bundles[0].slices[0].trajectory
-    drawn = torch.stack([objective.noised(policy, trajectory, turn).t for turn in range(3)])
+    drawn = torch.stack([at.t for at in objective.noised(policy, trajectory)])
     assert len(set(drawn.flatten().tolist())) == 12 and bool(((drawn > 0) & (drawn < 1)).all())
 
 
@@ -165,7 +164,7 @@ def test_dgpo_noises_a_group_alike(pipeline):
         policy, objective, bundles = made(settings)
         seen = {}
         for each in bundles[0]:
-            at = objective.noised(policy, each.trajectory, 1)
+            (at,) = objective.noised(policy, each.trajectory, [1])
             for row, place in enumerate(each.trajectory.places):
                 seen.setdefault(place.group.index, []).append((at.t[row].item(), at.noise[row]))
         assert set(seen) == {0, 1}

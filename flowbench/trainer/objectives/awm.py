@@ -73,8 +73,8 @@ class AWM(ForwardObjective):
     that it is 1 in the first update, or with `off_policy` the behaviour copy.
 
     Where this departs from the published code: noise levels are each picture's own (there one draw per stratum of the
-    schedule for a whole batch, its first level left out), and pictures come from the solver that `rollout.solver` names
-    (there SA-solver).
+    schedule for a whole batch, its first level left out), and pictures come from the rollout's own ODE steps (there
+    SA-solver).
     """
 
     config = AWMConfig

@@ -59,8 +59,7 @@ class WeightedMatching(BaselineObjective):
 
     def terms(self, policy: Policy, bundle: Bundle) -> Iterator[Term]:
         for each in self.taught(bundle):
-            turns = range(self.settings.levels)
-            for at in self.with_others(policy, [self.noised(policy, each.trajectory, turn) for turn in turns]):
+            for at in self.with_others(policy, self.noised(policy, each.trajectory)):
                 v = policy.velocity(at.x_t, at.t, at.condition)
                 scored, loss = each.scored.to(v.device), each.signal.to(v.device) * flow_error(v, at.x0, at.noise)
                 figures: dict[str, Tensor | float] = {"error": _sum(loss.detach(), scored), "kl": math.nan}

@@ -99,7 +99,8 @@ class DGPO(ForwardObjective):
     def terms(self, policy: Policy, bundle: Bundle) -> Iterator[Term]:
         slices = [each for each in bundle if each.count > 0]
         for turn in range(self.settings.levels if slices else 0):
-            points = self.with_others(policy, [self.noised(policy, each.trajectory, turn) for each in slices])
+            noised = [self.noised(policy, each.trajectory, [turn])[0] for each in slices]
+            points = self.with_others(policy, noised)
             # One micro-batch holds its groups whole: its only pass finds the coefficients and is learned from.
             only = policy.velocity(points[0].x_t, points[0].t, points[0].condition) if len(points) == 1 else None
             coefficients = self._coefficients(policy, slices, points, only)
@@ -127,7 +128,8 @@ class DGPO(ForwardObjective):
         self, policy: Policy, slices: Sequence[Slice], points: Sequence[Noised], only: Tensor | None
     ) -> tuple[Tensor, ...]:
         """sigmoid(s) for the pictures of each slice, from all scored members of their groups; 0 for the unscored."""
-        now = [only] if only is not None else self._velocities(policy, points)
+        with policy.model.adapter_frozen():
+            now = [policy.velocity(at.x_t, at.t, at.condition) if only is None else only for at in points]
         errors = torch.cat([flow_error(v, at.x0, at.noise) for v, at in zip(now, points, strict=True)])
         against = torch.cat([flow_error(at.velocities[self.settings.against], at.x0, at.noise) for at in points])
         places = [place for each in slices for place in each.trajectory.places]
@@ -138,7 +140,3 @@ class DGPO(ForwardObjective):
             errors[scored], against[scored], advantages[scored], groups[scored], beta=self.settings.beta
         )
         return found.split([len(each.signal) for each in slices])
-
-    def _velocities(self, policy: Policy, points: Sequence[Noised]) -> list[Tensor]:
-        with policy.model.adapter_frozen():
-            return [policy.velocity(at.x_t, at.t, at.condition) for at in points]

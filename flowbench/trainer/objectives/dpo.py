@@ -123,7 +123,8 @@ class DPO(BaselineObjective):
         slices = with_signal(bundle, self.rollout.micro_batch)
         sizes = [len(each.signal) for each in slices]
         for turn in range(self.settings.levels if slices else 0):
-            points = self.with_others(policy, [self.noised(policy, each.trajectory, turn) for each in slices])
+            noised = [self.noised(policy, each.trajectory, [turn])[0] for each in slices]
+            points = self.with_others(policy, noised)
             first = self._first_pass(policy, points) if any(size % 2 for size in sizes) else None
             for number, (each, at) in enumerate(zip(slices, points, strict=True)):
                 v = policy.velocity(at.x_t, at.t, at.condition)

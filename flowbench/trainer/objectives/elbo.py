@@ -62,7 +62,7 @@ def elbo_loss(kind: str, elbo: Tensor, elbo_old: Tensor, advantages: Tensor, *, 
 class ELBOObjective(ForwardObjective):
     """elbo_loss of one kind, on advantages times `advantage_weight`: published, .1 (reward - mean of its group).
 
-    Where this departs from the published code: pictures come from the solver that `rollout.solver` names (there DPM2).
+    Where this departs from the published code: pictures come from the rollout's own ODE steps (there DPM2).
     """
 
     kind: ClassVar[str]

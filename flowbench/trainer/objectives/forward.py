@@ -81,8 +81,7 @@ class LevelsObjective(Objective):
     def check(self, policy: Policy, bundle: Bundle) -> Iterator[Comparison]:
         """With and without gradient the velocity must be the same."""
         for each in bundle:
-            for turn in range(self.settings.levels):
-                at = self.noised(policy, each.trajectory, turn)
+            for at in self.noised(policy, each.trajectory):
                 with torch.no_grad(), policy.model.adapter_frozen():
                     sampled = policy.velocity(at.x_t, at.t, at.condition)
                 with policy.reference():
@@ -90,18 +89,19 @@ class LevelsObjective(Objective):
                 v = policy.velocity(at.x_t, at.t, at.condition)
                 yield Comparison((v.detach() - sampled).abs(), v, reference, per_sample_mean(v**2))
 
-    def noised(self, policy: Policy, trajectory: Trajectory, turn: int) -> Noised:
-        """Each picture at its `turn`-th noise level."""
+    def noised(self, policy: Policy, trajectory: Trajectory, turns: Sequence[int] | None = None) -> list[Noised]:
+        """Each picture at its first, second ... noise level; `turns`: at these alone, counted from 0."""
         if trajectory.latents is None:
             raise RuntimeError("the rollout has kept no final latents, which this objective stores")
-        x0, settings = trajectory.latents, self.settings
+        x0, condition, settings = trajectory.latents, trajectory.condition, self.settings
         sigmas = policy.model.sigmas(self.rollout.steps)[: (settings.first_levels or self.rollout.steps) + 1]
-        levels = [
-            noise_levels(sigmas, settings.levels, times=settings.times, seed=seed)[turn]
-            for seed in self.draws(trajectory, "times")
+        seeds = self.draws(trajectory, "times")
+        levels = [noise_levels(sigmas, settings.levels, times=settings.times, seed=seed) for seed in seeds]
+        t = torch.stack(levels, dim=1).to(x0.device)
+        return [
+            Noised(x0, policy.model.noise(self.draws(trajectory, "forward noise", turn)), t[turn], condition)
+            for turn in (range(settings.levels) if turns is None else turns)
         ]
-        noise = policy.model.noise(self.draws(trajectory, "forward noise", turn))
-        return Noised(x0, noise, torch.stack(levels).to(x0.device), trajectory.condition)
 
     def with_others(self, policy: Policy, points: Sequence[Noised]) -> list[Noised]:
         """The same with the velocities of `compared`, whose weights are put in place once for all points."""
@@ -153,8 +153,7 @@ class ForwardObjective(LevelsObjective):
             if each.count == 0:
                 yield Term(torch.zeros(len(each.signal)), count=0)
                 continue
-            turns = range(self.settings.levels)
-            for at in self.with_others(policy, [self.noised(policy, each.trajectory, turn) for turn in turns]):
+            for at in self.with_others(policy, self.noised(policy, each.trajectory)):
                 v = policy.velocity(at.x_t, at.t, at.condition)
                 yield self.term(each, at, v, *self.loss(at, v, each.signal.to(v.device)))
 

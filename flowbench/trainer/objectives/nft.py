@@ -37,8 +37,8 @@ def nft_loss(
 class NFT(ForwardObjective):
     """loss_scale x nft_loss, whose weight is 1/2 + advantage / (2 advantage_clip).
 
-    Where this departs from the published code: pictures come from Euler's ODE steps (there DPM2); an
-    unscored picture takes no part.
+    Where this departs from the published code: pictures come from the rollout's own ODE steps (there DPM2); an unscored
+    picture takes no part.
     """
 
     config = NFTConfig
