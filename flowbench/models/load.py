@@ -54,7 +54,6 @@ def load_model(
     taken, adapter_source = own, source
     if own is not None:
         folder, source = _base_of(own)
-<<<<<<< HEAD
     if adapter is not None:
         taken, adapter_source = _locate(str(adapter))
         taken = _adapter_folder(taken)
@@ -63,23 +62,8 @@ def load_model(
         max_sequence_length = adapter_files.trained_tokens(taken)
     model = _load_pipeline(folder, source, where, DTYPES[dtype], max_sequence_length)
     if own is not None and not chosen:
-        # Weights that were read in another dtype cannot be told from others: to train in 16 bits and evaluate in 32 is
-        # usual.
-        trained_on = adapter_files.base_identity(own) or ""
-        if trained_on.endswith(f" {model.dtype}") and trained_on != model.base_identity:
-            raise ModelError(
-                f"{own}: it was trained on other weights of '{model.source}' ({trained_on.split()[0]}) than are there "
-                f"now ({model.base_digest}). Bring those back, or train again."
-            )
-    if taken is not None:
-=======
-    model = _load_pipeline(folder, source, where, DTYPES[dtype])
-    if adapter is not None:  # somebody chose both: any base will do
-        folder, model.adapter_source = _locate(str(adapter))
-        model.load_adapter(_adapter_folder(folder))
-    elif own is not None:
         check_base(own, model)
->>>>>>> base
+    if taken is not None:
         model.adapter_source = adapter_source
         model.load_adapter(taken)
     return model

@@ -39,6 +39,7 @@ from flowbench.config import TrainConfig
 from flowbench.errors import ConfigError, NotFinite
 from flowbench.layout import RunFolder
 from flowbench.models import load_model
+from flowbench.models.adapter_files import trained_tokens
 from flowbench.models.base import FlowModel
 from flowbench.prompts.examples import examples_of
 from flowbench.store import Held
@@ -306,9 +307,10 @@ def _vocabulary(config: TrainConfig, model: FlowModel) -> str:
 def first_policy(config: TrainConfig, start: Start | None, device: str) -> FlowModel:
     """The model with the adapter with which training begins: `start`, or a fresh one."""
     settings, adapter = config.model, config.adapter
-    model = load_model(
-        settings.name, device=device, dtype=settings.dtype, max_sequence_length=settings.max_sequence_length
-    )
+    tokens = settings.max_sequence_length
+    if tokens is None and start is not None:
+        tokens = trained_tokens(start.folder)
+    model = load_model(settings.name, device=device, dtype=settings.dtype, max_sequence_length=tokens)
     if model.device.type == "cuda" and settings.dtype != "float32":
         torch.set_float32_matmul_precision("high")  # TF32: of the products, only the adapter's are in float32 here
     if settings.compile:
