@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "reports": {"evals", "stats", "metrics", "rewards", "prompts"},
     "evals": {"stats"},
     "stats": set(),
-    "metrics": {"rewards", "assets"},
+    "metrics": {"rewards", "shapes", "assets"},
     "rewards": {"shapes", "assets"},
     "models": {"sampling", "shapes", "assets"},
     "prompts": {"shapes", "assets"},
