@@ -35,6 +35,7 @@ from flowbench.objective_config import (
     objective_configs,
 )
 from flowbench.registry import did_you_mean
+from flowbench.rollout_config import RolloutConfig
 from flowbench.yaml_text import parse_yaml
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -122,68 +123,6 @@ class RewardConfig(Frozen):
                     "watches it"
                 )
         return value
-
-
-class RolloutConfig(Frozen):
-    """How groups of pictures are sampled."""
-
-    groups: int = Field(48, ge=1, le=bounds.AT_ONCE)
-    """Prompts per training step, over all processes."""
-    group_size: int = Field(24, ge=2, le=bounds.AT_ONCE)
-    """Pictures per prompt."""
-    micro_batch: int = Field(8, ge=1, le=bounds.AT_ONCE)
-    """Pictures per forward pass: a fixed slice of a group, the same on any number of processes."""
-    same_latent: bool = False
-    """All members of a group start from one latent and differ by the noise of their stochastic steps. What comes before
-    that noise is then computed once for the group, in rollout and update."""
-    steps: int = Field(10, ge=2, le=bounds.DENOISING_STEPS)
-    """Denoising steps (Flow-GRPO's denoising reduction)."""
-    guidance: float = Field(4.5, ge=1, le=bounds.GUIDANCE)
-    """Classifier-free guidance; the guided velocity is the policy. 1: none."""
-    kind: Literal["flow", "cps", "dance", "ode"] = "flow"
-    """The stochastic step; ode: none, every step is deterministic."""
-    noise_level: float | None = Field(None, gt=0, le=bounds.NOISE_LEVEL, validate_default=True)
-    """`a` in the step's equations; 0.7 when it is not given, null with kind ode, which draws no noise."""
-    window: int | None = Field(None, ge=1, le=bounds.DENOISING_STEPS)
-    """Number of consecutive stochastic steps (fast recipe); null: all but the last step."""
-    window_range: int | None = Field(None, ge=1, le=bounds.DENOISING_STEPS)
-    """The window lies within this many first steps; null: the first half."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _usual_noise(cls, values: Any) -> Any:
-        if isinstance(values, Mapping) and "noise_level" not in values and values.get("kind") != "ode":
-            return {**values, "noise_level": 0.7}
-        return values
-
-    @model_validator(mode="after")
-    def _fits(self) -> RolloutConfig:
-        if self.kind == "cps" and self.noise_level is not None and self.noise_level > 1:
-            raise ValueError(f"noise_level {self.noise_level} is above 1, where kind cps has no more noise to give")
-        if self.kind != "ode" and self.noise_level is None:
-            raise ValueError(f"noise_level is null, and kind {self.kind} draws noise: give a number, such as 0.7")
-        if self.group_size % self.micro_batch:
-            raise ValueError(f"group_size {self.group_size} is not a multiple of micro_batch {self.micro_batch}")
-        if self.window is None and self.window_range is not None:
-            raise ValueError(f"window_range {self.window_range} has no effect without a window: set it to null, too")
-        if self.window is not None and self.window > self.last_window_step:
-            raise ValueError(f"a window of {self.window} does not fit into the first {self.last_window_step} steps")
-        self._refuse_noise_without_effect()
-        return self
-
-    def _refuse_noise_without_effect(self) -> None:
-        if self.kind != "ode":
-            return
-        if self.same_latent:
-            raise ValueError("same_latent with kind ode makes all pictures of a group one picture: set it to false")
-        for name in ("noise_level", "window"):
-            if getattr(self, name) is not None:
-                raise ValueError(f"{name} has no effect with kind ode, which draws no noise: set {name} to null")
-
-    @property
-    def last_window_step(self) -> int:
-        """Number of first steps in which the window may lie; the last step is never stochastic."""
-        return min(self.window_range or max(1, self.steps // 2), self.steps - 1)
 
 
 class OptimizerConfig(Frozen):

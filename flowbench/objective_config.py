@@ -52,7 +52,8 @@ class ObjectiveConfig(Frozen):
     """What all objectives have: a name, and how rewards become the signal that is learned from."""
 
     default_rollout: ClassVar[Mapping[str, Any]] = {
-        "kind": "ode", "noise_level": None, "window": None, "window_range": None, "same_latent": False,
+        "kind": "ode", "noise_level": None, "same_latent": False, "window": None, "window_range": None,
+        "window_schedule": "random", "window_stride": None, "window_every": None, "window_end": None,
     }  # fmt: skip
     """Settings of `rollout` that `--objective NAME` puts in the place of a recipe's own, where no recipe fits."""
 
