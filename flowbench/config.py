@@ -144,6 +144,8 @@ class OptimizerConfig(Frozen):
     """The average's decay is min((1 + n) / (10 + n), this)."""
     ema_every: int = Field(8, ge=1, le=bounds.STEPS)
     """Optimizer steps between updates of the average."""
+    fused: bool = True
+    """All parameters of a step in one call (the same numbers to rounding); false: one after the other."""
 
 
 class TrainConfig(Frozen):
@@ -184,9 +186,11 @@ class TrainConfig(Frozen):
 
     @model_validator(mode="after")
     def _divides(self) -> TrainConfig:
-        if self.rollout.groups % self.optimizer.updates:
+        bundle, updates = self.rollout.bundle, self.optimizer.updates
+        if self.rollout.groups % (bundle * updates):
+            bundles = f"rollout.bundle {bundle} x " if bundle > 1 else ""
             raise ValueError(
-                f"rollout.groups {self.rollout.groups} is not a multiple of optimizer.updates {self.optimizer.updates}"
+                f"rollout.groups {self.rollout.groups} is not a multiple of {bundles}optimizer.updates {updates}"
             )
         if misfit := self.objective.misfit(self.rollout.model_dump()):
             raise ValueError(misfit)

@@ -20,10 +20,18 @@ class RolloutConfig(Frozen):
     group_size: int = Field(24, ge=2, le=bounds.AT_ONCE)
     """Pictures per prompt."""
     micro_batch: int = Field(8, ge=1, le=bounds.AT_ONCE)
-    """Pictures per forward pass: a fixed slice of a group, the same on any number of processes."""
+    """Pictures per forward pass: a fixed slice of a bundle, the same on any number of processes."""
+    bundle: int = Field(1, ge=1, le=bounds.AT_ONCE)
+    """Groups that one process samples and learns from together; a forward pass may span them."""
     same_latent: bool = False
     """All members of a group start from one latent and differ by the noise of their stochastic steps. What comes before
     that noise is then computed once for the group, in rollout and update."""
+    branches: int | None = Field(None, ge=2, le=bounds.AT_ONCE)
+    """A group is made of sets of this many pictures that share their latent and part at one stochastic step each, and
+    only a set's members are compared (TempFlow-GRPO); null: the whole group is."""
+    keep_graph: bool = False
+    """Keep what the stochastic steps of a step's first update computed, so that it need not compute them again: the
+    same numbers for less time and more memory."""
     steps: int = Field(10, ge=2, le=bounds.DENOISING_STEPS)
     """Denoising steps (Flow-GRPO's denoising reduction)."""
     guidance: float = Field(4.5, ge=1, le=bounds.GUIDANCE)
@@ -59,8 +67,7 @@ class RolloutConfig(Frozen):
             raise ValueError(f"noise_level {self.noise_level} is above 1, where kind cps has no more noise to give")
         if self.kind != "ode" and self.noise_level is None:
             raise ValueError(f"noise_level is null, and kind {self.kind} draws noise: give a number, such as 0.7")
-        if self.group_size % self.micro_batch:
-            raise ValueError(f"group_size {self.group_size} is not a multiple of micro_batch {self.micro_batch}")
+        self._refuse_uneven_parts()
         if self.window is None and self.window_range is not None:
             raise ValueError(f"window_range {self.window_range} has no effect without a window: set it to null, too")
         if self.window is not None and self.window > self.last_window_step:
@@ -69,12 +76,28 @@ class RolloutConfig(Frozen):
         self._refuse_moves_without_effect()
         return self
 
+    def _refuse_uneven_parts(self) -> None:
+        if self.groups % self.bundle:
+            raise ValueError(f"groups {self.groups} is not a multiple of bundle {self.bundle}")
+        if self.bundle * self.group_size % self.micro_batch:
+            bundle = f"bundle {self.bundle} x " if self.bundle > 1 else ""
+            more = "; to span groups, raise bundle" if self.micro_batch > self.bundle * self.group_size else ""
+            raise ValueError(
+                f"{bundle}group_size {self.group_size} is not a multiple of micro_batch {self.micro_batch}{more}"
+            )
+        if self.branches is not None and self.group_size % self.branches:
+            raise ValueError(f"group_size {self.group_size} is not a multiple of branches {self.branches}")
+        if self.branches is not None and self.same_latent:
+            raise ValueError("same_latent has no effect with branches, whose sets share latents: set it to false")
+
     def _refuse_noise_without_effect(self) -> None:
         if self.kind != "ode":
             return
         if self.same_latent:
             raise ValueError("same_latent with kind ode makes all pictures of a group one picture: set it to false")
-        self._refuse(("noise_level", "window"), "kind ode, which draws no noise")
+        if self.keep_graph:
+            raise ValueError("keep_graph has no effect with kind ode, which has no stochastic steps: set it to false")
+        self._refuse(("noise_level", "window", "branches"), "kind ode, which draws no noise")
         if self.window_schedule != "random":
             raise ValueError(
                 f"window_schedule {self.window_schedule} has no effect with kind ode, which has no window: set it to "
@@ -121,6 +144,11 @@ class RolloutConfig(Frozen):
             "decay_from": math.ceil(self.steps / 2) if self.window_schedule == "decay" else None,  # 13 of 25
             "restarts": self.window_end == "restart",
         }
+
+    @property
+    def noisy_count(self) -> int:
+        """Number of stochastic steps of a group."""
+        return 0 if self.kind == "ode" else self.window or self.steps - 1
 
     @property
     def last_window_step(self) -> int:

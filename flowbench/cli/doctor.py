@@ -113,7 +113,7 @@ def _checked(config: TrainConfig) -> str:
     model = fresh_policy(config, config.model.device)
     objective = objectives.build(config.objective, rollout)
     learner = Learner(model.adapter_parameters(), config.optimizer, objective.shadows())
-    check = check_policy(Policy(model, learner, rollout.guidance), objective, sampler.at(0)[0])
+    check = check_policy(Policy(model, learner, rollout.guidance), objective, sampler.at(0)[: rollout.bundle])
     return "\n".join(
         [
             f"model {config.model.name} ({model.device}, {config.model.dtype}), objective {config.objective.name}, "

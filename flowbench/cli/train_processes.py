@@ -38,14 +38,14 @@ def fitting_processes(config: TrainConfig) -> int:
     """How many processes to train on when nobody said: one, but for the built-in model on a CPU one per core.
 
     Its operations are so small that threads share them badly: one process of two threads took 1.2 times as long as two
-    processes of one thread (README). At most `MOST_PROCESSES`, and a number that divides the groups of an update.
+    processes of one thread (README). At most `MOST_PROCESSES`, and a number that divides the bundles of an update.
     """
     import torch
 
     on_cpu = config.model.device == "cpu" or (config.model.device == "auto" and not torch.cuda.is_available())
     if config.model.name != BUILT_IN or not on_cpu or sys.platform != "linux":
         return 1
-    share = config.rollout.groups // config.optimizer.updates
+    share = config.rollout.groups // config.optimizer.updates // config.rollout.bundle
     return max(count for count in range(1, min(cores(), MOST_PROCESSES) + 1) if share % count == 0)
 
 

@@ -62,6 +62,13 @@ class Condition:
         """The same rows on another device."""
         return self._each(lambda tensor: tensor.to(device), lambda ragged: tuple(row.to(device) for row in ragged))
 
+    @property
+    def nbytes(self) -> int:
+        """Of all rows."""
+        columns = [getattr(self, field.name) for field in fields(self)]
+        tensors = [tensor for rows in columns for tensor in ([rows] if isinstance(rows, torch.Tensor) else rows)]
+        return sum(tensor.nbytes for tensor in tensors)
+
     @staticmethod
     def cat(parts: Sequence[ConditionT]) -> ConditionT:
         """All rows of all parts (one or more, of one kind), in order."""

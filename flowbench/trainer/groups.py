@@ -18,7 +18,9 @@ from flowbench.types import Prompt
 class Group:
     """`size` pictures of one prompt, none of which shares its noise with another.
 
-    With `same_latent` they share the initial latent: up to the first stochastic step they are one picture.
+    With `same_latent` they share the initial latent: up to the first stochastic step they are one picture. With
+    `branches` they come in sets of that many, and only a set's members are compared: they share their latent and part
+    at the one stochastic step that they have (TempFlow-GRPO).
     """
 
     step: int
@@ -33,10 +35,33 @@ class Group:
     """the run's"""
     same_latent: bool = False
     """whether its pictures start from one latent"""
+    branches: int | None = None
+    """members of a set; None: the whole group is compared"""
+    branch_steps: int = 1
+    """stochastic steps over which the sets are dealt in turn"""
+
+    @property
+    def shares_latents(self) -> bool:
+        """Whether some of its pictures start from one latent."""
+        return self.same_latent or self.branches is not None
+
+    def set_of(self, member: int) -> int:
+        """Which set of compared members it belongs to, from 0."""
+        return 0 if self.branches is None else member // self.branches
+
+    def latent_of(self, member: int) -> int:
+        """Which of the group's latents a member starts from, from 0."""
+        if self.branches is not None:
+            return self.set_of(member) // self.branch_steps
+        return 0 if self.same_latent else member
+
+    def noisy_steps_of(self, member: int, steps: Sequence[int]) -> Sequence[int]:
+        """Which of the group's stochastic `steps` draw noise for this member."""
+        return steps if self.branches is None else (steps[self.set_of(member) % self.branch_steps],)
 
     def latent_seed(self, member: int) -> int:
         """Seed of a member's initial latent."""
-        return self.draw("latent", 0 if self.same_latent else member)
+        return self.draw("latent", self.latent_of(member))
 
     def noise_seed(self, member: int, denoising_step: int) -> int:
         """Seed of a member's noise at one stochastic step."""
@@ -66,12 +91,13 @@ class GroupSampler:
     def at(self, step: int) -> list[Group]:
         """All groups of a training step (0-based), on every process the same."""
         rng = numpy.random.default_rng([self._seed, int.from_bytes(b"prompts", "big"), step])
-        size, same_latent = self._rollout.group_size, self._rollout.same_latent
-        groups = []
-        for index in range(self._rollout.groups):
+        rollout, groups = self._rollout, []
+        branches = {"branches": rollout.branches, "branch_steps": rollout.noisy_count} if rollout.branches else {}
+        for index in range(rollout.groups):
             pool = self._pools[int(rng.choice(len(self._pools), p=self._chances))]
             prompt = pool[int(rng.integers(len(pool)))]
-            groups.append(Group(step, index, prompt, size, self._seed, same_latent))
+            size, same_latent = rollout.group_size, rollout.same_latent
+            groups.append(Group(step, index, prompt, size, self._seed, same_latent, **branches))
         return groups
 
 

@@ -57,7 +57,7 @@ class Learner:
         self.updates = 0
         self.optimizer = torch.optim.AdamW(
             list(self.parameters.values()),
-            lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay,
+            lr=config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay, fused=config.fused,
         )  # fmt: skip
         # The average's decay grows with the number of optimizer steps (Flow-GRPO's code), not with that of averages.
         average = Shadow(lambda n: min((1 + n) / (10 + n), config.ema_decay), "update", config.ema_every)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 
 from flowbench.models.base import Condition, FlowModel
 from flowbench.trainer.learner import Learner
+
+TEXTS_AT_MOST = 1 << 30
+"""bytes of encoded prompts that are kept, in the machine's memory: 400 of SD3.5's longest"""
 
 
 class Policy:
@@ -19,10 +23,28 @@ class Policy:
         self.model = model
         self.learner = learner
         self.guidance = guidance
+        self._texts: OrderedDict[str, Condition] = OrderedDict()
+        self._bytes = 0
+
+    @torch.no_grad()
+    def encode(self, texts: Sequence[str]) -> Condition:
+        """One row per text, on the model's device. What a text is encoded as is kept, and used when it comes again."""
+        rows = {text: self._encoded(text) for text in dict.fromkeys(texts)}
+        return Condition.cat([rows[text] for text in texts]).to(self.model.device)
+
+    def _encoded(self, text: str) -> Condition:
+        if text not in self._texts:
+            row = self.model.encode([text]).to("cpu")
+            self._texts[text] = row
+            self._bytes += row.nbytes
+            while self._bytes > TEXTS_AT_MOST and len(self._texts) > 1:
+                self._bytes -= self._texts.popitem(last=False)[1].nbytes
+        self._texts.move_to_end(text)
+        return self._texts[text]
 
     def velocity(self, x: torch.Tensor, sigma: float | torch.Tensor, condition: Condition) -> torch.Tensor:
-        """v (B, C, h, w) float32 at latents x, all of one prompt (`condition` has one row); sigma: a number or (B,)."""
-        return self.model.velocity(x, sigma, condition.repeat(len(x)), guidance=self.guidance)
+        """v (B, C, h, w) float32 at latents x (B, C, h, w), a row of `condition` for each; sigma: a number or (B,)."""
+        return self.model.velocity(x, sigma, condition, guidance=self.guidance)
 
     @contextmanager
     def using(self, weights: str) -> Iterator[None]:

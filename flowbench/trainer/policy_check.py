@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +11,9 @@ from flowbench.errors import PolicyMismatch
 from flowbench.trainer.groups import Group
 from flowbench.trainer.objectives.base import Objective
 from flowbench.trainer.policy import Policy
-from flowbench.trainer.rollout import sample_slice
-from flowbench.trainer.trajectory import Bundle, Slice
+from flowbench.trainer.rollout import sample_bundle
+from flowbench.trainer.scoring import to_bundles
+from flowbench.trainer.trajectory import Bundle
 
 WAY_OUT = "Report this with your device, dtype and versions; training on it would follow noise."
 
@@ -32,9 +34,10 @@ class PolicyCheck:
     """adapter tensors in all"""
 
 
-def check_policy(policy: Policy, objective: Objective, group: Group) -> PolicyCheck:
-    """Sample one micro-batch and let the objective compare. Raises PolicyMismatch when anything differs by a bit, and
-    NotFinite when what is sampled is not.
+def check_policy(policy: Policy, objective: Objective, groups: Sequence[Group]) -> PolicyCheck:
+    """Sample the first micro-batch of a bundle (`groups`) and let the objective compare.
+
+    Raises PolicyMismatch when anything differs by a bit, and NotFinite when what is sampled is not.
 
     With a fresh adapter (every B matrix 0) the reference policy must be the policy, and exactly the B matrices must
     receive a gradient: an A matrix gets its first one after B has moved.
@@ -42,7 +45,7 @@ def check_policy(policy: Policy, objective: Objective, group: Group) -> PolicyCh
     parameters = policy.model.adapter_parameters()
     fresh = not any(bool(parameter.any()) for name, parameter in parameters.items() if "lora_B" in name)
     errors, reference_errors = [], []
-    for point in objective.check(policy, _first_slice(policy, objective, group)):
+    for point in objective.check(policy, _first_slice(policy, objective, groups)):
         errors.append(point.error.max())
         reference_errors.append((point.velocity.detach() - point.reference).abs().max())
         (point.value.sum() * policy.gradient_scale).backward()
@@ -70,13 +73,12 @@ def check_policy(policy: Policy, objective: Objective, group: Group) -> PolicyCh
     return PolicyCheck(len(errors), error, reference_error if fresh else None, len(reached), len(parameters))
 
 
-def _first_slice(policy: Policy, objective: Objective, group: Group) -> Bundle:
-    """The group's first micro-batch as its rollout makes it, all members scored alike."""
+def _first_slice(policy: Policy, objective: Objective, groups: Sequence[Group]) -> Bundle:
+    """A bundle's first micro-batch as its rollout makes it, all pictures scored alike."""
     with torch.no_grad(), policy.model.adapter_frozen():
-        condition = policy.model.encode([group.prompt.text])
-        sigmas = policy.model.sigmas(objective.rollout.steps).tolist()
-        trajectory, latents = sample_slice(policy, objective, group, 0, condition, sigmas)
+        conditions = policy.encode([group.prompt.text for group in groups])
+        trajectory, latents = next(sample_bundle(policy, objective, groups, conditions))
     if not latents.isfinite().all():
-        raise policy.model.not_finite(f"before the first update, a picture for '{group.prompt.text}'")
-    signal = torch.zeros(trajectory.size)
-    return Bundle(group.index, (Slice(trajectory, signal, signal == 0),))
+        raise policy.model.not_finite(f"before the first update, a picture for '{groups[0].prompt.text}'")
+    rewards = torch.zeros(groups[-1].index + 1, groups[0].size, dtype=torch.float64)
+    return to_bundles(objective, groups, [trajectory], rewards)[0]

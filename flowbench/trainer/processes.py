@@ -34,9 +34,9 @@ class Processes:
     def is_main(self) -> bool:
         return self.rank == 0
 
-    def owns(self, group: int) -> bool:
-        """Groups are dealt out in turn."""
-        return group % self.world == self.rank
+    def owns(self, bundle: int) -> bool:
+        """Bundles of groups are dealt out in turn."""
+        return bundle % self.world == self.rank
 
     def sum(self, tensors: Iterable[torch.Tensor]) -> None:
         """Replace each tensor by its sum over the processes, in place; one transfer for all (tensors of one dtype)."""

@@ -12,10 +12,11 @@ import torch
 from flowbench.config import RewardConfig, RolloutConfig
 from flowbench.errors import RewardError
 from flowbench.rewards.base import Reward
+from flowbench.trainer.groups import Group
 from flowbench.trainer.objectives.base import Objective
 from flowbench.trainer.processes import Processes
 from flowbench.trainer.rollout import Rollout
-from flowbench.trainer.trajectory import Bundle, Slice, Trajectory
+from flowbench.trainer.trajectory import Bundle, Moment, Place, Slice, Trajectory
 from flowbench.types import Sample, Score
 
 
@@ -80,15 +81,42 @@ def refuse_unscored(scored: StepRewards, config: RewardConfig, in_a_row: int, pa
     )
 
 
-def to_bundles(objective: Objective, trajectories: Sequence[Trajectory], rewards: torch.Tensor) -> list[Bundle]:
-    """Each group's trajectories with the signal of its members, which is computed over all groups of the step."""
-    ids = torch.arange(len(rewards)).repeat_interleave(rewards.shape[1])
-    signal = objective.signal(rewards.flatten(), ids).view_as(rewards)
-    slices: dict[int, list[Slice]] = {}
+def to_bundles(
+    objective: Objective, groups: Sequence[Group], trajectories: Sequence[Trajectory], rewards: torch.Tensor
+) -> list[Bundle]:
+    """What the pictures of this process's `groups` teach, bundle by bundle.
+
+    rewards: (all groups of the step, group size), over which the signal is computed.
+    """
+    signal = _signal(objective, groups, rewards)
+    scored = ~rewards.isnan()
+
+    def at(places: Sequence[Place], values: torch.Tensor) -> torch.Tensor:
+        return torch.stack([values[group.index, member] for group, member in places])
+
+    found: dict[int, list[Trajectory]] = {}
     for each in trajectories:
-        place = each.group.index, slice(each.first, each.first + each.size)
-        slices.setdefault(each.group.index, []).append(Slice(each, signal[place], ~rewards[place].isnan()))
-    return [Bundle(group, tuple(rows)) for group, rows in slices.items()]
+        found.setdefault(each.places[0].group.index // objective.rollout.bundle, []).append(each)
+    return [
+        Bundle(
+            tuple(group for group in groups if group.index // objective.rollout.bundle == number),
+            tuple(Slice(each, at(each.places, signal), at(each.places, scored)) for each in some),
+            tuple(
+                Moment(moment, at(moment.places, signal), at(moment.places, scored))
+                for each in some
+                for moment in each.transitions
+            ),
+        )
+        for number, some in found.items()
+    ]
+
+
+def _signal(objective: Objective, groups: Sequence[Group], rewards: torch.Tensor) -> torch.Tensor:
+    """(groups, group size): compared are the members of a group, or of a set where the groups are made of sets."""
+    one = groups[0]
+    sets = torch.tensor([one.set_of(member) for member in range(one.size)])
+    ids = torch.arange(len(rewards))[:, None] * (int(sets.max()) + 1) + sets
+    return objective.signal(rewards.flatten(), ids.flatten()).view_as(rewards)
 
 
 def figures(scored: StepRewards, processes: Processes) -> dict[str, float]:

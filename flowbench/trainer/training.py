@@ -93,14 +93,16 @@ def _take(run: _Run, step: int) -> tuple[dict[str, float], dict[str, float]]:
     """One training step (0-based): its figures, and what took how many seconds."""
     config = run.config
     started = time.monotonic()
-    groups = [group for group in run.sampler.at(step) if run.processes.owns(group.index)]
-    rollout = collect(run.policy, run.objective, groups, run.scorer.submit)
+    settings = config.rollout
+    groups = [group for group in run.sampler.at(step) if run.processes.owns(group.index // settings.bundle)]
+    kept = settings.groups // config.optimizer.updates if settings.keep_graph else 0
+    rollout = collect(run.policy, run.objective, groups, run.scorer.submit, kept_groups=kept)
     sampled = time.monotonic()
-    scored = scoring.gather(rollout, config.rollout, run.processes)
+    scored = scoring.gather(rollout, settings, run.processes)
     run.unscored_steps = run.unscored_steps + 1 if scored.rewards.isnan().all() else 0
     scoring.refuse_unscored(scored, config.reward, run.unscored_steps, run.patience)
     waited = time.monotonic()
-    bundles = scoring.to_bundles(run.objective, rollout.trajectories, scored.rewards)
+    bundles = scoring.to_bundles(run.objective, groups, rollout.trajectories, scored.rewards)
     lr = scheduled_lr(config.optimizer, step, config.steps)
     learned = update(run.policy, run.objective, bundles, lr, run.processes)
     run.policy.learner.end_step(step)
@@ -188,10 +190,12 @@ class _Run:
 def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
     """Claim the folder, build every part, restore the latest checkpoint, check that the policy replays exactly."""
     processes = Processes(config.model.device)
-    if config.rollout.groups // config.optimizer.updates % processes.world:
+    share = config.optimizer.updates * config.rollout.bundle
+    if config.rollout.groups // share % processes.world:
+        bundles = f" and bundles of {config.rollout.bundle}" if config.rollout.bundle > 1 else ""
         raise ConfigError(
             f"rollout.groups {config.rollout.groups} cannot be dealt to {processes.world} processes in "
-            f"{config.optimizer.updates} updates. Make it a multiple of {config.optimizer.updates * processes.world}."
+            f"{config.optimizer.updates} updates{bundles}. Make it a multiple of {share * processes.world}."
         )
     folder = Path(config.out)
     with ExitStack() as stack:
@@ -223,7 +227,7 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
                 say(f"warning: {line}", err=True)
             tracker = Tracker(RunFolder(folder), first, config.steps, objective.figures)
         stack.callback(tracker.close)
-        check_policy(policy, objective, sampler.at(first)[0])
+        check_policy(policy, objective, sampler.at(first)[: config.rollout.bundle])
         shown = prompts.in_turns(_unseen(config.prompts.name, training), lambda prompt: prompt.tag)[:SHOWN_PROMPTS]
         yield _Run(config, folder, policy, objective, sampler, shown, scorer, tracker, processes, first, identity, held)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import torch
 
@@ -11,15 +13,28 @@ from flowbench.models.base import Condition
 from flowbench.trainer.groups import Group
 
 
+class Place(NamedTuple):
+    """Where a picture stands: its group, and which member it is."""
+
+    group: Group
+    member: int
+
+
 @dataclass(frozen=True)
 class Transition:
-    """One stochastic step of one micro-batch.
+    """One stochastic step of some pictures, computed in one call of the network.
 
-    `x` has one row where all members share it: the first stochastic step of a group with `same_latent`.
+    `x` has one row for all members of a group who share it: where their latents part.
     """
 
+    places: tuple[Place, ...]
+    """the B pictures"""
     x: torch.Tensor
-    """latents before the step, (B, C, h, w) or (1, C, h, w)"""
+    """latents before the step, (R, C, h, w)"""
+    rows: tuple[int, ...]
+    """the row of x that each picture starts from"""
+    condition: Condition
+    """encoded prompts of the R rows"""
     prev: torch.Tensor
     """latents after it, (B, C, h, w)"""
     sigma: float
@@ -28,51 +43,93 @@ class Transition:
     """noise level after"""
     log_prob: torch.Tensor
     """of the step that was taken, under the policy that took it: (B,) float64"""
+    mean: torch.Tensor | None = None
+    """of the step under that policy, (B, C, h, w); None when it is not stored"""
+    velocity: torch.Tensor | None = None
+    """v (R, C, h, w) as it was computed, with its graph; None when that is not kept"""
+
+    def of_each(self, values: torch.Tensor) -> torch.Tensor:
+        """Rows of x -> pictures: (R, ...) to (B, ...)."""
+        return spread(values, self.rows)
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One micro-batch of a group: what the objective asked to keep of it."""
+    """One micro-batch of a bundle: what the objective asked to keep of it."""
 
-    group: Group
-    """the prompt, and the seeds of all draws"""
-    first: int
-    """its first member's place in the group"""
-    size: int
-    """number of members"""
-    condition: Condition
-    """the encoded prompt, one row"""
+    places: tuple[Place, ...]
+    """its B pictures, of one group or several"""
+    prompts: Condition
+    """encoded prompts, each once"""
+    prompt_rows: tuple[int, ...]
+    """the row of `prompts` for each picture"""
     transitions: tuple[Transition, ...]
-    """the stochastic steps in order; () when they are not stored"""
+    """the stochastic steps in order; () when they are not stored. Those at which latents part are the whole bundle's,
+    and stand in its first micro-batch"""
     latents: torch.Tensor | None = None
     """final latents (B, C, h, w); None when they are not stored"""
 
     @property
-    def members(self) -> range:
-        """Places of its members in the group."""
-        return range(self.first, self.first + self.size)
+    def size(self) -> int:
+        """Number of pictures."""
+        return len(self.places)
+
+    @property
+    def condition(self) -> Condition:
+        """Encoded prompts, a row for each picture."""
+        return self.prompts[list(self.prompt_rows)]
+
+    def draws(self, purpose: str, *more: int) -> list[int]:
+        """A seed for each picture, a function of (run seed, purpose, step, group, member, ...)."""
+        return [place.group.draw(purpose, place.member, *more) for place in self.places]
 
 
 @dataclass(frozen=True)
 class Slice:
-    """A micro-batch with, on the CPU, its members' signal (B,) and which of them were scored, (B,) bool."""
+    """A micro-batch with, on the CPU, its pictures' signal (B,) and which of them were scored, (B,) bool."""
 
     trajectory: Trajectory
     signal: torch.Tensor
     scored: torch.Tensor
 
-    @property
+    @cached_property
     def count(self) -> int:
-        """Number of scored members."""
+        """Number of scored pictures."""
+        return int(self.scored.sum())
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A stochastic step with, on the CPU, its pictures' signal (B,) and which of them were scored, (B,) bool."""
+
+    transition: Transition
+    signal: torch.Tensor
+    scored: torch.Tensor
+
+    @cached_property
+    def count(self) -> int:
+        """Number of scored pictures."""
         return int(self.scored.sum())
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """Whole groups of one process, today one, whose members a loss may couple; `slices`: its rows in a fixed order."""
+    """Whole groups of one process, whose members a loss may couple; its micro-batches and steps in a fixed order."""
 
-    group: int
+    groups: tuple[Group, ...]
     slices: tuple[Slice, ...]
+    """micro-batches of its pictures"""
+    moments: tuple[Moment, ...] = ()
+    """recorded stochastic steps; () when they are not stored"""
 
     def __iter__(self) -> Iterator[Slice]:
         return iter(self.slices)
+
+
+def spread(values: torch.Tensor, rows: tuple[int, ...]) -> torch.Tensor:
+    """values[rows], without a copy where it can be had."""
+    if rows == tuple(range(len(values))):
+        return values
+    if len(values) == 1:
+        return values.expand(len(rows), *values.shape[1:])
+    return values[torch.tensor(rows, device=values.device)]

@@ -28,7 +28,7 @@ def update(
     sums, norms = Sums([*TERMS, *objective.sums]), []
     groups = objective.rollout.groups // learner.config.updates
     for share in range(learner.config.updates):
-        mine = [bundle for bundle in bundles if bundle.group // groups == share]
+        mine = [bundle for bundle in bundles if bundle.groups[0].index // groups == share]
         count = torch.tensor(float(accumulate(policy, objective, mine, sums)), dtype=torch.float64)
         processes.sum([count])
         if count == 0:

@@ -66,11 +66,11 @@ def send(number: int, *, after: float = 0.0) -> Callable[..., None]:
     return act
 
 
-# sample_slice runs once in the on-policy check, then 4 times a step; apply twice a step; save_tensors once a checkpoint
+# sample_bundle runs 4 times a step; apply twice a step; save_tensors once a checkpoint
 PLACES: dict[str, Callable[[], None]] = {
     "before any step": lambda: on_call(training, "check_policy", 1, kill),
-    "in the first rollout": lambda: on_call(rollout, "sample_slice", 3, kill),
-    "in the rollout of step 4": lambda: on_call(rollout, "sample_slice", 15, kill),
+    "in the first rollout": lambda: on_call(rollout, "sample_bundle", 3, kill),
+    "in the rollout of step 4": lambda: on_call(rollout, "sample_bundle", 15, kill),
     "between two updates of step 4": lambda: on_call(Learner, "apply", 8, kill),
     "in the log line of step 4": lambda: on_call(tracking, "append_jsonl", 4, tear),
     "after a log line, before its checkpoint": lambda: on_call(checkpoint, "save", 2, kill),
@@ -80,11 +80,11 @@ PLACES: dict[str, Callable[[], None]] = {
     "after the rename, before latest": lambda: on_call(checkpoint, "write_text", 2, kill),
     "while an old checkpoint is deleted": lambda: on_call(checkpoint.shutil, "rmtree", 5, half_deleted),
     "in the last step": lambda: on_call(Learner, "apply", 10, kill),
-    "SIGTERM": lambda: on_call(rollout, "sample_slice", 11, send(signal.SIGTERM)),
-    "SIGINT": lambda: on_call(rollout, "sample_slice", 11, send(signal.SIGINT)),
+    "SIGTERM": lambda: on_call(rollout, "sample_bundle", 11, send(signal.SIGTERM)),
+    "SIGINT": lambda: on_call(rollout, "sample_bundle", 11, send(signal.SIGINT)),
     "two SIGINTs": lambda: [
-        on_call(rollout, "sample_slice", 11, send(signal.SIGINT)),
-        on_call(rollout, "sample_slice", 12, send(signal.SIGINT, after=1.5 * interrupt.DOUBLED)),
+        on_call(rollout, "sample_bundle", 11, send(signal.SIGINT)),
+        on_call(rollout, "sample_bundle", 12, send(signal.SIGINT, after=1.5 * interrupt.DOUBLED)),
     ],
 }
 

@@ -22,8 +22,8 @@ def main(pipeline: Path, folder: Path) -> None:
     seen: list[list[object]] = []
     collect = rollout.collect
 
-    def watched(*args):
-        taken = collect(*args)
+    def watched(*args, **options):
+        taken = collect(*args, **options)
         for group, samples in zip(taken.groups, taken.samples, strict=True):
             for member, sample in enumerate(samples):
                 picture = hashlib.sha256(images.png_bytes(sample.image)).hexdigest()

@@ -39,9 +39,9 @@ def learned(settings, rewards=REWARDS, members=range(4)):
     """(gradient over the divisor, logged figures) of one share, from the rows of these members."""
     policy, objective = tiny_runs.policy(settings, moved=0.02), tiny_runs.objective(settings)
     rollout = collect(policy, objective, tiny_runs.groups(settings), lambda samples: None)
-    kept = [each for each in rollout.trajectories if each.first in members]
+    kept = [each for each in rollout.trajectories if each.places[0].member in members]
     sums = Sums(["loss", "count", *objective.sums])
-    count = accumulate(policy, objective, scoring.to_bundles(objective, kept, rewards), sums)
+    count = accumulate(policy, objective, scoring.to_bundles(objective, rollout.groups, kept, rewards), sums)
     gradients = {
         name: parameter.grad.double() / count
         for name, parameter in policy.model.adapter_parameters().items()
@@ -122,7 +122,7 @@ def test_nothing_scored_moves_nothing(name, pipeline):
     policy, objective = tiny_runs.policy(settings), tiny_runs.objective(settings)
     rollout = collect(policy, objective, tiny_runs.groups(settings), lambda samples: None)
     before = {key: value.clone() for key, value in policy.learner.state().items()}
-    bundles = scoring.to_bundles(objective, rollout.trajectories, torch.full_like(REWARDS, math.nan))
+    bundles = scoring.to_bundles(objective, rollout.groups, rollout.trajectories, torch.full_like(REWARDS, math.nan))
     figures = update(policy, objective, bundles, 1e-2, Processes("cpu"))
     assert math.isnan(figures["policy/loss"]) and math.isnan(figures["optimizer/grad_norm"])
     assert all(torch.equal(value, before[key]) for key, value in policy.learner.state().items())
@@ -133,7 +133,7 @@ def test_nothing_scored_moves_nothing(name, pipeline):
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_the_check_before_the_first_update_passes_on_a_sound_policy(request, name, layers, guidance):
     settings = config(name, request.getfixturevalue(layers), rollout__guidance=guidance)
-    objective, group = tiny_runs.objective(settings), tiny_runs.groups(settings)[0]
+    objective, group = tiny_runs.objective(settings), tiny_runs.groups(settings)[:1]
     fresh = check_policy(tiny_runs.policy(settings), objective, group)
     assert (fresh.error, fresh.reference_error) == (0.0, 0.0) and fresh.points >= 1
     moved = check_policy(tiny_runs.policy(settings, moved=0.05), objective, group)
@@ -148,7 +148,7 @@ def test_the_check_finds_a_network_that_computes_otherwise_under_gradient(name, 
     velocity = policy.model.velocity
     policy.model.velocity = lambda *args, **more: velocity(*args, **more) * (1 + 1e-6 * torch.is_grad_enabled())
     with pytest.raises(PolicyMismatch, match="rollout and replay differ"):
-        check_policy(policy, tiny_runs.objective(settings), tiny_runs.groups(settings)[0])
+        check_policy(policy, tiny_runs.objective(settings), tiny_runs.groups(settings)[:1])
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

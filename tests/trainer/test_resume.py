@@ -99,14 +99,14 @@ def test_an_error_in_the_middle_then_resume(pipeline, tmp_path, monkeypatch):
     """The same in one process, quick: a run that fails in its fourth step goes on to the reference's end."""
     reference = train(tiny_runs.config(pipeline, tmp_path / "reference", steps=5))
     calls = iter(range(1000))
-    original = rollout.sample_slice
+    original = rollout.sample_bundle
 
-    def failing(*args):
+    def failing(*args, **options):
         if next(calls) == 14:
             raise RuntimeError("power cut")
-        return original(*args)
+        return original(*args, **options)
 
-    monkeypatch.setattr(rollout, "sample_slice", failing)
+    monkeypatch.setattr(rollout, "sample_bundle", failing)
     with pytest.raises(RuntimeError, match="power cut"):
         train(tiny_runs.config(pipeline, tmp_path / "run", steps=5))
     assert len(tiny_runs.log_without_timing(tmp_path / "run")) == 3

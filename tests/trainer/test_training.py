@@ -78,15 +78,15 @@ def test_rewards_are_computed_while_the_next_pictures_are_sampled(pipeline, tmp_
 
     from flowbench.trainer import rollout
 
-    original, calls = rollout.sample_slice, []
+    original, calls = rollout.sample_bundle, []
 
-    def watched(*args):
+    def watched(*args, **options):
         calls.append(time.monotonic())
         if len(calls) == 2:
             second_began.set()
-        return original(*args)
+        return original(*args, **options)
 
-    monkeypatch.setattr(rollout, "sample_slice", watched)
+    monkeypatch.setattr(rollout, "sample_bundle", watched)
     train(tiny_runs.config(pipeline, tmp_path / "run", reward__name="tests_waits", steps=1))
     assert overlapped == [True]
     assert len(threads) == 1 and threading.main_thread() not in threads
@@ -162,13 +162,13 @@ def test_a_picture_that_is_not_finite_ends_the_run_and_the_last_checkpoint_stays
     """Black pictures please a reward such as jpeg: without the check the run would end well."""
     from flowbench.trainer import rollout
 
-    original = rollout.sample_slice
+    original = rollout.sample_bundle
 
-    def blown_up(policy, objective, group, *more):
-        trajectory, latents = original(policy, objective, group, *more)
-        return trajectory, latents * (float("nan") if group.step == 2 else 1.0)
+    def blown_up(policy, objective, groups, *more, **options):
+        for trajectory, latents in original(policy, objective, groups, *more, **options):
+            yield trajectory, latents * (float("nan") if groups[0].step == 2 else 1.0)
 
-    monkeypatch.setattr(rollout, "sample_slice", blown_up)
+    monkeypatch.setattr(rollout, "sample_bundle", blown_up)
     config = tiny_runs.config(pipeline, tmp_path / "run", reward__name="jpeg", reward__on_error="skip", save_every=1)
     with pytest.raises(NotFinite, match=r"training step 3: a picture for '.*' is not finite"):
         train(config)
@@ -257,7 +257,7 @@ def test_bad_options_and_tags_are_found_before_the_model_is_loaded(pipeline, tmp
             train(tiny_runs.config(pipeline, tmp_path / "run", **changes))
 
 
-def test_a_text_is_encoded_once_per_rollout_and_a_part_cannot_hide_the_mean(pipeline, tmp_path, monkeypatch):
+def test_a_text_is_encoded_once_per_run_and_a_part_cannot_hide_the_mean(pipeline, tmp_path, monkeypatch):
     encoded, in_rollout = [], []
     encode, collect = SD3Model._encode, training.collect
 
@@ -265,9 +265,9 @@ def test_a_text_is_encoded_once_per_rollout_and_a_part_cannot_hide_the_mean(pipe
         encoded.extend(texts)
         return encode(model, texts)
 
-    def watched_collect(*arguments):
+    def watched_collect(*arguments, **options):
         encoded.clear()
-        rollout = collect(*arguments)
+        rollout = collect(*arguments, **options)
         in_rollout.extend(encoded)
         return rollout
 
@@ -278,7 +278,7 @@ def test_a_text_is_encoded_once_per_rollout_and_a_part_cannot_hide_the_mean(pipe
     def parts():
         return lambda samples: [Score(0.25, {"mean": 9.0, "other": 2.0 * place}) for place, _ in enumerate(samples)]
 
-    run = train(tiny_runs.config(pipeline, tmp_path / "run", reward__name="tests_parts", steps=1, sample_every=9))
+    run = train(tiny_runs.config(pipeline, tmp_path / "run", reward__name="tests_parts", steps=3, sample_every=9))
     assert len(in_rollout) == len(set(in_rollout)) > 1
     record = tiny_runs.log_without_timing(run)[0]
     assert (record["reward/mean"], record["reward/other"], record["reward/flat_groups"]) == (0.25, 3.0, 1.0)

@@ -13,7 +13,7 @@ from flowbench.sampling import step as take_step
 from flowbench.trainer import scoring
 from flowbench.trainer.policy import Policy
 from flowbench.trainer.processes import Processes
-from flowbench.trainer.rollout import collect, sample_slice
+from flowbench.trainer.rollout import collect, sample_bundle
 from flowbench.trainer.update import Sums, accumulate, update
 
 REWARDS = torch.tensor(
@@ -21,12 +21,12 @@ REWARDS = torch.tensor(
 )
 
 
-def rollout_of(settings, policy):
-    return collect(policy, tiny_runs.objective(settings), tiny_runs.groups(settings), lambda samples: None)
+def rollout_of(settings, policy, **options):
+    return collect(policy, tiny_runs.objective(settings), tiny_runs.groups(settings), lambda samples: None, **options)
 
 
 def bundles_of(settings, trajectories, rewards=REWARDS):
-    return scoring.to_bundles(tiny_runs.objective(settings), trajectories, rewards)
+    return scoring.to_bundles(tiny_runs.objective(settings), tiny_runs.groups(settings), trajectories, rewards)
 
 
 def gradients(settings, policy, trajectories, rewards=REWARDS):
@@ -59,10 +59,9 @@ def test_pictures_and_update_do_not_depend_on_the_micro_batch(pipeline, guidance
     for size in (4, 1, 2):
         settings = tiny_runs.config(pipeline, rollout__micro_batch=size, **changes)
         policy, objective = tiny_runs.policy(settings, moved=0.02), tiny_runs.objective(settings)
-        group = tiny_runs.groups(settings)[0]
-        condition, sigmas = policy.model.encode([group.prompt.text]), policy.model.sigmas(4).tolist()
-        parts = [sample_slice(policy, objective, group, k, condition, sigmas)[1] for k in range(0, 4, size)]
-        latents[size] = torch.cat(parts)
+        groups = tiny_runs.groups(settings)[:1]
+        parts = sample_bundle(policy, objective, groups, policy.encode([groups[0].prompt.text]))
+        latents[size] = torch.cat([part for _, part in parts])
         found[size], _ = gradients(settings, policy, rollout_of(settings, policy).trajectories)
     for size in (1, 2):
         torch.testing.assert_close(latents[size], latents[4], rtol=0, atol=1e-4)
@@ -78,17 +77,22 @@ def test_one_row_that_a_group_shares_counts_for_every_member(pipeline):
     )  # fmt: skip
     policy = tiny_runs.policy(settings, moved=0.02)
     trajectories = rollout_of(settings, policy).trajectories
-    starts = {tiny_runs.objective(settings).noisy_steps(each.group)[0] for each in trajectories}
+    starts = {tiny_runs.objective(settings).noisy_steps(each.places[0].group)[0] for each in trajectories}
     assert starts == {0, 1}  # at once, and after a deterministic step
     assert all([len(moment.x) for moment in each.transitions] == [1, 4] for each in trajectories)
     spread = [
-        replace(each, transitions=tuple(replace(m, x=m.x.expand_as(m.prev).clone()) for m in each.transitions))
+        replace(each, transitions=tuple(_with_a_row_each(moment) for moment in each.transitions))
         for each in trajectories
     ]
     expected, other = gradients(settings, policy, spread)
     found, one = gradients(settings, policy, trajectories)
     assert_equal_gradients(expected, found)
     assert one == pytest.approx(other, rel=1e-4, abs=1e-7) and one["policy/kl"] > 0
+
+
+def _with_a_row_each(moment):
+    x, condition = moment.of_each(moment.x).clone(), moment.condition[list(moment.rows)]
+    return replace(moment, x=x, rows=tuple(range(len(x))), condition=condition)
 
 
 def test_the_gradient_is_that_of_the_whole_loss_written_out(pipeline):
@@ -104,7 +108,7 @@ def test_the_gradient_is_that_of_the_whole_loss_written_out(pipeline):
     terms = []
     for trajectory in trajectories:
         for moment in trajectory.transitions:
-            condition = trajectory.condition.repeat(4)
+            condition = trajectory.condition
             velocity = model.velocity(moment.x, moment.sigma, condition)
             with model.adapter_disabled(), torch.no_grad():
                 reference = model.velocity(moment.x, moment.sigma, condition)
@@ -114,7 +118,7 @@ def test_the_gradient_is_that_of_the_whole_loss_written_out(pipeline):
             density = torch.distributions.Normal(now.mean.double(), now.std.double()).log_prob(moment.prev.double())
             ratio = torch.exp(density.flatten(1).mean(1) - moment.log_prob)
             kl = (((now.mean - base.mean) / now.std).double() ** 2).flatten(1).mean(1) / 2
-            terms.append(-advantages[trajectory.group.index] * ratio + 0.3 * kl)
+            terms.append(-advantages[trajectory.places[0].group.index] * ratio + 0.3 * kl)
     loss = torch.cat(terms).mean()
     loss.backward()
     expected = {name: parameter.grad.double() for name, parameter in model.adapter_parameters().items()
@@ -148,7 +152,7 @@ def test_unscored_members_take_no_part(pipeline):
     rewards = REWARDS.clone()
     rewards[0, 1] = math.nan
     found, _ = gradients(settings, policy, trajectories, rewards)
-    without = [one for one in trajectories if (one.group.index, one.first) != (0, 1)]
+    without = [one for one in trajectories if (one.places[0].group.index, one.places[0].member) != (0, 1)]
     expected, _ = gradients(settings, policy, without, rewards)
     assert_equal_gradients(expected, found, tolerance=1e-7)
     scored, _ = gradients(settings, policy, trajectories)
@@ -182,7 +186,7 @@ def test_flat_groups_stay_in_the_divisor(pipeline):
     norms = []
     for rows in ([0, 1, 2, 3], [0, 2, 3]):  # row 1 is flat
         held = tiny_runs.policy(settings, moved=0.02)
-        mine = [bundle for bundle in bundles_of(settings, trajectories) if bundle.group in rows]
+        mine = [bundle for bundle in bundles_of(settings, trajectories) if bundle.groups[0].index in rows]
         figures = update(held, tiny_runs.objective(settings), mine, 1e-3, Processes("cpu"))
         norms.append(figures["optimizer/grad_norm"])
     assert norms[1] / norms[0] == pytest.approx(4 / 3, rel=1e-5)

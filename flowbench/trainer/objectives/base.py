@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from flowbench.trainer.policy import Policy
     from flowbench.trainer.trajectory import Bundle
 
-Stored = Literal["transitions", "latents"]
+Stored = Literal["transitions", "means", "latents"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Objective(ABC):
     config: ClassVar[type[ObjectiveConfig]]
     """The class of its settings."""
     stores: ClassVar[tuple[Stored, ...]] = ("latents",)
-    """What a rollout keeps for it: the stochastic steps, the final latents, or both."""
+    """What a rollout keeps for it: the stochastic steps, also with their means, the final latents."""
     samples_with: ClassVar[str] = LIVE
     """Whose weights sample the rollouts: the live ones, or a shadow's."""
     sums: ClassVar[tuple[str, ...]] = ()

@@ -18,7 +18,7 @@ from flowbench.trainer.groups import Group
 from flowbench.trainer.objectives.base import Comparison, Figure, Objective, Term
 from flowbench.trainer.objectives.kl import kl_penalty
 from flowbench.trainer.policy import Policy
-from flowbench.trainer.trajectory import Bundle, Slice, Trajectory, Transition
+from flowbench.trainer.trajectory import Bundle, Moment, Transition
 
 
 @dataclass(frozen=True)
@@ -99,22 +99,20 @@ class FlowGRPO(Objective):
         )  # fmt: skip
 
     def terms(self, policy: Policy, bundle: Bundle) -> Iterator[Term]:
-        for each in bundle:
-            transitions = each.trajectory.transitions
-            if each.count == 0 or (self.settings.kl_weight == 0 and not each.signal.any()):
-                yield Term(torch.zeros(len(each.signal)), count=each.count * len(transitions))
+        for moment in bundle.moments:
+            if moment.count == 0 or (self.settings.kl_weight == 0 and not moment.signal.any()):
+                yield Term(torch.zeros(len(moment.signal)), count=moment.count)
             else:
-                yield from (self._term(policy, each, transition) for transition in transitions)
+                yield self._term(policy, moment)
 
     def check(self, policy: Policy, bundle: Bundle) -> Iterator[Comparison]:
         """Replaying the rollout must give back its own log-probs."""
-        for each in bundle:
-            for transition in each.trajectory.transitions:
-                now = self._replay(policy, each.trajectory, transition)
-                error = (torch.exp(now.step.log_prob.detach() - transition.log_prob) - 1).abs()
-                with policy.reference():
-                    reference = self._replay(policy, each.trajectory, transition).velocity
-                yield Comparison(error, now.velocity, reference, now.step.log_prob)
+        for moment in bundle.moments:
+            now = self._replay(policy, moment.transition)
+            error = (torch.exp(now.step.log_prob.detach() - moment.transition.log_prob) - 1).abs()
+            with policy.reference():
+                reference = self._replay(policy, moment.transition).velocity
+            yield Comparison(error, now.velocity, reference, now.step.log_prob)
 
     def logged(self, totals: Mapping[str, float]) -> dict[str, float]:
         """NaN where nothing was replayed, or (KL) nothing was measured."""
@@ -128,14 +126,14 @@ class FlowGRPO(Objective):
             "policy/kl": totals["kl"] / replayed,
         }
 
-    def _term(self, policy: Policy, each: Slice, transition: Transition) -> Term:
-        now = self._replay(policy, each.trajectory, transition)
+    def _term(self, policy: Policy, moment: Moment) -> Term:
+        now = self._replay(policy, moment.transition)
         device = now.step.log_prob.device
-        scored = each.scored.to(device)
+        scored = moment.scored.to(device)
         clipped = policy_loss(
-            now.step.log_prob, transition.log_prob, each.signal.to(device), clip=self.settings.clip_range
+            now.step.log_prob, moment.transition.log_prob, moment.signal.to(device), clip=self.settings.clip_range
         )
-        kl = self._kl(policy, each.trajectory, transition, now)
+        kl = self._kl(policy, moment.transition, now)
         penalty = 0.0 if kl is None else self.settings.kl_weight * kl
         excess = torch.where(scored, clipped.ratio - 1, 0.0)  # the square of the ratio itself would drown in rounding
         figures = {
@@ -144,26 +142,28 @@ class FlowGRPO(Objective):
             "below": (clipped.below & scored).sum(),
             "above": (clipped.above & scored).sum(),
             "kl": math.nan if kl is None else torch.where(scored, kl.detach(), 0.0).sum(),
-            "replayed": each.count,
+            "replayed": moment.count,
         }
-        return Term(torch.where(scored, clipped.loss + penalty, 0.0), figures, each.count)
+        return Term(torch.where(scored, clipped.loss + penalty, 0.0), figures, moment.count)
 
-    def _kl(self, policy: Policy, trajectory: Trajectory, transition: Transition, now: Replay) -> Tensor | None:
+    def _kl(self, policy: Policy, transition: Transition, now: Replay) -> Tensor | None:
         if self.settings.kl_weight == 0:
             return None
         with policy.reference():
-            reference = self._replay(policy, trajectory, transition)
+            reference = self._replay(policy, transition)
         return kl_penalty(
             self.settings.kl, now.step, reference.step, now.velocity, reference.velocity,
             kind=self.rollout.kind, sigma=transition.sigma, sigma_next=transition.sigma_next,
         )  # fmt: skip
 
-    def _replay(self, policy: Policy, trajectory: Trajectory, transition: Transition) -> Replay:
-        """The current policy on a transition."""
-        velocity = policy.velocity(transition.x, transition.sigma, trajectory.condition)
-        x, velocity = transition.x.expand_as(transition.prev), velocity.expand_as(transition.prev)
+    def _replay(self, policy: Policy, transition: Transition) -> Replay:
+        """The current policy on a transition, in exactly the call in which it was sampled."""
+        kept = transition.velocity if torch.is_grad_enabled() else None
+        if kept is None:
+            kept = policy.velocity(transition.x, transition.sigma, transition.condition)
+        velocity = transition.of_each(kept)
         step = take_step(
-            x, velocity, transition.sigma, transition.sigma_next,
+            transition.of_each(transition.x), velocity, transition.sigma, transition.sigma_next,
             kind=self.rollout.kind, noise_level=float(self.rollout.noise_level or 0.0), prev=transition.prev,
         )  # fmt: skip
         return Replay(velocity, step)

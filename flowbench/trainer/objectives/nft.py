@@ -132,14 +132,11 @@ class NFT(Objective):
 
     def _noised(self, policy: Policy, trajectory: Trajectory, turn: int) -> tuple[Tensor, Tensor]:
         """x_t (B, C, h, w) and t (B,) of each member's `turn`-th noise level."""
-        group, x0 = trajectory.group, _final_latents(trajectory)
+        x0 = _final_latents(trajectory)
         levels = policy.model.sigmas(self.rollout.steps)[:-1][: self.settings.first_levels]
-        orders = [
-            numpy.random.default_rng(group.draw("times", member)).permutation(len(levels))
-            for member in trajectory.members
-        ]
+        orders = [numpy.random.default_rng(seed).permutation(len(levels)) for seed in trajectory.draws("times")]
         t = torch.stack([levels[order[turn % len(levels)]] for order in orders]).to(x0.device)
-        noise = policy.model.noise([group.draw("forward noise", member, turn) for member in trajectory.members])
+        noise = policy.model.noise(trajectory.draws("forward noise", turn))
         column = t.reshape(-1, 1, 1, 1)
         return (1 - column) * x0 + column * noise, t
 
