@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from flowbench import bounds
-from flowbench.errors import ConfigError, MissingFile
+from flowbench.errors import ConfigError, MissingFile, UnknownName
 from flowbench.objective_config import (
     BUILT_IN,
     DEFAULT,
@@ -34,6 +34,7 @@ from flowbench.objective_config import (
     config_of,
     objective_configs,
 )
+from flowbench.objective_presets import PRESETS
 from flowbench.registry import did_you_mean
 from flowbench.rollout_config import RolloutConfig
 from flowbench.yaml_text import parse_yaml
@@ -180,6 +181,12 @@ class TrainConfig(Frozen):
         if not isinstance(value, Mapping):
             return value
         name = str(value.get("name", DEFAULT))
+        if name in PRESETS and name not in objective_configs:
+            stands_for = PRESETS[name].objective["name"]
+            raise UnknownName(
+                f"'{name}' is no objective.name: it stands for {stands_for} and a rollout under settings of its own. "
+                f"Choose it by --objective {name}; `flowbench show {name}` has the settings."
+            )
         if info.context and name not in objective_configs:
             return AnyObjectiveConfig.model_validate(value)
         return config_of(name).model_validate(value)

@@ -46,6 +46,10 @@ class ObjectiveCard:
     source: str = ""
     needs: str = ""
     """what it asks of rollout and rewards"""
+    licence: str = ""
+    """of the public code, where it matters; "" where it does not"""
+    recipe: str = ""
+    """the end of its recipes' names, `guard` of shapes-guard; "": its own name"""
 
 
 class ObjectiveConfig(Frozen):
@@ -54,6 +58,7 @@ class ObjectiveConfig(Frozen):
     default_rollout: ClassVar[Mapping[str, Any]] = {
         "kind": "ode", "noise_level": None, "same_latent": False, "window": None, "window_range": None,
         "window_schedule": "random", "window_stride": None, "window_every": None, "window_end": None,
+        "branches": None, "keep_graph": False,
     }  # fmt: skip
     """Settings of `rollout` that `--objective NAME` puts in the place of a recipe's own, where no recipe fits."""
 
@@ -87,14 +92,14 @@ class AnyObjectiveConfig(ObjectiveConfig):
         return ""
 
 
-class FlowGRPOConfig(ObjectiveConfig):
-    """The clipped policy objective and its regularisation."""
+class TrajectoryConfig(ObjectiveConfig):
+    """What all have that learn from the stochastic steps of the rollout and their probabilities."""
 
     default_rollout = {"kind": "flow", "noise_level": 0.7}
 
-    name: Literal["flow_grpo"] = "flow_grpo"
-    clip_range: float = Field(1e-4, gt=0, le=bounds.NUMBER)
-    """The ratio is clipped to 1 +- this; tiny because log-probs are means over latent elements."""
+    step_weight: Literal["none", "std", "inverse_dt"] = "none"
+    """How much each step's loss counts: alike, by its std over the mean std (TempFlow-GRPO), or by 1 / -dt (GRPO-Guard;
+    as published, not normalised)."""
     kl: Literal["path", "path_no_dt", "velocity"] = "path"
     """Distance to the reference policy."""
     kl_weight: float = Field(0.0, ge=0, le=bounds.NUMBER)
@@ -102,6 +107,32 @@ class FlowGRPOConfig(ObjectiveConfig):
 
     def rollout_kinds(self) -> tuple[str, ...]:
         return ("flow",) if self.kl == "path_no_dt" else NOISY_KINDS
+
+
+class FlowGRPOConfig(TrajectoryConfig):
+    """The clipped policy objective and its regularisation."""
+
+    name: Literal["flow_grpo"] = "flow_grpo"
+    clip_range: float = Field(1e-4, gt=0, le=bounds.NUMBER)
+    """The ratio is clipped to 1 +- this; tiny because log-probs are means over latent elements."""
+
+
+class GRPOGuardConfig(TrajectoryConfig):
+    """The clipped policy objective with a centred ratio, and the balance of its steps."""
+
+    name: Literal["grpo_guard"] = "grpo_guard"
+    step_weight: Literal["none", "std", "inverse_dt"] = "inverse_dt"
+    clip_range: float = Field(2e-6, gt=0, le=bounds.NUMBER)
+    """The guarded ratio is clipped to 1 +- this: smaller than flow_grpo's, since its logarithm is times the std."""
+
+
+class DPPOConfig(TrajectoryConfig):
+    """The unclipped policy objective, without the steps that have moved too far."""
+
+    name: Literal["dppo"] = "dppo"
+    threshold: float = Field(1e-5, gt=0, le=bounds.NUMBER)
+    """Steps whose KL to the policy that took them, per latent element, is this or more are left out where the update
+    would push them further."""
 
 
 class NFTConfig(ObjectiveConfig):
@@ -135,27 +166,47 @@ class NFTConfig(ObjectiveConfig):
         return super().misfit(rollout)
 
 
+_NOISE = "a rollout with noise (flow, cps, dance)"
+_TABLE: dict[str, tuple[type[ObjectiveConfig] | str, ObjectiveCard]] = {
+    "flow_grpo": (
+        FlowGRPOConfig,
+        ObjectiveCard(
+            "The clipped policy gradient on the stochastic steps of the rollout.",
+            "arXiv 2505.05470",
+            _NOISE,
+        ),
+    ),
+    "grpo_guard": (
+        GRPOGuardConfig,
+        ObjectiveCard(
+            "GRPO-Guard: flow_grpo with a ratio that is centred and of one scale on every step, and balanced steps.",
+            "arXiv 2510.22319",
+            _NOISE,
+            recipe="guard",
+        ),
+    ),
+    "dppo": (
+        DPPOConfig,
+        ObjectiveCard(
+            "Flow-DPPO: the policy gradient without clipping; steps that have moved too far are left out.",
+            "arXiv 2606.11025",
+            f"{_NOISE}; optimizer.updates above 1, for in the first nothing has moved yet",
+        ),
+    ),
+    "nft": (
+        NFTConfig,
+        ObjectiveCard(
+            "DiffusionNFT: pictures above their group's mean draw the velocity to them, those below push it away.",
+            "arXiv 2509.16117",
+            "an ODE rollout; no log-prob, no recorded steps",
+        ),
+    ),
+}
+BUILT_IN = tuple(_TABLE)
 objective_configs = Registry("objective", "flowbench.objectives")
 """Name -> settings class; of a plugin, the Objective class, whose `config` it is."""
-objective_configs.add(
-    "flow_grpo",
-    FlowGRPOConfig,
-    card=ObjectiveCard(
-        "The clipped policy gradient on the stochastic steps of the rollout.",
-        "arXiv 2505.05470",
-        "a rollout with noise (flow, cps, dance)",
-    ),
-)
-objective_configs.add(
-    "nft",
-    NFTConfig,
-    card=ObjectiveCard(
-        "DiffusionNFT: pictures above their group's mean draw the velocity to them, those below push it away.",
-        "arXiv 2509.16117",
-        "an ODE rollout; no log-prob, no recorded steps",
-    ),
-)
-BUILT_IN = ("flow_grpo", "nft")
+for _name, (_target, _card) in _TABLE.items():
+    objective_configs.add(_name, _target, card=_card)
 
 
 def config_of(name: str) -> type[ObjectiveConfig]:

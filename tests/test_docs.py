@@ -16,6 +16,8 @@ from tiny import make_pipeline
 
 from flowbench import config, store
 from flowbench.cli import COMMANDS, main
+from flowbench.objective_config import BUILT_IN
+from flowbench.objective_presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")])
@@ -121,7 +123,7 @@ def of_key(tree: object, key: str) -> object:
     return tree
 
 
-@pytest.mark.parametrize("name", ["flow_grpo", "nft"])
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_every_setting_is_documented_with_its_default(name: str) -> None:
     from flowbench.trainer.objectives import OBJECTIVES
 
@@ -140,6 +142,12 @@ def test_every_setting_is_documented_with_its_default(name: str) -> None:
             assert default == of_key(real.model_dump(mode="json"), key), key
     standard = config.TrainConfig().model_dump(mode="json")
     assert all(default == of_key(standard, key) for key, default in settings_in(begin).items())
+
+
+def test_every_preset_has_a_section_of_its_own_with_its_source() -> None:
+    sections = {part.split("\n")[0]: part for part in text("objectives.md").split("\n## ")}
+    for name, preset in PRESETS.items():
+        assert preset.card.source in sections[name] and f"--objective {name}" in sections[name]
 
 
 def _number(value: object) -> object:

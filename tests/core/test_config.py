@@ -13,7 +13,14 @@ from pydantic import BaseModel
 
 from flowbench.config import TrainConfig, load_config, recipe_names, setting_names, to_yaml
 from flowbench.errors import ConfigError, MissingFile, UnknownName
-from flowbench.objective_config import FlowGRPOConfig, NFTConfig, ObjectiveConfig, config_of, objective_configs
+from flowbench.objective_config import (
+    BUILT_IN,
+    FlowGRPOConfig,
+    NFTConfig,
+    ObjectiveConfig,
+    config_of,
+    objective_configs,
+)
 
 
 def test_overrides_go_deep_and_keep_their_neighbours():
@@ -171,7 +178,7 @@ def test_an_unknown_objective_is_named_with_the_closest():
 def test_settings_of_objectives_need_no_torch():
     program = (
         "import sys\nfrom flowbench.config import load_config\n"
-        "for name in ('shapes-geneval', 'shapes-nft'): load_config(name)\n"
+        "for name in ('shapes-geneval', 'shapes-nft', 'shapes-guard', 'shapes-tempflow'): load_config(name)\n"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
@@ -188,7 +195,7 @@ def leaves(kind, prefix=""):
             yield f"{prefix}{name}", inner
 
 
-OBJECTIVES = {name: config_of(name) for name in ("flow_grpo", "nft")}
+OBJECTIVES = {name: config_of(name) for name in BUILT_IN}
 EVERY = [
     *((key, kind, {}) for key, kind in leaves(TrainConfig)),
     *(

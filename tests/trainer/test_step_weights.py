@@ -29,7 +29,7 @@ def test_inverse_dt_by_hand():
     ],
 )
 def test_relative_std_is_the_steps_std_with_mean_1(kind, stds):
-    found = [relative_std(*pair, PAIRS, kind=kind, noise_level=0.5) for pair in PAIRS]
+    found = [relative_std(pair, PAIRS, kind=kind, noise_level=0.5) for pair in PAIRS]
     assert found == pytest.approx([std * 3 / sum(stds) for std in stds], rel=1e-12)
     assert sum(found) / 3 == pytest.approx(1, rel=1e-12)
 
@@ -40,7 +40,7 @@ def test_the_std_is_the_one_of_the_step_that_is_taken():
     x = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for kind in ("flow", "cps", "dance"):
         stds = [step(x, x, *pair, kind=kind, noise_level=0.6, noise=x).std.item() for pair in pairs]
-        found = [relative_std(*pair, pairs, kind=kind, noise_level=0.6) for pair in pairs]
+        found = [relative_std(pair, pairs, kind=kind, noise_level=0.6) for pair in pairs]
         assert found == pytest.approx([std * len(stds) / sum(stds) for std in stds], rel=1e-9)
 
 

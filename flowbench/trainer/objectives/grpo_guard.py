@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
+from flowbench.objective_config import GRPOGuardConfig
 from flowbench.sampling.steps import in_float64
+from flowbench.trainer.objectives.flow_grpo import clipped_loss
 from flowbench.trainer.objectives.kl import path_kl
+from flowbench.trainer.objectives.replayed import (
+    CLIPPED,
+    DIVERGENCE,
+    KL,
+    RATIO,
+    PolicyLoss,
+    Replay,
+    ReplayedSteps,
+    log_densities,
+    old_mean,
+)
+from flowbench.trainer.trajectory import Transition
 
 
 def guarded_ratio(log_prob: Tensor, log_prob_old: Tensor, mean: Tensor, mean_old: Tensor, std: Tensor) -> Tensor:
@@ -28,3 +44,26 @@ def guarded_ratio(log_prob: Tensor, log_prob_old: Tensor, mean: Tensor, mean_old
     bias = path_kl(in_float64(mean), in_float64(mean_old), in_float64(std))
     log_ratio = in_float64(log_prob) - in_float64(log_prob_old.detach())
     return torch.exp((log_ratio + bias) * in_float64(std).reshape(-1))
+
+
+class GRPOGuard(ReplayedSteps):
+    """loss = max(-A * ratio, -A * clip(ratio)) / -dt + kl_weight * KL, with the guarded ratio.
+
+    What differs from `flow_grpo` in the first, strictly on-policy update is the weight of each step alone: std / -dt.
+    """
+
+    config = GRPOGuardConfig
+    stores = ("transitions", "means")
+    sums = (*ReplayedSteps.sums, "divergence")
+    figures = (*RATIO, *CLIPPED, DIVERGENCE, KL)
+
+    settings: GRPOGuardConfig
+
+    def ratio(self, now: Replay, transition: Transition) -> Tensor:
+        log_prob, log_prob_old = log_densities(now, transition)
+        return guarded_ratio(log_prob, log_prob_old, now.step.mean, old_mean(transition), now.step.std)
+
+    def policy_loss(self, now: Replay, transition: Transition, advantages: Tensor) -> PolicyLoss:
+        clipped = clipped_loss(self.ratio(now, transition), advantages, clip=self.settings.clip_range)
+        divergence = path_kl(now.step.mean.detach(), old_mean(transition), now.step.std)
+        return dataclasses.replace(clipped, divergence=divergence)

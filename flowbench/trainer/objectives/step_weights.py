@@ -8,6 +8,16 @@ import torch
 
 from flowbench.sampling.steps import step_std
 
+Interval = tuple[float, float]
+"""sigma and sigma_next of a step"""
+
+
+def step_weight(form: str, step: Interval, trained: Sequence[Interval], *, kind: str, noise_level: float) -> float:
+    """`none`: 1; `inverse_dt` and `std`: as the functions below. trained: every step that may be trained."""
+    if form == "inverse_dt":
+        return inverse_dt(*step)
+    return relative_std(step, trained, kind=kind, noise_level=noise_level) if form == "std" else 1.0
+
 
 def inverse_dt(sigma: float, sigma_next: float) -> float:
     """1 / -dt: GRPO-Guard's gradient balance (arXiv 2510.22319), without normalisation, as published.
@@ -18,14 +28,12 @@ def inverse_dt(sigma: float, sigma_next: float) -> float:
     return 1 / (sigma - sigma_next)
 
 
-def relative_std(
-    sigma: float, sigma_next: float, trained: Sequence[tuple[float, float]], *, kind: str, noise_level: float
-) -> float:
+def relative_std(step: Interval, trained: Sequence[Interval], *, kind: str, noise_level: float) -> float:
     """The step's std over the mean std of all trained steps: TempFlow-GRPO's noise-aware weight (arXiv 2508.04324).
 
-    trained: (sigma, sigma_next) of every step that the rollout may draw noise in; their weights have mean 1. A step
-    counts as much as its noise can explore. kind, noise_level: as `sampling.step` takes them; std > 0 somewhere.
+    trained: every step that the rollout may draw noise in; their weights have mean 1. A step counts as much as its
+    noise can explore. kind, noise_level: as `sampling.step` takes them; std > 0 somewhere.
     """
-    pairs = torch.tensor([(sigma, sigma_next), *trained], dtype=torch.float64)
+    pairs = torch.tensor([step, *trained], dtype=torch.float64)
     own, *stds = step_std(kind, pairs[:, 0], pairs[:, 1], noise_level).tolist()
     return float(own * len(stds) / sum(stds))
