@@ -71,7 +71,7 @@ class Waiting:
     def sigmas(self, steps: int) -> torch.Tensor:
         return torch.linspace(1, 0, steps + 1)
 
-    def declares(self, guidance: float) -> dict[str, Any]:
+    def declares(self, guidance: float, solver: str = "euler") -> dict[str, Any]:
         return {"guidance": guidance, "guidance_kind": "none", "sampler": "none", "negative_prompt": ""}
 
     def generate(self, wanted: Sequence[Prompt], seeds: Sequence[int], **settings: Any) -> list[Sample]:

@@ -10,8 +10,12 @@ AT_ONCE = 65_536
 """Pictures of a prompt, a group, a batch; groups of a step."""
 COUNT = 1_000_000_000
 """Whatever else is counted: prompts, days."""
+TOKENS = 8_192
+"""Of a prompt."""
 RANK = 4_096
 GUIDANCE = 100.0
+MINUTES = 1_000_000.0
+"""Of a training run: two years."""
 NOISE_LEVEL = 10.0
 LEARNING_RATE = 10.0
 SECONDS = 1_000_000.0

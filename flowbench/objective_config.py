@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from flowbench import bounds
 from flowbench.errors import ConfigError, UnknownName
@@ -52,8 +52,8 @@ class ObjectiveCard:
     """the end of its recipes' names, `guard` of shapes-guard; "": its own name"""
 
 
-class ObjectiveConfig(Frozen):
-    """What all objectives have: a name, and how rewards become the signal that is learned from."""
+class ObjectiveSettings(Frozen):
+    """What the settings of all objectives have: a name, and what they ask of the rest of the configuration."""
 
     default_rollout: ClassVar[Mapping[str, Any]] = {
         "kind": "ode", "noise_level": None, "same_latent": False, "window": None, "window_range": None,
@@ -62,15 +62,19 @@ class ObjectiveConfig(Frozen):
     }  # fmt: skip
     """Settings of `rollout` that `--objective NAME` puts in the place of a recipe's own, where no recipe fits."""
 
+    learns_from_files: ClassVar[Literal["", "pictures", "pairs"]] = ""
+    """What the rows of a data file must hold: one picture (the chosen one of a pair will do), or a pair; "": it cannot
+    learn from files, since it needs rewards of the model's own pictures."""
+
     name: str
-    advantage_scale: Literal["group", "batch", "none"] = "batch"
-    """Divide centred rewards by their group's standard deviation, by that of all rewards of the step, or not."""
-    advantage_clip: float = Field(5.0, gt=0, le=bounds.NUMBER)
-    """Advantages are clipped to 0 +- this."""
 
     def rollout_kinds(self) -> tuple[str, ...]:
         """The kinds of rollout that it can learn from under these settings."""
         return ("ode",)
+
+    def uses_reference(self) -> bool:
+        """Whether the loss depends on the reference policy under these settings; without a `kl_weight` it may."""
+        return self.model_dump().get("kl_weight") != 0
 
     def misfit(self, rollout: Mapping[str, Any]) -> str:
         """Why these settings do not fit those of the rollout; "" when they do."""
@@ -82,8 +86,27 @@ class ObjectiveConfig(Frozen):
             f"not from {rollout['kind']}"
         )
 
+    def misfit_of_data(self) -> str:
+        """Why these settings do not fit a run that learns from a data file; "" when they do."""
+        if self.learns_from_files:
+            return ""
+        able = " or ".join(name for name in BUILT_IN if config_of(name).learns_from_files)
+        return (
+            f"objective {self.name} cannot learn from a file of pictures (--data), it needs rewards of the model's "
+            f"own: take --objective {able}"
+        )
 
-class AnyObjectiveConfig(ObjectiveConfig):
+
+class ObjectiveConfig(ObjectiveSettings):
+    """Of an objective whose signal is the advantage of a picture over its group."""
+
+    advantage_scale: Literal["group", "batch", "none"] = "batch"
+    """Divide centred rewards by their group's standard deviation, by that of all rewards of the step, or not."""
+    advantage_clip: float = Field(5.0, gt=0, le=bounds.NUMBER)
+    """Advantages are clipped to 0 +- this."""
+
+
+class AnyObjectiveConfig(ObjectiveSettings):
     """Of an objective whose plugin is not here: for who reads another part of a run's configuration."""
 
     model_config = ConfigDict(extra="allow")
@@ -91,11 +114,14 @@ class AnyObjectiveConfig(ObjectiveConfig):
     def misfit(self, rollout: Mapping[str, Any]) -> str:
         return ""
 
+    def misfit_of_data(self) -> str:
+        return ""
+
 
 class TrajectoryConfig(ObjectiveConfig):
     """What all have that learn from the stochastic steps of the rollout and their probabilities."""
 
-    default_rollout = {"kind": "flow", "noise_level": 0.7}
+    default_rollout = {"kind": "flow", "noise_level": 0.7, "solver": "euler"}
 
     step_weight: Literal["none", "std", "inverse_dt"] = "none"
     """How much each step's loss counts: alike, by its std over the mean std (TempFlow-GRPO), or by 1 / -dt (GRPO-Guard;
@@ -135,39 +161,9 @@ class DPPOConfig(TrajectoryConfig):
     would push them further."""
 
 
-class NFTConfig(ObjectiveConfig):
-    """The forward-process loss on final latents, and the behaviour copy that samples them."""
-
-    name: Literal["nft"] = "nft"
-    beta: float = Field(1.0, gt=0, le=bounds.NUMBER)
-    """How far the implicit positive and negative policies stand from the behaviour copy."""
-    loss_scale: float = Field(5.0, gt=0, le=bounds.NUMBER)
-    """The loss is multiplied by this; published: the largest advantage. It weighs the loss against the KL term."""
-    kl_weight: float = Field(1e-4, ge=0, le=bounds.NUMBER)
-    """Weight of mean((v - v_ref)^2); 0: no KL term (and no reference forward pass)."""
-    times: int = Field(4, ge=1, le=bounds.DENOISING_STEPS)
-    """Noise levels per picture and training step, each with a noise of its own."""
-    first_levels: int | None = Field(None, ge=1, le=bounds.DENOISING_STEPS)
-    """They are drawn from this many first, noisiest levels of the sampler's schedule; null: from all."""
-    behaviour_rate: float = Field(0.001, ge=0, le=1)
-    """The behaviour copy's decay after training step n, from 0, is min(this x n, behaviour_decay)."""
-    behaviour_decay: float = Field(0.5, ge=0, lt=1)
-    """The largest decay of the behaviour copy; 0: it is the live policy."""
-
-    @model_validator(mode="after")
-    def _both_or_none(self) -> NFTConfig:
-        if (self.behaviour_rate == 0) != (self.behaviour_decay == 0):
-            raise ValueError("behaviour_rate and behaviour_decay: one of them is 0, so that the other has no effect")
-        return self
-
-    def misfit(self, rollout: Mapping[str, Any]) -> str:
-        if self.first_levels is not None and self.first_levels > rollout["steps"]:
-            return f"objective.first_levels {self.first_levels} is above rollout.steps {rollout['steps']}"
-        return super().misfit(rollout)
-
-
 _NOISE = "a rollout with noise (flow, cps, dance)"
-_TABLE: dict[str, tuple[type[ObjectiveConfig] | str, ObjectiveCard]] = {
+_FORWARD = "an ODE rollout of any solver; no log-prob of steps, no recorded steps"
+_TABLE: dict[str, tuple[type[ObjectiveSettings] | str, ObjectiveCard]] = {
     "flow_grpo": (
         FlowGRPOConfig,
         ObjectiveCard(
@@ -194,11 +190,75 @@ _TABLE: dict[str, tuple[type[ObjectiveConfig] | str, ObjectiveCard]] = {
         ),
     ),
     "nft": (
-        NFTConfig,
+        "flowbench.forward_config:NFTConfig",
         ObjectiveCard(
             "DiffusionNFT: pictures above their group's mean draw the velocity to them, those below push it away.",
             "arXiv 2509.16117",
-            "an ODE rollout; no log-prob, no recorded steps",
+            _FORWARD,
+        ),
+    ),
+    "awm": (
+        "flowbench.forward_config:AWMConfig",
+        ObjectiveCard(
+            "Advantage weighted matching: the clipped policy loss on how well a picture is explained.",
+            "arXiv 2509.25050",
+            _FORWARD,
+        ),
+    ),
+    "epg": (
+        "flowbench.forward_config:EPGConfig",
+        ObjectiveCard("The policy gradient on an adaptive likelihood bound.", "arXiv 2602.04663", _FORWARD),
+    ),
+    "pepg": (
+        "flowbench.forward_config:PEPGConfig",
+        ObjectiveCard("The proximal policy gradient on an adaptive likelihood bound.", "arXiv 2602.04663", _FORWARD),
+    ),
+    "par": (
+        "flowbench.forward_config:PARConfig",
+        ObjectiveCard(
+            "Regression of a likelihood bound's rise on the advantage; its gradient is that of pepg.",
+            "arXiv 2602.04663",
+            _FORWARD,
+        ),
+    ),
+    "ram": (
+        "flowbench.forward_config:RAMConfig",
+        ObjectiveCard(
+            "Reinforce adjoint matching: regression on the base's velocity, corrected by the reward.",
+            "arXiv 2605.10759",
+            _FORWARD,
+        ),
+    ),
+    "dgpo": (
+        "flowbench.forward_config:DGPOConfig",
+        ObjectiveCard(
+            "Direct group preference optimisation: the better half of a group against its worse half.",
+            "arXiv 2510.08425",
+            _FORWARD,
+        ),
+    ),
+    "sft": (
+        "flowbench.baseline_config:SFTConfig",
+        ObjectiveCard(
+            "Supervised fine-tuning on the best picture of each group, offline or online, or on a file of pictures.",
+            "arXiv 2505.05470",
+            f"{_FORWARD}; or a data file of pictures",
+        ),
+    ),
+    "rwr": (
+        "flowbench.baseline_config:RWRConfig",
+        ObjectiveCard(
+            "Reward-weighted regression: all pictures of a group, weighted by a softmax over their rewards.",
+            "arXiv 2505.05470, 2302.12192",
+            _FORWARD,
+        ),
+    ),
+    "dpo": (
+        "flowbench.baseline_config:DPOConfig",
+        ObjectiveCard(
+            "Diffusion-DPO: the best picture of each group against its worst, offline or online, or a file of pairs.",
+            "arXiv 2311.12908",
+            f"{_FORWARD}; or a data file of pairs",
         ),
     ),
 }
@@ -209,13 +269,13 @@ for _name, (_target, _card) in _TABLE.items():
     objective_configs.add(_name, _target, card=_card)
 
 
-def config_of(name: str) -> type[ObjectiveConfig]:
+def config_of(name: str) -> type[ObjectiveSettings]:
     """The settings class of an objective. Raises UnknownName; ConfigError for a plugin that brings none."""
     try:
         found = objective_configs.get(name)
     except UnknownName as error:
         raise UnknownName(f"{error} One of a plugin file needs --plugin FILE.") from None
-    kind = found if isinstance(found, type) and issubclass(found, ObjectiveConfig) else getattr(found, "config", None)
-    if not (isinstance(kind, type) and issubclass(kind, ObjectiveConfig)):
+    kind = found if isinstance(found, type) and issubclass(found, ObjectiveSettings) else getattr(found, "config", None)
+    if not (isinstance(kind, type) and issubclass(kind, ObjectiveSettings)):
         raise ConfigError(f"objective '{name}' brings no settings: its class needs `config`, an ObjectiveConfig.")
     return kind

@@ -44,7 +44,14 @@ PRESETS = {
             licence="its public code is under a custom licence: this is written from the paper",
         ),
         {"name": "flow_grpo", "advantage_scale": "group"},
-        {"kind": "flow", "noise_level": 0.7, "steps": 25, "window": 4, "window_schedule": "progressive"},
+        {
+            "kind": "flow",
+            "noise_level": 0.7,
+            "steps": 25,
+            "window": 4,
+            "window_schedule": "progressive",
+            "solver": "dpmpp_2m",
+        },
     ),
     "tempflow": ObjectivePreset(
         ObjectiveCard(

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from flowbench import bounds
 from flowbench.objective_config import Frozen
+from flowbench.solver_names import Solver
 
 
 class RolloutConfig(Frozen):
@@ -36,6 +37,8 @@ class RolloutConfig(Frozen):
     """Denoising steps (Flow-GRPO's denoising reduction)."""
     guidance: float = Field(4.5, ge=1, le=bounds.GUIDANCE)
     """Classifier-free guidance; the guided velocity is the policy. 1: none."""
+    solver: Solver = "euler"
+    """Of the deterministic steps; heun calls the model twice in each but the last."""
     kind: Literal["flow", "cps", "dance", "ode"] = "flow"
     """The stochastic step; ode: none, every step is deterministic."""
     noise_level: float | None = Field(None, gt=0, le=bounds.NOISE_LEVEL, validate_default=True)
@@ -67,6 +70,11 @@ class RolloutConfig(Frozen):
             raise ValueError(f"noise_level {self.noise_level} is above 1, where kind cps has no more noise to give")
         if self.kind != "ode" and self.noise_level is None:
             raise ValueError(f"noise_level is null, and kind {self.kind} draws noise: give a number, such as 0.7")
+        if self.solver != "euler" and self.kind != "ode" and self.window is None and self.branches is None:
+            raise ValueError(
+                f"solver {self.solver} has no effect without a window, for every step but the last draws noise: set it "
+                "to euler"
+            )
         self._refuse_uneven_parts()
         if self.window is None and self.window_range is not None:
             raise ValueError(f"window_range {self.window_range} has no effect without a window: set it to null, too")

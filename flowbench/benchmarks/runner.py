@@ -49,9 +49,9 @@ def evaluate(
     It holds images/, scores/ (a file per scorer), card.json and, when all is done, records.jsonl (one line per picture)
     and summary.json; for GenEval rewards results.jsonl as well.
 
-    `protocol` may hold `steps`, `guidance`, `images_per_prompt` and `interval` in place of the suite's own; `limit`
-    keeps that many prompts, taken in turns from the tags. The pictures' seeds follow from (seed, suite, prompt id,
-    index) alone. In place of a model, an `ExistingSource` hands over pictures that somebody else has made.
+    `protocol` may hold `steps`, `guidance`, `solver`, `images_per_prompt` and `interval` in place of the suite's own;
+    `limit` keeps that many prompts, taken in turns from the tags. The pictures' seeds follow from (seed, suite, prompt
+    id, index) alone. In place of a model, an `ExistingSource` hands over pictures that somebody else has made.
 
     May be killed at any moment and called again: pictures and scores that are there are not made again, and the summary
     comes out the same. A picture that is damaged or in the place of another is made again, with a line on stderr, and

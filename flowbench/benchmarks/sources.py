@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from flowbench.errors import ConfigError, MissingFile, ModelError, NotFinite, Ru
 from flowbench.evals.evaluation import EXISTING, EvaluationCard, Key, read_card, read_summary
 from flowbench.layout import EvaluationFolder, RunFolder, run_of_checkpoint
 from flowbench.prompts import PromptSet
+from flowbench.solver_names import model_calls, solver_of
 from flowbench.terminal import say
 from flowbench.types import Prompt, Sample
 
@@ -144,6 +144,7 @@ class ModelSource(PictureSource):
 
     def card(self, suite: Suite) -> EvaluationCard:
         from flowbench.evals.provenance import training_of
+        from flowbench.models.adapter_files import adapter_digest
 
         model, home = self.model, self.model.adapter_source
         trained_on = training_of(home) if home else ()
@@ -158,10 +159,11 @@ class ModelSource(PictureSource):
                 "sigmas": store.digest(model.sigmas(suite.steps).tolist())[:12],
             },
             must_agree={"resolution": model.resolution},
-            declared={"steps": suite.steps, **model.declares(suite.guidance)},
+            declared={"steps": suite.steps, **model.declares(suite.guidance, suite.solver)},
             noted={
                 "device": str(model.device),
                 "dtype": str(model.dtype),
+                "model_calls_per_picture": model_calls(suite.solver, suite.steps),
                 **({"trained_on": list(trained_on)} if trained_on else {}),
             },
         )
@@ -176,6 +178,7 @@ class ModelSource(PictureSource):
                 steps=suite.steps,
                 guidance=suite.guidance,
                 batch_size=batch_size,
+                solver=suite.solver,
             )
         except NotFinite as error:
             reason, samples = str(error), error.made
@@ -215,7 +218,7 @@ class ExistingSource(PictureSource):
                 self._by_id.setdefault(identifier, []).append(each)
 
     def settings(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        for name in ("steps", "guidance"):
+        for name in ("steps", "guidance", "solver"):
             if asked[name] is not None:
                 raise ConfigError(f"--{name} is for a model; how the pictures '{self.name}' were made is not known.")
         return {**asked, "label": asked["label"] or self.name, "out": asked["out"] or f"runs/eval-{self.name}"}
@@ -289,16 +292,18 @@ class RecordedSource(PictureSource):
     def settings(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """The protocol, seed and number of prompts that find the same folder; its label, unless another is asked
         for."""
-        for name in ("steps", "guidance", "limit", "images_per_prompt", "seed", "out"):
+        for name in ("steps", "guidance", "solver", "limit", "images_per_prompt", "seed", "out"):
             if asked.get(name) is not None:
                 raise ConfigError(
                     f"--{name.replace('_', '-')}: {self.folder} has its own; give the model as --ckpt to choose "
                     "another."
                 )
         agreed, declared = self.recorded.must_agree, self.recorded.declared
+        solver = solver_of(declared.get("sampler"))
         finished = EvaluationFolder(self.folder).summary.is_file()
         own = {
             **{name: declared[name] for name in ("steps", "guidance") if name in declared},
+            **({"solver": solver} if solver else {}),
             "images_per_prompt": agreed["images_per_prompt"],
             "seed": agreed["seed"],
             "limit": agreed["num_prompts"],
@@ -320,18 +325,6 @@ class RecordedSource(PictureSource):
                 "model is not here to make them. Give the model as --ckpt."
             )
         return [*reasons]
-
-
-def adapter_digest(parameters: Mapping[str, Any]) -> str:
-    """ "none", or twelve hex digits of the SHA-256 over the adapter's names, shapes and float32 values."""
-    if not parameters:
-        return "none"
-    total = hashlib.sha256()
-    for name in sorted(parameters):
-        values = parameters[name].detach().float().cpu().contiguous().numpy()
-        total.update(f"{name}{values.shape}".encode())
-        total.update(values.tobytes())
-    return total.hexdigest()[:12]
 
 
 def _check_there(name: str, folder: Path) -> None:

@@ -9,12 +9,16 @@ from typing import Any, Literal
 
 from flowbench import bounds
 from flowbench.errors import ConfigError
+from flowbench.registry import did_you_mean
+from flowbench.solver_names import SOLVERS, Solver
 from flowbench.stats.methods import DEFAULT, METHODS, Method
 
-PROTOCOL = ("images_per_prompt", "steps", "guidance", "interval")
+PROTOCOL = ("images_per_prompt", "steps", "guidance", "solver", "interval")
 """The settings of a suite that one evaluation may change; each stands in its card."""
 REAL_WORLD = "coco80"
 """The vocabulary of prompts of which nobody says it."""
+_NAMED: Mapping[str, tuple[str, ...]] = {"overall": ("tags", "pictures"), "interval": METHODS, "solver": SOLVERS}
+"""Fields that are one of a few names."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Suite:
     prompt_set: str
     """A registered set or a file; "": the prompts that come with the pictures (`suites.existing_pictures`)."""
     steps: int
-    """Denoising steps."""
+    """Denoising steps: intervals of the solver."""
     guidance: float
     """1 is none."""
     split: str = "test"
@@ -39,6 +43,8 @@ class Suite:
     """Pictures for each prompt."""
     resolution: int | None = None
     """The published one, in pixels; None: the model's own."""
+    solver: Solver = "euler"
+    """Of the ODE; `heun` calls the model twice in a step."""
     scorers: tuple[str, ...] = ("geneval",)
     """Rewards and metrics; none leaves a suite that only makes pictures."""
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -84,10 +90,13 @@ class Suite:
         for name in self.options:
             if name not in self.scorers:
                 raise ConfigError(f"suite '{self.name}' has options for '{name}', which is none of its scorers.")
-        for field_name, known in (("overall", ("tags", "pictures")), ("interval", METHODS)):
+        for field_name, known in _NAMED.items():
             value = getattr(self, field_name)
             if value not in known:
-                raise ConfigError(f"suite '{self.name}': {field_name} is '{value}'. Use one of: {', '.join(known)}.")
+                guess = did_you_mean(str(value), known)
+                raise ConfigError(
+                    f"suite '{self.name}': {field_name} is '{value}'.{guess} Use one of: {', '.join(known)}."
+                )
         most = {"steps": bounds.DENOISING_STEPS, "images_per_prompt": bounds.AT_ONCE, "guidance": bounds.GUIDANCE}
         for what, limit in most.items():
             value, least = getattr(self, what), 0 if what == "guidance" else 1

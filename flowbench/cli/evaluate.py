@@ -22,6 +22,7 @@ from flowbench.cli.options import (
     error_rate_option,
     licence_option,
     plugin_option,
+    solver_option,
 )
 from flowbench.cli.output import MOST_UNSCORED, format_option, refuse_unscored, show_tables
 from flowbench.cli.scorers import interval_option, options_of, reference_option, split_names, with_reference
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from flowbench.benchmarks import Suite
     from flowbench.benchmarks.sources import PictureSource
 
-_OF_EVALUATE = ("limit", "batch_size", "seed", "steps", "images_per_prompt", "guidance", "interval", "label", "out")
+_OF_EVALUATE = ("limit", "batch_size", "seed", "steps", "images_per_prompt", "guidance", "solver", "interval", "label",
+                "out")  # fmt: skip
 """Options that are keyword arguments of `benchmarks.evaluate`."""
 
 
@@ -70,6 +72,7 @@ _OF_EVALUATE = ("limit", "batch_size", "seed", "steps", "images_per_prompt", "gu
     "--guidance", type=Number(0, bounds.GUIDANCE), help="Default: the run's own, or what suits the model. 1: none."
 )
 @click.option("--steps", type=count(bounds.DENOISING_STEPS), help="Denoising steps. Default: the suite's.")
+@solver_option
 @click.option("--images-per-prompt", type=count(bounds.AT_ONCE), metavar="N", help="Default: the suite's.")
 @click.option("--limit", type=count(), metavar="N", help="Only this many prompts, taken in turns from the tags.")
 @click.option(

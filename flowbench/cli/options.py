@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from flowbench import bounds
+from flowbench.solver_names import SOLVERS, check_solver
 
 
 class Number(click.FloatRange):
@@ -28,6 +29,7 @@ def count(most: int = bounds.COUNT, least: int = 1) -> click.IntRange:
 
 SEED = count(bounds.SEED, least=0)
 SECONDS = Number(0, bounds.SECONDS, min_open=True)
+MINUTES = Number(0, bounds.MINUTES, min_open=True)
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -83,6 +85,18 @@ def error_rate_option(**settings: Any) -> Callable[[Callable[..., Any]], Callabl
         help="Fail when more than this share of the pictures is unscored.",
         **settings,
     )
+
+
+def solver_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--solver NAME`; None where it is not given. Raises UnknownName before anything is loaded."""
+
+    def check(context: click.Context, parameter: click.Parameter, name: str | None) -> str | None:
+        if name is not None:
+            check_solver(name)
+        return name
+
+    about = f"{', '.join(SOLVERS)}: how the steps are taken; heun calls the model twice. Default: the suite's."
+    return click.option("--solver", metavar="NAME", callback=check, help=about)(command)
 
 
 def device_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -176,6 +176,7 @@ def to_json(board: Leaderboard) -> dict[str, Any]:
                 "folder": str(row.results.folder),
                 **row.results.card.subject,
                 **row.results.card.declared,
+                "model_calls_per_picture": row.results.card.noted.get("model_calls_per_picture"),
                 "trained_on": list(row.trained_on),
                 "unscored": row.results.summary.unscored,
                 "metrics": row.results.summary.as_json()["metrics"],

@@ -11,6 +11,7 @@ A folder may hold all three, and a rank or an alpha may stand in two of them: wh
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 import torch
 
+from flowbench.bounds import TOKENS
 from flowbench.errors import ModelError
 from flowbench.models.adapter_config import read_config, scalings
 from flowbench.store import read_json, write_bytes, write_json
@@ -29,9 +31,22 @@ FILES = (CONFIG, DIFFUSERS_WEIGHTS, PEFT_WEIGHTS)
 
 _METADATA_KEY = "lora_adapter_metadata"  # diffusers.loaders.lora_base.LORA_ADAPTER_METADATA_KEY
 _BASE_KEY = "flowbench_base"  # not in adapter_config.json: older PEFT refuses keys that it does not know
+_TOKENS_KEY = "flowbench_max_sequence_length"
 _PREFIX = "transformer."
 
 Tensors = dict[str, torch.Tensor]
+
+
+def adapter_digest(parameters: Mapping[str, torch.Tensor]) -> str:
+    """ "none", or twelve hex digits of the SHA-256 over the adapter's names, shapes and float32 values."""
+    if not parameters:
+        return "none"
+    total = hashlib.sha256()
+    for name in sorted(parameters):
+        values = parameters[name].detach().float().cpu().contiguous().numpy()
+        total.update(f"{name}{values.shape}".encode())
+        total.update(values.tobytes())
+    return total.hexdigest()[:12]
 
 
 def is_adapter(folder: Path) -> bool:
@@ -40,13 +55,23 @@ def is_adapter(folder: Path) -> bool:
 
 
 def write(
-    folder: Path, tensors: Mapping[str, torch.Tensor], config: Mapping[str, Any], *, base: str, identity: str
+    folder: Path,
+    tensors: Mapping[str, torch.Tensor],
+    config: Mapping[str, Any],
+    *,
+    base: str,
+    identity: str,
+    tokens: int | None = None,
 ) -> Path:
-    """Write both files. The metadata carries rank and alpha: without it diffusers takes alpha = rank."""
+    """Write both files. The metadata carries rank and alpha: without it diffusers takes alpha = rank.
+
+    tokens: per prompt, where it was trained with another number than its base has; None: with that.
+    """
     from safetensors.torch import save
 
     packed = json.dumps({f"{_PREFIX}{key}": value for key, value in config.items()})
     metadata = {"format": "pt", _METADATA_KEY: packed, _BASE_KEY: identity}
+    metadata |= {} if tokens is None else {_TOKENS_KEY: str(tokens)}
     content = {f"{_PREFIX}{name}": tensor.contiguous() for name, tensor in tensors.items()}
     write_bytes(folder / DIFFUSERS_WEIGHTS, save(content, metadata=metadata))
     fixed = {"peft_type": "LORA", "task_type": None, "bias": "none", "lora_dropout": 0.0}
@@ -95,6 +120,15 @@ def base_identity(folder: Path) -> str | None:
     """The `FlowModel.base_identity` on which it was trained; None for an adapter of other origin."""
     path = folder / DIFFUSERS_WEIGHTS
     return _open(path)[1].get(_BASE_KEY) if path.is_file() else None
+
+
+def trained_tokens(folder: Path) -> int | None:
+    """Tokens per prompt that it was trained with; None: the number of its base, or nothing is known."""
+    path = folder / DIFFUSERS_WEIGHTS
+    said = _open(path)[1].get(_TOKENS_KEY) if path.is_file() else None
+    if said is not None and not (said.isascii() and said.isdecimal() and int(said) <= TOKENS):
+        raise ModelError(f"{path}: {_TOKENS_KEY} is '{said}', no number of tokens. Copy or download the file again.")
+    return None if said is None else int(said)
 
 
 def _open(path: Path) -> tuple[Tensors, dict[str, str]]:

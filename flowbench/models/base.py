@@ -23,6 +23,8 @@ from flowbench.errors import ConfigError, ModelError, NotFinite
 from flowbench.models import adapter_files, finite, lora
 from flowbench.models.adapter_config import DECIDING
 from flowbench.models.settings import ModelSettings
+from flowbench.sampling.solvers import solve
+from flowbench.solver_names import check_solver, sampler_of
 from flowbench.types import Prompt, Sample
 
 if TYPE_CHECKING:
@@ -91,9 +93,11 @@ class Condition:
 class FlowModel(ABC, Generic[ConditionT]):
     """A text-to-image flow model: one subclass per family, one adapter ("default") at most.
 
-    name, resolution, vocabulary, default_recipe, guidance, guidance_kind, fuse_adapter: see ModelSettings.
+    name, resolution, max_sequence_length, vocabulary, default_recipe, guidance, guidance_kind, fuse_adapter: see
+    ModelSettings.
     source: what `load_model` was given for the base weights ("shapes", a hub id or an absolute folder).
     adapter_source: the same for its adapter ("" without one, or for one that was trained here).
+    chosen_sequence_length: max_sequence_length where somebody, or the adapter, asked for it; None: the model's own.
     base_digest: twelve hex digits that change when the base weights do, or how they read a prompt.
     latent_shape: (C, h, w) of one latent. Weights are frozen; only adapter parameters are ever trained.
     """
@@ -101,6 +105,8 @@ class FlowModel(ABC, Generic[ConditionT]):
     latent_shape: tuple[int, int, int]
     networks: Mapping[str, torch.nn.Module]
     """all that make a picture, by the names of their folders: their weights are checked and digested"""
+    blocks: Sequence[torch.nn.Module] = ()
+    """the transformer's repeated blocks, where most of the time goes"""
     transformer: Any
     """the one of them that takes the adapter: a diffusers transformer"""
     adapter_targets: dict[str, tuple[str, ...]]
@@ -121,6 +127,8 @@ class FlowModel(ABC, Generic[ConditionT]):
         self.source = source
         self.device = device
         self.dtype = dtype
+        self.max_sequence_length = settings.max_sequence_length
+        self.chosen_sequence_length: int | None = None
         self.base_digest = ""
         self.adapter_source = ""
 
@@ -176,12 +184,12 @@ class FlowModel(ABC, Generic[ConditionT]):
             return float(guidance)
         return max(1.0, float(guidance)) if self.guidance_kind == "cfg" else 1.0
 
-    def declares(self, guidance: float) -> dict[str, Any]:
-        """What an evaluation's card says of how its pictures are made when this guidance is asked for."""
+    def declares(self, guidance: float, solver: str = "euler") -> dict[str, Any]:
+        """What an evaluation's card says of how its pictures are made when this guidance and solver are asked for."""
         return {
             "guidance": self.effective_guidance(guidance),
             "guidance_kind": self.guidance_kind,
-            "sampler": "ode euler",
+            "sampler": sampler_of(solver),
             "negative_prompt": self.negative_prompt,
         }
 
@@ -198,14 +206,21 @@ class FlowModel(ABC, Generic[ConditionT]):
 
     @torch.no_grad()
     def sample_latents(
-        self, condition: ConditionT, seeds: Sequence[int], *, steps: int, guidance: float = 1.0
+        self, condition: ConditionT, seeds: Sequence[int], *, steps: int, guidance: float = 1.0, solver: str = "euler"
     ) -> torch.Tensor:
-        """Final latents (B, C, h, w) of the probability-flow ODE, by Euler steps: x + v * (sigma_next - sigma)."""
-        x = self.noise(seeds)
+        """Final latents (B, C, h, w) of the probability-flow ODE, in `steps` intervals of one of `sampling.SOLVERS`.
+
+        "euler", the default: x + v * (sigma_next - sigma).
+        """
+        x, history = self.noise(seeds), None
+
+        def velocity(at: torch.Tensor, sigma: float) -> torch.Tensor:
+            return self.velocity(at, sigma, condition, guidance=guidance)
+
         with self.adapter_frozen():
             for sigma, sigma_next in pairwise(self.sigmas(steps).tolist()):
-                velocity = self.velocity(x, sigma, condition, guidance=guidance)
-                x = x + (torch.tensor(sigma_next) - torch.tensor(sigma)).to(x.device) * velocity
+                v = velocity(x, sigma)
+                x, history = solve(solver, x, v, sigma, sigma_next, history=history, velocity=velocity)
         return x
 
     @torch.no_grad()
@@ -229,29 +244,37 @@ class FlowModel(ABC, Generic[ConditionT]):
         return NotFinite(f"model '{self.name}': {what} is not finite (NaN or infinite), {reason}.", made)
 
     def generate(
-        self, prompts: Sequence[Prompt], seeds: Sequence[int], *, steps: int, guidance: float, batch_size: int = 16
-    ) -> list[Sample]:
-        """One picture per (prompt, seed) by the ODE. Up to rounding, `batch_size` does not change the pictures.
+        self, prompts: Sequence[Prompt], seeds: Sequence[int], *, steps: int, guidance: float, batch_size: int = 16,
+        solver: str = "euler",
+    ) -> list[Sample]:  # fmt: skip
+        """One picture per (prompt, seed) by the ODE, in `steps` intervals of the solver: "euler", "heun", "dpmpp_2m".
 
-        Raises NotFinite, which holds all others (`made`), when one of them would have come of numbers that are not.
+        Up to rounding, `batch_size` does not change the pictures. Raises UnknownName for another solver, and NotFinite,
+        which holds all others (`made`), when one of them would have come of numbers that are not.
         """
         if len(prompts) != len(seeds):
             raise ConfigError(f"generate: {len(prompts)} prompts but {len(seeds)} seeds. Give one seed per prompt.")
         if batch_size < 1:
             raise ConfigError(f"generate: batch_size {batch_size} is too small. Give 1 or more.")
+        check_solver(solver)
         made: list[Sample | None] = []
         for start in range(0, len(prompts), batch_size):
             some, some_seeds = prompts[start : start + batch_size], seeds[start : start + batch_size]
             condition = self.encode([prompt.text for prompt in some])
-            pictures = self.decode(self.sample_latents(condition, some_seeds, steps=steps, guidance=guidance))
+            latents = self.sample_latents(condition, some_seeds, steps=steps, guidance=guidance, solver=solver)
             made += [
                 None if picture is None else Sample(prompt, picture, seed)
-                for prompt, picture, seed in zip(some, pictures, some_seeds, strict=True)
+                for prompt, picture, seed in zip(some, self.decode(latents), some_seeds, strict=True)
             ]
         samples = [sample for sample in made if sample is not None]
         if len(samples) < len(made):
             raise self.not_finite("a picture", made)
         return samples
+
+    def compile(self, **options: Any) -> None:
+        """Let torch.compile compile the blocks of the transformer, each at its first call; `options` are torch's."""
+        for block in self.blocks:
+            block.compile(**options)
 
     # -- the adapter -------------------------------------------------------------------------------------------------
 
@@ -299,7 +322,10 @@ class FlowModel(ABC, Generic[ConditionT]):
             raise ModelError(f"{self.name} has no adapter to save. Call add_adapter or load_adapter first.")
         tensors = {name: parameter.detach().cpu() for name, parameter in self.adapter_parameters().items()}
         config = lora.config(self.transformer)
-        return adapter_files.write(Path(folder), tensors, config, base=self.source, identity=self.base_identity)
+        return adapter_files.write(
+            Path(folder), tensors, config,
+            base=self.source, identity=self.base_identity, tokens=self.chosen_sequence_length,
+        )  # fmt: skip
 
     def load_adapter(self, folder: str | Path) -> None:
         """Read an adapter that `save_adapter`, diffusers or PEFT wrote.

@@ -51,6 +51,12 @@ def frozen(module: Any, device: torch.device) -> Any:
     return module.to(device).eval().requires_grad_(False)
 
 
+def frozen_vae(module: Any, device: torch.device) -> Any:
+    """The same of a VAE; on a GPU its convolutions run fastest with the channels last."""
+    vae = frozen(module, device)
+    return vae.to(memory_format=torch.channels_last) if device.type == "cuda" else vae
+
+
 def encode_each(texts: Sequence[str], encode: Callable[[list[str]], ConditionT]) -> ConditionT:
     """One row per text; a text that occurs twice is encoded once.
 

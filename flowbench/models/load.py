@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -29,14 +30,20 @@ DTYPES = {
 
 
 def load_model(
-    name_or_path: str | Path, adapter: str | Path | None = None, *, device: str = "auto", dtype: str = "float32"
+    name_or_path: str | Path,
+    adapter: str | Path | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "float32",
+    max_sequence_length: int | None = None,
 ) -> FlowModel:
     """Load a text-to-image model, with an adapter if one is given or the path is a run or an adapter.
 
     `name_or_path`: "shapes" (built in), a diffusers folder, a hub id, a run folder (its latest checkpoint), or a
     checkpoint or adapter folder (its base model is loaded first). `adapter`, where given, is a run, an adapter folder
     or a hub id, and replaces the path's own. `device`: auto (CUDA, else CPU), or any of torch's. `dtype` is that of
-    the transformer and the text encoders. Raises ModelError (also for an adapter that was trained on other weights of
+    the transformer and the text encoders. `max_sequence_length`: tokens per prompt in place of those of the adapter's
+    training or, without one, of the model. Raises ModelError (also for an adapter that was trained on other weights of
     its base than are there now), RunError for a checkpoint that is damaged, ConfigError for a bad device or dtype.
     """
     if dtype not in DTYPES:
@@ -44,25 +51,41 @@ def load_model(
     where = usable_device(device)
     folder, source = _locate(str(name_or_path))
     own = None if (folder / INDEX).is_file() else _adapter_folder(folder)
+    taken, adapter_source = own, source
     if own is not None:
-        adapter_source = source
         folder, source = _base_of(own)
-    model = _load_pipeline(folder, source, where, DTYPES[dtype])
-    if adapter is not None:  # somebody chose both: any base will do
-        folder, model.adapter_source = _locate(str(adapter))
-        model.load_adapter(_adapter_folder(folder))
-    elif own is not None:
-        # Weights that were read in another dtype cannot be told from others: to train in 16 bits and evaluate in 32 is
-        # usual.
-        trained_on = adapter_files.base_identity(own) or ""
-        if trained_on.endswith(f" {model.dtype}") and trained_on != model.base_identity:
-            raise ModelError(
-                f"{own}: it was trained on other weights of '{model.source}' ({trained_on.split()[0]}) than are there "
-                f"now ({model.base_digest}). Bring those back, or train again."
-            )
+    if adapter is not None:
+        taken, adapter_source = _locate(str(adapter))
+        taken = _adapter_folder(taken)
+    chosen = adapter is not None or max_sequence_length is not None  # by somebody: any base will do
+    if max_sequence_length is None and taken is not None:
+        max_sequence_length = adapter_files.trained_tokens(taken)
+    model = _load_pipeline(folder, source, where, DTYPES[dtype], max_sequence_length)
+    if own is not None and not chosen:
+        check_base(own, model)
+    if taken is not None:
         model.adapter_source = adapter_source
-        model.load_adapter(own)
+        model.load_adapter(taken)
     return model
+
+
+def find_adapter(name: str) -> Path:
+    """The folder of the adapter that a name stands for: an adapter or a checkpoint, of a run its latest checkpoint, or
+    a hub id. Raises ModelError when there is none, RunError for a checkpoint that is damaged."""
+    return _adapter_folder(_locate(name)[0])
+
+
+def check_base(adapter: Path, model: FlowModel) -> None:
+    """Raise ModelError for an adapter that was trained on other weights of its base than the model has.
+
+    Weights that were read in another dtype cannot be told from others: to train in 16 bits and evaluate in 32 is usual.
+    """
+    trained_on = adapter_files.base_identity(adapter) or ""
+    if trained_on.endswith(f" {model.dtype}") and trained_on != model.base_identity:
+        raise ModelError(
+            f"{adapter}: it was trained on other weights of '{model.source}' ({trained_on.split()[0]}) than are there "
+            f"now ({model.base_digest}). Bring those back, or train again."
+        )
 
 
 def _locate(name: str) -> tuple[Path, str]:
@@ -121,13 +144,18 @@ def _base_of(adapter: Path) -> tuple[Path, str]:
     return folder, source
 
 
-def _load_pipeline(folder: Path, source: str, device: torch.device, dtype: torch.dtype) -> FlowModel:
+def _load_pipeline(
+    folder: Path, source: str, device: torch.device, dtype: torch.dtype, tokens: int | None
+) -> FlowModel:
     module, _, name = family_of(folder).model.partition(":")
     if source != BUILT_IN and not Path(source).is_dir():
         folder = hub.fetch(source, hub.component_patterns(read_json(folder / INDEX)))
     model: type[FlowModel] = getattr(importlib.import_module(module), name)
     settings = ModelSettings.read(folder, Path(source).name if Path(source).is_dir() else source)
+    if tokens is not None:
+        settings = replace(settings, max_sequence_length=tokens)
     loaded = model.from_folder(folder, settings, source, device, dtype)
+    loaded.chosen_sequence_length = tokens
     finite.check_weights(loaded.networks, str(folder))
     return loaded
 

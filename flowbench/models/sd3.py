@@ -50,7 +50,8 @@ class SD3Model(FlowModel[SD3Condition]):
         """Take the components of a StableDiffusion3Pipeline and freeze their weights."""
         super().__init__(settings, source, device, dtype)
         self.transformer = diffusers_parts.frozen(pipeline.transformer, device)
-        self.vae = diffusers_parts.frozen(pipeline.vae, device)
+        self.blocks = tuple(self.transformer.transformer_blocks)
+        self.vae = diffusers_parts.frozen_vae(pipeline.vae, device)
         self.text_encoders = [
             diffusers_parts.frozen(encoder, device) for encoder in (pipeline.text_encoder, pipeline.text_encoder_2)
         ]
@@ -58,7 +59,6 @@ class SD3Model(FlowModel[SD3Condition]):
         self.t5 = None if pipeline.text_encoder_3 is None else diffusers_parts.frozen(pipeline.text_encoder_3, device)
         self.t5_tokenizer = pipeline.tokenizer_3
         self.scheduler = pipeline.scheduler
-        self.max_sequence_length = settings.max_sequence_length
         self.latent_shape = self._latent_shape()
         # The last block keeps only its image half, so what its text queries attend to is never read.
         self.idle_layers = (f"transformer_blocks.{self.transformer.config.num_layers - 1}.attn.add_q_proj",)
@@ -91,6 +91,11 @@ class SD3Model(FlowModel[SD3Condition]):
                 f"{self.name}: resolution {self.resolution} does not fit. Use a multiple of {unit} up to {most}."
             )
         return config.in_channels, side, side
+
+    def declares(self, guidance: float, solver: str = "euler") -> dict[str, Any]:
+        """See FlowModel; with a T5 also its tokens per prompt."""
+        tokens = {} if self.t5 is None else {"prompt_tokens": self.max_sequence_length}
+        return {**super().declares(guidance, solver), **tokens}
 
     # -- text --------------------------------------------------------------------------------------------------------
 

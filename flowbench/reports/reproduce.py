@@ -12,6 +12,7 @@ from typing import Any
 from flowbench import metrics, rewards, store
 from flowbench.evals.results import Results
 from flowbench.layout import EvaluationFolder, RunFolder
+from flowbench.solver_names import solver_of
 from flowbench.stats.methods import DEFAULT
 
 
@@ -52,6 +53,7 @@ def _evaluate(results: Results, base: Path | None = None) -> str:
         "--suite": card.must_agree["suite"],
         "--guidance": card.declared.get("guidance"),
         "--steps": card.declared.get("steps"),
+        "--solver": solver_of(card.declared.get("sampler")),
         "--seed": card.must_agree["seed"],
         "--limit": card.must_agree["num_prompts"],
         "--images-per-prompt": card.must_agree["images_per_prompt"],

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
 from flowbench.errors import ConfigError
 from flowbench.models.base import Condition
+from flowbench.sampling.solvers import History, solve
 from flowbench.sampling.steps import step as take_step
 from flowbench.trainer.objectives.base import Objective
 from flowbench.trainer.policy import Policy
@@ -16,6 +18,8 @@ from flowbench.trainer.trajectory import Place, Transition, spread
 
 Key = tuple[int, int]
 """(group, member), or (group, latent)"""
+Memory = dict[int, torch.Tensor]
+"""row -> x0_hat (C, h, w) of its step before, if that was one of the ODE: what the solver goes on from"""
 
 
 @dataclass
@@ -74,6 +78,7 @@ class Denoiser:
         condition: a row per picture. Those that shared a latent go on from where they parted.
         """
         x, starts, transitions = *self._start(places, parted), []
+        memory: Memory = {}
         noisy = [self._noisy_steps(place) for place in places]
         for index in range(min(starts), self._settings.steps):
             active = [row for row, start in enumerate(starts) if start <= index]
@@ -87,9 +92,11 @@ class Denoiser:
                 taken = self._noise(chosen, given, tuple(range(len(noised))), texts, index, velocity)
                 transitions.append(taken)
                 x = _put(x, noised, taken.prev)
+                for row in noised:
+                    memory.pop(row, None)
             if others:
-                given = _rows(before, others)
-                x = _put(x, others, self._ode(given, self._velocity(given, index, condition[others]), index))
+                given, texts = _rows(before, others), condition[others]
+                x = _put(x, others, self._ode(given, others, texts, index, self._velocity(given, index, texts), memory))
         return x, transitions if "transitions" in self._objective.stores else []
 
     def _start(self, places: Sequence[Place], parted: Parted) -> tuple[torch.Tensor, list[int]]:
@@ -124,6 +131,7 @@ class Denoiser:
         first = [next(iter(root.leaving.values()))[0] for root in roots]
         x = self._policy.model.noise([group.latent_seed(member) for group, member in first])
         condition = conditions[[root.row for root in roots]]
+        memory: Memory = {}
         for index in range(max(root.last for root in roots) + 1):
             left = [row for row, root in enumerate(roots) if index in root.leaving]
             staying = [row for row, root in enumerate(roots) if root.last > index and index not in root.leaving]
@@ -133,7 +141,7 @@ class Denoiser:
                 velocity = self._velocity(given, index, texts, noisy=rows is left)
                 if rows is left:
                     self._part([roots[row].leaving[index] for row in left], given, texts, index, velocity, parted)
-                x = _put(x, rows, self._ode(given, velocity.detach(), index))
+                x = _put(x, rows, self._ode(given, rows, texts, index, velocity.detach(), memory))
 
     def _part(
         self,
@@ -180,10 +188,32 @@ class Denoiser:
             velocity=velocity if velocity.requires_grad else None,
         )  # fmt: skip
 
-    def _ode(self, x: torch.Tensor, velocity: torch.Tensor, index: int) -> torch.Tensor:
-        """One deterministic step."""
+    def _ode(
+        self,
+        x: torch.Tensor,
+        rows: Sequence[int],
+        condition: Condition,
+        index: int,
+        velocity: torch.Tensor,
+        memory: Memory,
+    ) -> torch.Tensor:
+        """One deterministic step of these rows. After a step with noise the solver begins afresh."""
         sigma, sigma_next = self._sigmas[index : index + 2]
-        return take_step(x, velocity, sigma, sigma_next, kind="ode").prev
+        values = torch.empty_like(x)
+        known = [at for at, row in enumerate(rows) if row in memory]
+        fresh = [at for at, row in enumerate(rows) if row not in memory]
+        for some in filter(None, (known, fresh)):
+            history = None
+            if some is known:
+                history = History(torch.stack([memory[rows[at]] for at in known]), self._sigmas[index - 1])
+            solved = solve(
+                self._settings.solver, x[some], velocity[some], sigma, sigma_next,
+                history=history, velocity=partial(self._policy.velocity, condition=condition[some]),
+            )  # fmt: skip
+            values[some] = solved.prev
+            if solved.history is not None:
+                memory |= {rows[at]: x0_hat for at, x0_hat in zip(some, solved.history.x0_hat, strict=True)}
+        return values
 
 
 def _rows(x: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:

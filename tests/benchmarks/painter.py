@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from flowbench import benchmarks, rewards
+from flowbench.solver_names import sampler_of
 from flowbench.types import Sample, Score
 
 TAGS = ("single_object", "two_object", "counting")
@@ -32,11 +33,13 @@ class Painter:
     def sigmas(self, steps: int) -> torch.Tensor:
         return torch.linspace(1, 0, steps + 1)
 
-    def declares(self, guidance: float) -> dict:
-        return {"guidance": max(1.0, float(guidance)), "guidance_kind": "cfg", "sampler": "", "negative_prompt": ""}
+    def declares(self, guidance: float, solver: str = "euler") -> dict:
+        settings = {"guidance": max(1.0, float(guidance)), "guidance_kind": "cfg", "negative_prompt": ""}
+        return settings | {"sampler": sampler_of(solver)}
 
-    def generate(self, prompts, seeds, *, steps, guidance, batch_size=16):
+    def generate(self, prompts, seeds, *, steps, guidance, batch_size=16, solver="euler"):
         time.sleep(self.pause)
+        self.solver = solver
         with open(self.diary, "a") as file:
             file.write(json.dumps([[prompt.id, seed] for prompt, seed in zip(prompts, seeds, strict=True)]) + "\n")
         return [Sample(p, Image.new("RGB", (8, 8), self._color(s)), s) for p, s in zip(prompts, seeds, strict=True)]

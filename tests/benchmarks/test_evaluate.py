@@ -22,6 +22,7 @@ from flowbench.benchmarks.pictures import Pictures
 from flowbench.benchmarks.plan import image_seed
 from flowbench.benchmarks.sources import RecordedSource
 from flowbench.errors import ConfigError, NotFinite, RunError
+from flowbench.evals import evaluation
 from flowbench.registry import load_plugin_file
 
 
@@ -84,8 +85,18 @@ def test_other_settings_get_a_folder_of_their_own(tmp_path, painter):
         benchmarks.evaluate(painter, suite, out=tmp_path, guidance=2.0),
         benchmarks.evaluate(painter, suite, out=tmp_path, limit=3),
         benchmarks.evaluate(painter, suite, out=tmp_path, seed=1),
+        benchmarks.evaluate(painter, suite, out=tmp_path, solver="dpmpp_2m"),
     }
-    assert len(folders) == 4
+    assert len(folders) == 5
+
+
+@pytest.mark.parametrize(("solver", "calls"), [("euler", 7), ("heun", 13), ("dpmpp_2m", 7)])
+def test_the_solver_makes_the_pictures_and_stands_in_the_card_with_its_model_calls(tmp_path, painter, solver, calls):
+    folder = benchmarks.evaluate(painter, make_suite(tmp_path, solver=solver), out=tmp_path, steps=7, limit=1)
+    assert painter.solver == solver
+    card = evaluation.read_card(folder)
+    assert (card.declared["sampler"], card.noted["model_calls_per_picture"]) == (f"ode {solver}", calls)
+    assert evaluation.read_summary(folder).card.noted["model_calls_per_picture"] == calls
 
 
 def test_what_a_reward_cannot_score_is_unscored_and_counted_not_zero(tmp_path, painter):

@@ -15,7 +15,7 @@ from flowbench.errors import ConfigError, MissingFile, RunError
 from flowbench.evals import load_results
 from flowbench.run_config import sealed_text
 
-NOTHING = dict.fromkeys(("guidance", "label", "out", "steps", "limit", "interval"))
+NOTHING = dict.fromkeys(("guidance", "label", "out", "steps", "solver", "limit", "interval"))
 
 
 @pytest.fixture
@@ -52,14 +52,14 @@ def test_a_name_in_a_folder_of_checkpoints_is_no_checkpoint(run, monkeypatch):
     assert (found["label"], found["out"]) == ("painter, guidance 3", "runs/eval-shapes")
 
 
-def test_pictures_know_no_steps_and_no_guidance(tmp_path):
+def test_pictures_know_no_steps_no_guidance_and_no_solver(tmp_path):
     folder = tmp_path / "closed"
     folder.mkdir()
     Image.new("RGB", (8, 8)).save(folder / "0.png")
     source = PictureSource.find(None, str(folder))
     assert isinstance(source, ExistingSource)
     assert source.settings(NOTHING) == NOTHING | {"label": "closed", "out": "runs/eval-closed"}
-    for name in ("guidance", "steps"):
+    for name in ("guidance", "steps", "solver"):
         with pytest.raises(ConfigError, match=f"--{name} is for a model"):
             source.settings(NOTHING | {name: 3})
 
@@ -67,7 +67,8 @@ def test_pictures_know_no_steps_and_no_guidance(tmp_path):
 def test_an_evaluation_brings_all_that_finds_it_again(tmp_path):
     suite = make_suite(tmp_path)
     painter = Painter(tmp_path / "diary.jsonl")
-    protocol = {"guidance": 2.0, "steps": 3, "limit": 7, "seed": 5, "interval": "bca", "images_per_prompt": 2}
+    protocol = {"guidance": 2.0, "steps": 3, "solver": "heun", "limit": 7, "seed": 5, "interval": "bca",
+                "images_per_prompt": 2}  # fmt: skip
     folder = benchmarks.evaluate(painter, suite, out=tmp_path, label="mine", **protocol)
     source = PictureSource.find(str(folder), None)
     assert isinstance(source, RecordedSource)
@@ -79,6 +80,8 @@ def test_an_evaluation_brings_all_that_finds_it_again(tmp_path):
     assert again == folder and load_results(again).interval("official").method == interval
     with pytest.raises(ConfigError, match=r"--limit: .* has its own"):
         source.settings({"limit": 3})
+    with pytest.raises(ConfigError, match=r"--solver: .* has its own"):
+        source.settings({"solver": "euler"})
     shutil.rmtree(folder / "images")
     with pytest.raises(RunError, match="holds no pictures"):
         PictureSource.find(str(folder), None)

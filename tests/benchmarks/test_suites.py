@@ -13,8 +13,9 @@ from flowbench import benchmarks, prompts
 from flowbench.benchmarks import scorers
 from flowbench.benchmarks.card import build_evaluation_card, card_key
 from flowbench.benchmarks.plan import image_seed, limited, plan
-from flowbench.benchmarks.sources import ModelSource, adapter_digest
+from flowbench.benchmarks.sources import ModelSource
 from flowbench.errors import ConfigError, NameTaken, UnknownName
+from flowbench.models.adapter_files import adapter_digest
 from flowbench.types import Prompt
 
 NEEDING_A_NETWORK = ("drawbench", "hpdv2", "partiprompts", "pickscore")
@@ -79,6 +80,10 @@ def test_protocol_changes_only_what_is_named():
     assert changed == dataclasses.replace(suite, guidance=3.0, interval="bca")
     with pytest.raises(ConfigError, match=r"interval is 'bayes'\. Use one of: wilson, percentile, bca, analytic"):
         suite.with_protocol(interval="bayes")
+    with pytest.raises(
+        ConfigError, match=r"solver is 'hein'\. Did you mean 'heun'\? Use one of: euler, heun, dpmpp_2m\."
+    ):
+        suite.with_protocol(solver="hein")
     with pytest.raises(ConfigError, match="no setting 'headline'"):
         suite.with_protocol(headline=1)
 

@@ -33,6 +33,12 @@ def test_a_yaml_file_is_a_suite(file):
     assert [prompt.text for prompt in prompts.load(suite.prompt_set, suite.split)] == ['a sign that says "HI"', "a cat"]
 
 
+def test_a_file_may_name_the_solver(file):
+    assert benchmarks.find(file).solver == "euler"
+    file.write_text(f"{SUITE}solver: dpmpp_2m\n")
+    assert benchmarks.find(file).solver == "dpmpp_2m"
+
+
 def test_a_float_that_is_a_whole_number_is_one(file):
     file.write_text(SUITE.replace("28", "28.0"))
     assert repr(benchmarks.find(file).steps) == "28"
@@ -49,6 +55,8 @@ def test_a_float_that_is_a_whole_number_is_one(file):
         ("options: {jpeg: {}}", r"options for 'jpeg', which is none of its scorers"),
         ("steps: [", r"not valid YAML"),
         ("1: 2", r"unknown key '1'"),
+        ("solver: dpm_2m", r"suite 'posters': solver is 'dpm_2m'\. Did you mean 'dpmpp_2m'\?"),
+        ("solver: [heun]", r"solver is \['heun'\]\. Give text\."),
         ("steps: 28.5", r"steps is 28.5\. Give a whole number\."),
     ],
 )

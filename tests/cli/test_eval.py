@@ -43,6 +43,22 @@ def test_other_scorers_with_options(world: Any, flowbench: Command, tmp_path: Pa
     assert options["larger"] is True
 
 
+def test_the_solver_of_the_command_line_makes_other_pictures(
+    world: Any, evaluated: Path, flowbench: Command, tmp_path: Path
+) -> None:
+    done = flowbench("eval", "--ckpt", world.model, *FEW, "--solver", "heun", "--out", tmp_path)
+    assert done.exit_code == 0, done.output
+    card, before = result_of(tmp_path)["card"], store.read_json(evaluated / "card.json")
+    assert card["declared"] == before["declared"] | {"sampler": "ode heun"}
+    assert (before["declared"]["sampler"], before["noted"]["model_calls_per_picture"]) == ("ode euler", 2)
+    assert card["noted"]["model_calls_per_picture"] == 3
+    (folder,) = tmp_path.glob("eval/shapes-*")
+    names = [path.name for path in (evaluated / "images").iterdir()]
+    assert all((folder / "images" / name).read_bytes() != (evaluated / "images" / name).read_bytes() for name in names)
+    refused = flowbench("compare", folder, evaluated)
+    assert refused.exit_code == 2 and "they differ in sampler: ode heun and ode euler" in refused.stderr
+
+
 def test_several_suites_in_one_call(world: Any, flowbench: Command, tmp_path: Path) -> None:
     words = ("--ckpt", world.model, "--suite", "shapes,shapes_dev", "--limit", "2", "--steps", "1", "--out", tmp_path)
     done = flowbench("eval", *words)
@@ -75,6 +91,7 @@ def test_pictures_of_a_closed_model(evaluated: Path, flowbench: Command, tmp_pat
     [
         (("--ckpt", "shapes", "--images", "."), "not both"),
         (("--images", ".", "--guidance", "3"), "--guidance is for a model"),
+        (("--images", ".", "--solver", "heun"), "--solver is for a model"),
         (("--ckpt", "shapes", "--stage", "scor"), "no stage 'scor'"),
         (("--ckpt", "shapes", "--shard", "1/2"), "one stage at a time"),
         (("--ckpt", "shapes", "--shard", "3/2", "--stage", "score"), "'3/2' is no share. Write I/N"),

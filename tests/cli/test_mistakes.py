@@ -42,6 +42,8 @@ BEFORE_ANY_MODEL = [
     ("train --resume missing", "missing holds no training run"),
     ("trian", "no command 'trian'"),
     ("eval --ckpt shapes --suite shpaes", "unknown suite 'shpaes'. Did you mean 'shapes'?"),
+    ("eval --ckpt shapes --suite shapes --solver hein", "unknown solver 'hein'. Did you mean 'heun'?"),
+    ("train rollout.solver=dpm_2m", "'euler', 'heun' or 'dpmpp_2m'. Did you mean 'dpmpp_2m'?"),
     ("eval --suite shapes", "say what to evaluate: --ckpt NAME"),
     ("compare missing missing", "no finished evaluation is here"),
     ("leaderboard missing", "no finished evaluation is here"),

@@ -9,7 +9,8 @@ import pytest
 
 from flowbench.cli.recipes import default_recipe, parse_rewards, resolve, split_arguments
 from flowbench.errors import ConfigError, FlowbenchError, UnknownName
-from flowbench.objective_config import FlowGRPOConfig, NFTConfig, ObjectiveConfig
+from flowbench.forward_config import NFTConfig
+from flowbench.objective_config import FlowGRPOConfig, ObjectiveConfig
 from flowbench.objective_presets import PRESETS
 
 
@@ -40,7 +41,7 @@ def test_an_objective_without_a_recipe_puts_its_defaults_in_place_and_says_so() 
     assert config.rollout == before.rollout.model_copy(update=rollout)
     assert (config.optimizer, config.reward, config.steps) == (before.optimizer, before.reward, before.steps)
     assert said == ["note: shapes-geneval with the default settings of objective nft in place of its own"]
-    assert resolved("sd35-geneval", "objective.times=2", objective="nft", said=said).objective.times == 2
+    assert resolved("sd35-geneval", "objective.levels=2", objective="nft", said=said).objective.levels == 2
     back = resolved("shapes-nft", objective="flow_grpo", said=said)
     assert (back.rollout.kind, back.rollout.noise_level, back.objective.name) == ("flow", 0.7, "flow_grpo")
     with pytest.raises(UnknownName, match="Did you mean 'nft'"):

@@ -13,14 +13,8 @@ from pydantic import BaseModel
 
 from flowbench.config import TrainConfig, load_config, recipe_names, setting_names, to_yaml
 from flowbench.errors import ConfigError, MissingFile, UnknownName
-from flowbench.objective_config import (
-    BUILT_IN,
-    FlowGRPOConfig,
-    NFTConfig,
-    ObjectiveConfig,
-    config_of,
-    objective_configs,
-)
+from flowbench.forward_config import NFTConfig
+from flowbench.objective_config import BUILT_IN, FlowGRPOConfig, ObjectiveConfig, config_of, objective_configs
 
 
 def test_overrides_go_deep_and_keep_their_neighbours():
@@ -60,10 +54,16 @@ def test_overriding_does_not_change_the_mapping_it_was_given():
         ("optimizer.updates=5", r"rollout\.groups 48 is not a multiple of optimizer\.updates 5"),
         ("prompts.tag_weights={a: 0}", "must not all be 0"),
         ("rollout.kind=fast", r"'rollout\.kind' \(it is 'fast'\): input should be 'flow', 'cps', 'dance' or 'ode'"),
-        ("objective.beta=1", r"'objective\.beta' belongs to objective nft, not to flow_grpo\. .* by --objective nft\."),
+        (
+            "objective.beta=1",
+            r"'objective\.beta' belongs to objective nft and dgpo, not to flow_grpo\. .* --objective nft\.",
+        ),
         ("objective.name=nft", r"^objective nft .* learns from rollout\.kind ode, not from flow\.$"),
         ("rollout.kind=ode", r"^objective flow_grpo .* rollout\.kind flow or cps or dance, not from ode\.$"),
         ("objective={name: nft, behaviour_rate: 0}", "behaviour_rate and behaviour_decay: one of them is 0"),
+        ("objective={name: nft, behaviour_rate: 0, behaviour_decay: 0, behaviour_warmup: 5}", "behaviour_warmup has"),
+        ("objective={name: nft, behaviour_rate: 0, behaviour_decay: 0, behaviour_weight: 1}", "behaviour_weight has"),
+        ("objective={name: nft, times: girds}", r"'objective\.times' \(it is 'girds'\): input should be 'grid', 'unif"),
         ("objective={name: nft, bta: 1}", r"unknown setting 'objective\.bta'\. Did you mean 'objective\.beta'\?"),
         ("objective={name: nft, first_levels: 11}", r"^objective\.first_levels 11 is above rollout\.steps 10\.$"),
         ("rollout={kind: ode, window: 2}", "window has no effect with kind ode"),

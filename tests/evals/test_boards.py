@@ -108,3 +108,38 @@ def test_guidance_of_another_kind_is_a_models_own_choice(tmp_path):
         store.write_sealed(folders[-1] / "summary.json", summary)
     (board,) = leaderboard.find_leaderboards(folders, allow_mismatch=False)
     assert [row.differs for row in board.rows] == [(), ("guidance_kind: embedded and cfg",)]
+
+
+def _sampled(folder, sampler, calls=None):
+    """An evaluation of a trained model whose card names its sampler."""
+    write_evaluation(folder, lambda *at: 1, label=folder.name, adapter=folder.name)
+    summary = store.read_sealed(folder / "summary.json")
+    summary["card"]["declared"]["sampler"] = sampler
+    summary["card"]["noted"] |= {} if calls is None else {"model_calls_per_picture": calls}
+    store.write_sealed(folder / "summary.json", summary)
+    return folder
+
+
+def test_a_solver_other_than_eulers_has_a_column_with_its_model_calls(tmp_path):
+    base = write_evaluation(tmp_path / "base", _half, label="base")
+    cards = {"a": ("ode heun", 39), "b": ("ode dpmpp_2m",), "c": ("of a friend", 8), "d": ("ode euler", 20)}
+    (board,) = leaderboard.find_leaderboards(
+        [base, *(_sampled(tmp_path / name, *card) for name, card in cards.items())]
+    )
+    table = leaderboard_table(board)
+    assert table.header[:5] == ("model", "guidance", "steps", "solver", "origin")
+    assert {row[0]: row[3] for row in table.rows} == {
+        "base (baseline)": "–", "a": "heun, 39 calls", "b": "dpmpp_2m", "c": "–", "d": "euler, 20 calls"
+    }  # fmt: skip
+    assert "solver: how the steps were taken, and how often the model was called for one picture." in table.notes
+    calls = {"base": None, "a": 39, "b": None, "c": 8, "d": 20}
+    assert {line["model"]: line["model_calls_per_picture"] for line in table.data} == calls
+    rows = leaderboard.to_json(board)["rows"]
+    assert {row["label"]: row["model_calls_per_picture"] for row in rows} == calls
+
+
+def test_of_euler_alone_the_steps_say_all(tmp_path):
+    (board,) = leaderboard.find_leaderboards([_sampled(tmp_path / name, "ode euler", 20) for name in "ab"])
+    table = leaderboard_table(board)
+    assert table.header[:4] == ("model", "guidance", "steps", "origin")
+    assert not any(note.startswith("solver") for note in table.notes)

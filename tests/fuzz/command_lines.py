@@ -19,6 +19,7 @@ from world import SMALL_TRAINING
 
 from flowbench.cli import main
 from flowbench.config import setting_names
+from flowbench.objective_config import BUILT_IN
 
 Values = dict[str, list[str]]
 """Parameter -> its values; none for a flag that is given."""
@@ -101,7 +102,7 @@ GOOD: Mapping[str, Sequence[str]] = {
     "metrics": _SCORERS,
     "rewards": (*_SCORERS[:4], "jpeg=0.1", "jpeg=1,good=2"),
     "metric": _SCORERS,
-    "objective": ("flow_grpo", "nft"),
+    "objective": BUILT_IN,
     "prompts": _PROMPTS,
     "training": (*_PROMPTS, "run", "shapes:dev"),
     "evaluation": (*_PROMPTS, "suite.yaml", "shapes:dev"),

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import fields
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,10 +21,11 @@ import torch
 from tiny import MAKERS
 
 from flowbench.config import recipe_names
-from flowbench.errors import ConfigError, ModelError, RunError
+from flowbench.errors import ConfigError, ModelError, RunError, UnknownName
 from flowbench.models import FlowModel, ModelSettings, load_model
 from flowbench.models.base import Condition
 from flowbench.models.families import FAMILIES, INDEX, UNSEEN, GuidanceKind, family_of
+from flowbench.sampling import SOLVERS, model_calls
 from flowbench.types import Prompt
 
 TEXTS = ["a red circle", "two stars, one blue", "a green heart"]
@@ -225,7 +227,39 @@ def test_it_declares_what_makes_its_pictures(family: str, model: FlowModel) -> N
                         "sampler": "ode euler", "negative_prompt": model.negative_prompt}  # fmt: skip
     assert isinstance(declared["guidance"], float)
     assert model.declares(0)["guidance"] == (0.0 if model.guidance_kind == "embedded" else 1.0)
+    assert model.declares(3, "heun") == declared | {"sampler": "ode heun"}
     json.dumps(declared)
+
+
+@torch.no_grad()
+def test_euler_is_the_default_to_the_bit(model: FlowModel) -> None:
+    """The pictures of all evaluations so far: x + v * dt, with dt the difference of float32 sigmas."""
+    condition, x = model.encode(TEXTS), model.noise(SEEDS)
+    for sigma, sigma_next in pairwise(model.sigmas(5)):
+        x = x + (sigma_next - sigma) * model.velocity(x, float(sigma), condition, guidance=3.0)
+    for options in ({}, {"solver": "euler"}):
+        assert torch.equal(model.sample_latents(condition, SEEDS, steps=5, guidance=3.0, **options), x)
+
+
+def test_solvers_call_the_model_as_often_as_they_say_and_company_changes_nothing(
+    model: FlowModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    condition, calls = model.encode(TEXTS), []
+    plain = type(model).velocity
+    monkeypatch.setattr(type(model), "velocity", lambda *args, **more: calls.append(1) or plain(*args, **more))
+    found = []
+    for solver in SOLVERS:
+        options = {"steps": 5, "guidance": 3.0, "solver": solver}
+        calls.clear()
+        found.append(model.sample_latents(condition, SEEDS, **options))
+        assert len(calls) == model_calls(solver, 5)
+        alone = model.sample_latents(condition[1:2], SEEDS[1:2], **options)
+        torch.testing.assert_close(alone[0], found[-1][1], rtol=0, atol=1e-4)
+        (sample,) = model.generate([Prompt("1", TEXTS[1])], SEEDS[1:2], **options)
+        assert sample.image.tobytes() == model.decode(alone)[0].tobytes()
+    assert min((one - other).abs().max() for one, other in combinations(found, 2)) > 1e-3
+    with pytest.raises(UnknownName, match="Did you mean 'heun'"):
+        model.generate([Prompt("1", TEXTS[1])], SEEDS[:1], steps=5, guidance=3.0, solver="hein")
 
 
 @torch.no_grad()

@@ -14,7 +14,8 @@ from tiny import make_pipeline
 
 from flowbench.checkpoints import write_header
 from flowbench.errors import ConfigError, ModelError, RunError
-from flowbench.models import load_model
+from flowbench.models import adapter_files, load_model
+from flowbench.types import Prompt
 
 
 @pytest.fixture
@@ -220,6 +221,46 @@ def test_an_adapter_does_not_sit_on_other_weights_than_it_was_trained_on(tmp_pat
     with pytest.raises(ModelError, match=r"trained on other weights of .*Bring those back, or train again"):
         load_model(tuned)
     assert alpha(load_model(base, tuned)) == 4.0  # both named: somebody chose so
+
+
+def test_an_adapter_is_evaluated_with_the_tokens_that_it_was_trained_with(with_t5: Path, tmp_path: Path) -> None:
+    prompt, settings = "a photo of " + "very " * 6 + "red star", {"steps": 2, "guidance": 3.0}
+    model = load_model(with_t5, max_sequence_length=6)
+    model.add_adapter(2, 4.0)
+    tuned = model.save_adapter(tmp_path / "tuned")
+    again, base = load_model(tuned), load_model(with_t5)
+    assert (again.max_sequence_length, base.max_sequence_length) == (6, 16)
+    assert again.declares(3.0)["prompt_tokens"] == 6 and base.declares(3.0)["prompt_tokens"] == 16
+    assert torch.equal(again.encode([prompt]).embeds, model.encode([prompt]).embeds)
+    assert again.encode([prompt]).embeds.shape[1] + 10 == base.encode([prompt]).embeds.shape[1]
+    pictures = [each.generate([Prompt("p", prompt)], [1], **settings)[0].image for each in (model, again, base)]
+    assert pictures[0].tobytes() == pictures[1].tobytes() != pictures[2].tobytes()
+    assert load_model(with_t5, tuned).max_sequence_length == 6
+    assert load_model(tuned, max_sequence_length=16).max_sequence_length == 16
+    # one that is trained with the model's own number says nothing of it
+    base.add_adapter(2, 4.0)
+    assert adapter_files.trained_tokens(base.save_adapter(tmp_path / "usual")) is None
+
+
+def test_compiled_blocks_compute_the_same_with_and_without_the_adapter(plain: Path) -> None:
+    """By the backend that traces and does not generate code: that takes minutes."""
+    model = load_model(plain)
+    model.add_adapter(2, 4.0)
+    with torch.no_grad():
+        for parameter in model.adapter_parameters().values():
+            parameter.fill_(0.05)
+    x, condition = model.noise([1, 2]), model.encode(["a star", "a heart"])
+    with torch.no_grad():
+        expected = model.velocity(x, 0.7, condition)
+        with model.adapter_disabled():
+            without = model.velocity(x, 0.7, condition)
+        calls: list[int] = []
+        model.compile(backend=lambda graph, inputs: (calls.append(1), graph.forward)[1])
+        assert torch.equal(model.velocity(x, 0.7, condition), expected)
+        with model.adapter_disabled():
+            assert torch.equal(model.velocity(x, 0.7, condition), without)
+    assert calls and not torch.equal(expected, without)
+    assert torch.equal(model.velocity(x, 0.7, condition).detach(), expected)
 
 
 def test_package_import_is_light() -> None:

@@ -311,6 +311,9 @@ def test_commands_are_commands(pair):
         assert program == "flowbench" and command is not None
         command.make_context(name, list(words))
     assert "--ckpt painter --suite things --guidance 1 --steps 20 --seed 0 --limit 24" in lines[0]
+    card = dataclasses.replace(pair[0].card, declared={**pair[0].card.declared, "sampler": "ode dpmpp_2m"})
+    sampled = dataclasses.replace(pair[0], summary=dataclasses.replace(pair[0].summary, card=card))
+    assert "--steps 20 --solver dpmpp_2m --seed 0" in commands([sampled])[0]
 
 
 def found(mean, low=math.nan, high=math.nan):

@@ -9,6 +9,7 @@ import tiny_runs
 import torch
 
 from flowbench.errors import ConfigError
+from flowbench.sampling import solve
 from flowbench.sampling import step as take_step
 from flowbench.trainer import check_policy, policy, scoring, train
 from flowbench.trainer.rollout import collect
@@ -181,6 +182,7 @@ def test_a_text_is_encoded_once_in_a_run_and_the_oldest_make_room(pipeline, monk
         ({"bundle": 2, "micro_batch": 3}, "bundle 2 x group_size 4 is not a multiple of micro_batch 3"),
         ({"branches": 3}, "group_size 4 is not a multiple of branches 3"),
         ({"branches": 2, "same_latent": True}, "same_latent has no effect with branches"),
+        ({"solver": "heun"}, "solver heun has no effect without a window"),
         ({"kind": "ode", "noise_level": None, "keep_graph": True}, "keep_graph has no effect with kind ode"),
         ({"kind": "ode", "noise_level": None, "branches": 2}, "branches has no effect with kind ode"),
     ],
@@ -188,3 +190,37 @@ def test_a_text_is_encoded_once_in_a_run_and_the_oldest_make_room(pipeline, monk
 def test_arrangements_that_cannot_be_are_one_sentence(changes, sentence):
     with pytest.raises(ConfigError, match=sentence):
         config("unused", **changes)
+
+
+@pytest.mark.parametrize("solver", ["euler", "heun", "dpmpp_2m"])
+def test_an_ode_rollout_is_what_the_model_samples_by_that_solver(pipeline, solver):
+    changes = {"rollout__solver": solver, "rollout__kind": "ode", "rollout__noise_level": None, "rollout__steps": 6}
+    settings = tiny_runs.config(pipeline, objective={"name": "nft"}, **changes)
+    held, groups = tiny_runs.policy(settings, moved=0.02), tiny_runs.groups(settings)
+    rollout = collect(held, tiny_runs.objective(settings), groups, lambda samples: None)
+    for group, trajectory in zip(groups, rollout.trajectories, strict=True):
+        seeds = [group.latent_seed(member) for member in range(4)]
+        with held.using("behaviour"):
+            made = held.model.sample_latents(trajectory.condition, seeds, steps=6, solver=solver)
+        assert torch.equal(trajectory.latents, made)
+
+
+def test_outside_the_window_the_solver_goes_and_after_noise_it_begins_afresh(pipeline):
+    """Reference: one picture, interval by interval."""
+    settings = config(pipeline, solver="dpmpp_2m", steps=7, window=2, window_range=5)
+    held, objective = tiny_runs.policy(settings, moved=0.02), tiny_runs.objective(settings)
+    group = next(each for each in tiny_runs.groups(settings) if objective.noisy_steps(each)[0] > 1)
+    noisy, sigmas = objective.noisy_steps(group), held.model.sigmas(7).tolist()
+    rollout = collect(held, objective, [group], lambda samples: None)
+    x, history, condition = held.model.noise([group.latent_seed(1)]), None, held.encode([group.prompt.text])
+    with torch.no_grad():
+        for index, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
+            velocity = held.velocity(x, sigma, condition)
+            if index in noisy:
+                noise = held.model.noise([group.noise_seed(1, index)])
+                x, history = take_step(x, velocity, sigma, sigma_next, noise_level=0.7, noise=noise).prev, None
+            else:
+                x, history = solve("dpmpp_2m", x, velocity, sigma, sigma_next, history=history)
+    images = held.model.decode(x)[0], rollout.samples[0][1].image
+    expected, made = (torch.tensor(list(image.getdata())) for image in images)
+    assert int((expected - made).abs().max()) <= 1

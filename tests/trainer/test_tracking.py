@@ -11,7 +11,7 @@ from flowbench.trainer.tracking import Pace, describe
 
 FIGURES = {
     "reward/mean": 0.25, "reward/group_std": 0.5, "policy/ratio_mean": 1.0, "policy/clip_low": 0.1,
-    "policy/clip_high": 0.0, "policy/kl": 0.0123, "policy/drift": 1e-6,
+    "policy/clip_high": 0.0, "policy/kl": 0.0123, "policy/drift": 1e-6, "policy/preference": 0.5, "policy/clipped": 0.0,
 }  # fmt: skip
 TIMING = {"images_per_second": 199.7}
 

@@ -315,6 +315,18 @@ def test_the_checkpoint_is_the_averaged_policy_and_diffusers_draws_it(pipeline, 
     assert numpy.array_equal(numpy.asarray(ours[0].image, dtype=float), shown["picture"])
 
 
+def test_the_pictures_of_the_grid_are_made_by_the_rollouts_solver(pipeline, tmp_path, monkeypatch):
+    plain, solvers = SD3Model.generate, []
+
+    def watched(*args, **settings):
+        solvers.append(settings["solver"])
+        return plain(*args, **settings)
+
+    monkeypatch.setattr(SD3Model, "generate", watched)
+    train(tiny_runs.config(pipeline, tmp_path / "run", rollout__solver="dpmpp_2m", steps=1, sample_every=1))
+    assert solvers == ["dpmpp_2m"]
+
+
 def test_the_built_in_world_end_to_end(pipeline, tmp_path):
     """GenEval and jpeg on shapes prompts, window, two updates: every figure is there, and the grid is."""
     settings = tiny_runs.config(

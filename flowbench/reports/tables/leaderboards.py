@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flowbench.evals.evaluation import EvaluationCard
 from flowbench.evals.facts import Facts
 from flowbench.evals.leaderboard import Leaderboard, Row
 from flowbench.evals.provenance import in_domain
@@ -14,6 +15,7 @@ from flowbench.evals.published import MEASURED_BY, PublishedRow, PublishedTable
 from flowbench.reports.tables import footnotes
 from flowbench.reports.tables.cells import DASH, bounded, headed, number, p_value, printed, ranks, signed
 from flowbench.reports.tables.table import Place, Table
+from flowbench.solver_names import solver_of
 from flowbench.stats.intervals import Interval
 
 DIFFERS_MARK = "†"
@@ -25,7 +27,7 @@ class _Head:
     """Which columns a board's table has, from left to right."""
 
     settings: tuple[str, ...]
-    """Behind the model's name; none where nothing is measured."""
+    """Behind the model's name, the solver where one is not Euler's; none where nothing is measured."""
     rank: tuple[str, ...]
     """Behind the origin; none where nothing is ranked."""
     metrics: tuple[Facts, ...]
@@ -46,8 +48,9 @@ class _Head:
                 metrics.append(Facts(metric, facts.scorer, facts.unit, facts.direction))
         published = board.published.tags if board.published and board.published.headline == board.headline else ()
         num_gains = sum(row.gain is not None for row in board.rows)
+        solvers = {solver_of(row.results.card.declared.get("sampler")) for row in board.rows} - {None}
         return cls(
-            settings=("guidance", "steps") if board.rows else (),
+            settings=("guidance", "steps", *(("solver",) if solvers - {"euler"} else ())) if board.rows else (),
             rank=("rank",) if any(board.headline in row.ranks for row in board.rows) else (),
             metrics=tuple(metrics),
             gains=("gain", "p", "p Holm")[: min(num_gains, 2) + 1] if num_gains else (),
@@ -100,8 +103,7 @@ def _is_trained(row: Row | PublishedRow, column: Facts) -> bool:
 
 
 def _cells(board: Leaderboard, row: Row, head: _Head) -> tuple[str, ...]:
-    results, declared = row.results, row.results.card.declared
-    guidance, steps = declared.get("guidance"), declared.get("steps")  # unknown of pictures that were made elsewhere
+    results = row.results
     values = [
         DASH if column.metric in row.unlike or column not in board.columns else bounded(results.interval(column.metric))
         for column in head.metrics
@@ -117,8 +119,7 @@ def _cells(board: Leaderboard, row: Row, head: _Head) -> tuple[str, ...]:
         gain = [signed(row.gain) + differs, p, p_value(row.p_holm)][: len(head.gains)]
     return (
         f"{results.label} (baseline)" if results is board.baseline else results.label,
-        DASH if guidance is None else f"{guidance:g}",
-        DASH if steps is None else str(steps),
+        *_settings(results.card, head),
         row.origin,
         *[ranks(row.ranks.get(board.headline))] * len(head.rank),
         values[0] + (differs if row.gain is None else ""),
@@ -126,6 +127,18 @@ def _cells(board: Leaderboard, row: Row, head: _Head) -> tuple[str, ...]:
         *values[1:],
         *(number(results.mean(board.headline, tag)) for tag in head.tags),
     )
+
+
+def _settings(card: EvaluationCard, head: _Head) -> tuple[str, ...]:
+    """How the pictures were made; dashes for those that were made elsewhere."""
+    guidance, steps = card.declared.get("guidance"), card.declared.get("steps")
+    solver, calls = solver_of(card.declared.get("sampler")), card.noted.get("model_calls_per_picture")
+    cells = {
+        "guidance": DASH if guidance is None else f"{guidance:g}",
+        "steps": DASH if steps is None else str(steps),
+        "solver": DASH if solver is None else f"{solver}, {calls} calls" if calls else solver,
+    }
+    return tuple(cells[name] for name in head.settings)
 
 
 def _published_cells(board: Leaderboard, row: PublishedRow, head: _Head, source: int) -> tuple[str, ...]:
@@ -147,6 +160,8 @@ def _notes(board: Leaderboard, sources: Sequence[str], head: _Head, *, any_train
     rows = board.rows
     if rows:
         yield footnotes.counts([row.results for row in rows])
+    if "solver" in head.settings:
+        yield "solver: how the steps were taken, and how often the model was called for one picture."
     if any(row.ranks for row in rows):
         yield (
             "rank: the best and worst place that chance leaves open (paired tests of all pairs, Holm's correction); "
@@ -197,6 +212,7 @@ def _data(board: Leaderboard, row: Row) -> dict[str, Any]:
     results = row.results
     data: dict[str, Any] = {"suite": board.suite, "model": results.label, "origin": row.origin, "source": "flowbench"}
     data |= {"is_base": row.is_base, "trained_on": " ".join(row.trained_on), **results.card.declared}
+    data |= {"model_calls_per_picture": results.card.noted.get("model_calls_per_picture")}
     data |= {"prompts": results.summary.prompts, "pictures": results.summary.images}
     for column in board.columns:
         metric = column.metric
