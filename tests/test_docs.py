@@ -18,6 +18,7 @@ from flowbench import config, store
 from flowbench.cli import COMMANDS, main
 from flowbench.forward_config import ForwardConfig
 from flowbench.objective_config import BUILT_IN
+from flowbench.objective_presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")])
@@ -144,6 +145,12 @@ def test_every_setting_is_documented_with_its_default(name: str) -> None:
             assert default == of_key(real.model_dump(mode="json"), key), key
     standard = config.TrainConfig().model_dump(mode="json")
     assert all(default == of_key(standard, key) for key, default in settings_in(begin).items())
+
+
+def test_every_preset_has_a_section_of_its_own_with_its_source() -> None:
+    sections = {part.split("\n")[0]: part for part in text("objectives.md").split("\n## ")}
+    for name, preset in PRESETS.items():
+        assert preset.card.source in sections[name] and f"--objective {name}" in sections[name]
 
 
 def _number(value: object) -> object:

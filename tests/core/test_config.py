@@ -71,6 +71,18 @@ def test_overriding_does_not_change_the_mapping_it_was_given():
         ("rollout={kind: ode, same_latent: true}", "same_latent with kind ode makes all pictures of a group one"),
         ("rollout.noise_level=null", "noise_level is null, and kind flow draws noise"),
         ("rollout.window_range=3", "window_range 3 has no effect without a window"),
+        ("rollout={window: 2, window_every: 5}", "window_every has no effect with window_schedule random"),
+        ("rollout.window_schedule=progressive", "window_schedule progressive needs a window to move"),
+        (
+            "rollout={window: 3, window_range: 3, window_schedule: decay}",
+            "window_schedule decay cannot move a window of 3 steps within as many: widen window_range",
+        ),
+        (
+            "rollout={window: 4, window_schedule: decay}",
+            r"decay has no effect: .* every 25 .* beyond denoising step 5, and its first step moves on from 4 at most",
+        ),
+        ("rollout={window: 2, window_schedule: decay, window_every: 1}", "window_schedule decay has no effect"),
+        ("rollout={kind: ode, window_schedule: decay}", "window_schedule decay has no effect with kind ode"),
         ("steps", "write key=value"),
         ("steps=[", "is not a YAML value"),
     ],
@@ -78,6 +90,20 @@ def test_overriding_does_not_change_the_mapping_it_was_given():
 def test_a_mistake_is_one_sentence_that_names_the_key(override, sentence):
     with pytest.raises(ConfigError, match=sentence):
         load_config({}, [override])
+
+
+def test_a_window_that_moves_may_go_to_the_last_trained_step_and_has_the_published_pace():
+    moving = load_config({}, ["rollout={window: 2, window_schedule: progressive}"]).rollout
+    assert moving.last_window_step == 9 and load_config({}, ["rollout.window=2"]).rollout.last_window_step == 5
+    assert moving.moving_window == {"every": 25, "stride": 1, "decay_from": None, "restarts": False}
+    published = "rollout={steps: 25, window: 4, window_schedule: decay, window_stride: 2, window_end: restart}"
+    assert load_config({}, [published]).rollout.moving_window == {
+        "every": 25, "stride": 2, "decay_from": 13, "restarts": True,
+    }  # fmt: skip
+    assert load_config({}, ["rollout.window=2"]).rollout.moving_window is None
+    # beyond where it stops there is no next move to come sooner; where it begins anew there is
+    assert load_config({}, ["rollout={window: 3, window_schedule: decay, window_end: restart}"]).rollout.moving_window
+    assert "decay has no effect" in said_of({}, "rollout", "{window: 3, window_schedule: decay, window_end: stop}")
 
 
 def test_path_no_dt_needs_the_flow_kind():
@@ -152,7 +178,7 @@ def test_an_unknown_objective_is_named_with_the_closest():
 def test_settings_of_objectives_need_no_torch():
     program = (
         "import sys\nfrom flowbench.config import load_config\n"
-        "for name in ('shapes-geneval', 'shapes-nft'): load_config(name)\n"
+        "for name in ('shapes-geneval', 'shapes-nft', 'shapes-guard', 'shapes-tempflow'): load_config(name)\n"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
