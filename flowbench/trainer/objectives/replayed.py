@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar, NamedTuple
 
@@ -76,8 +76,8 @@ class ReplayedSteps(Objective):
     """Every recorded step is replayed with gradient, in exactly the batch in which it was sampled.
 
     loss = weight of the step * policy loss + kl_weight * KL, over scored members and steps. The first update of a
-    training step is exactly on-policy. A micro-batch without advantages is not replayed when there is no KL: it could
-    add nothing but time.
+    training step is exactly on-policy. Groups without advantages are not replayed when there is no KL: they could add
+    nothing but time (the rest of their micro-batch is then replayed without them, equal up to rounding).
     """
 
     stores: ClassVar[tuple[Stored, ...]] = ("transitions",)
@@ -105,10 +105,11 @@ class ReplayedSteps(Objective):
 
     def terms(self, policy: Policy, bundle: Bundle) -> Iterator[Term]:
         for moment in bundle.moments:
-            if moment.count == 0 or (self.settings.kl_weight == 0 and not moment.signal.any()):
+            taught = moment if self.settings.kl_weight > 0 else moment.taught()
+            if moment.count == 0 or not (self.settings.kl_weight > 0 or taught.signal.any()):
                 yield Term(torch.zeros(len(moment.signal)), count=moment.count)
             else:
-                yield self._term(policy, moment)
+                yield replace(self._term(policy, taught), count=moment.count)
 
     def check(self, policy: Policy, bundle: Bundle) -> Iterator[Comparison]:
         """Replaying the rollout must give back its own log-probs."""
