@@ -14,6 +14,8 @@ TOKENS = 8_192
 """Of a prompt."""
 RANK = 4_096
 GUIDANCE = 100.0
+MINUTES = 1_000_000.0
+"""Of a training run: two years."""
 NOISE_LEVEL = 10.0
 LEARNING_RATE = 10.0
 SECONDS = 1_000_000.0

@@ -31,10 +31,11 @@ from flowbench.objective_config import (
     AnyObjectiveConfig,
     FlowGRPOConfig,
     Frozen,
-    ObjectiveConfig,
+    ObjectiveSettings,
     config_of,
     objective_configs,
 )
+from flowbench.overrides import set_override
 from flowbench.registry import did_you_mean
 from flowbench.solver_names import Solver
 from flowbench.yaml_text import parse_yaml
@@ -75,6 +76,16 @@ class AdapterConfig(Frozen):
     """The update is scaled by alpha / rank."""
     targets: Literal["attention", "all-linear"] = "attention"
     """Which linear layers carry an adapter."""
+    start: Text | None = None
+    """An adapter to begin from: a run, a checkpoint, an adapter's folder or a hub id; null: a fresh one, B = 0."""
+    reference: Literal["base", "start"] = "base"
+    """The policy from which a KL or a preference is measured: the base model, or that with the adapter of `start`."""
+
+    @model_validator(mode="after")
+    def _has_a_start(self) -> AdapterConfig:
+        if self.reference == "start" and self.start is None:
+            raise ValueError("reference start has no effect without adapter.start: name an adapter there")
+        return self
 
 
 class PromptsConfig(Frozen):
@@ -258,9 +269,11 @@ class TrainConfig(Frozen):
     prompts: PromptsConfig = PromptsConfig()
     reward: RewardConfig = RewardConfig()
     rollout: RolloutConfig = RolloutConfig()
-    objective: SerializeAsAny[ObjectiveConfig] = FlowGRPOConfig()
+    objective: SerializeAsAny[ObjectiveSettings] = FlowGRPOConfig()
     """Of the class that `objective.name` names."""
     optimizer: OptimizerConfig = OptimizerConfig()
+    data: Text | None = None
+    """A table of pictures to learn from (.csv, .tsv, .jsonl, .parquet); null: the model's own, by their rewards."""
     steps: int = Field(300, ge=1, le=bounds.STEPS)
     """Training steps."""
     seed: int = Field(0, ge=0, le=bounds.SEED)
@@ -296,6 +309,15 @@ class TrainConfig(Frozen):
             )
         if misfit := self.objective.misfit(self.rollout.model_dump()):
             raise ValueError(misfit)
+        if self.data is not None and (misfit := self.objective.misfit_of_data()):
+            raise ValueError(misfit)
+        if self.data is not None and self.prompts.tag_weights is not None:
+            raise ValueError("prompts.tag_weights has no effect with data, whose rows are all drawn: set it to null")
+        if self.adapter.reference == "start" and not self.objective.uses_reference():
+            raise ValueError(
+                f"adapter.reference start has no effect: objective {self.objective.name} under these settings measures "
+                "no distance from a reference (objective.kl_weight is 0)"
+            )
         return self
 
 
@@ -336,7 +358,7 @@ def load_config(
     UnknownName for an objective that is not here (`any_objective`: it is read without its settings being checked)."""
     tree = dict(source) if isinstance(source, Mapping) else read_yaml(source)
     for override in overrides:
-        _set(tree, override)
+        set_override(tree, override)
     return parse(TrainConfig, tree, any_objective=any_objective)
 
 
@@ -363,35 +385,6 @@ def setting_names(objective: str = DEFAULT) -> list[str]:
         nested = isinstance(kind, type) and issubclass(kind, BaseModel)
         names += [f"{name}.{key}" for key in kind.model_fields] if nested else [name]  # type: ignore[union-attr]
     return names
-
-
-def _set(tree: dict[str, Any], override: str) -> None:
-    key, separator, value = override.partition("=")
-    if not separator or not key:
-        raise ConfigError(f"override '{override}': write key=value, for example optimizer.lr=1e-4.")
-    try:
-        read = parse_yaml(value)
-    except yaml.YAMLError:
-        raise ConfigError(f"override '{override}': '{value}' is not a YAML value.") from None
-    *parents, last = _split(key.strip(), whole=isinstance(read, Mapping))
-    node = tree
-    for parent in parents:
-        child = node.get(parent)
-        node[parent] = node = dict(child) if isinstance(child, Mapping) else {}
-    node[last] = read
-
-
-def _split(key: str, *, whole: bool) -> list[str]:
-    """The parts of a dotted key. A reward may have a dot in its name (hpsv2.1), an option has none; `whole`: the value
-    holds all options of a reward."""
-    if key.startswith("reward.name."):
-        return ["reward", "name", key.removeprefix("reward.name.")]
-    if key.startswith("reward.options.") and whole:
-        return ["reward", "options", key.removeprefix("reward.options.")]
-    if key.startswith("reward.options.") and key.count(".") > 2:
-        name, _, option = key.removeprefix("reward.options.").rpartition(".")
-        return ["reward", "options", name, option]
-    return key.split(".")
 
 
 def _sentence(error: ValidationError, objective: str) -> str:

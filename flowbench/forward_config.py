@@ -1,6 +1,6 @@
 """The settings of the objectives that learn on the forward process, from final latents that are noised anew.
 
-What they share stands in ForwardConfig; what they do, in trainer/objectives, in the file of that name.
+What they share stands in LevelsConfig and ForwardConfig; what they do, in trainer/objectives, in the file of that name.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from flowbench import bounds
-from flowbench.objective_config import ObjectiveConfig
+from flowbench.objective_config import ObjectiveConfig, ObjectiveSettings
 
 
-class ForwardConfig(ObjectiveConfig):
-    """Where noise levels come from, the behaviour copy, and the penalties on the velocity."""
+class LevelsConfig(ObjectiveSettings):
+    """Where noise levels come from."""
 
     times: Literal["grid", "uniform", "logit_normal"] = "grid"
     """Where noise levels come from: the sampler's own schedule, or places on it that are uniform or logit-normal."""
@@ -23,6 +23,16 @@ class ForwardConfig(ObjectiveConfig):
     """Noise levels per picture and training step, each with a noise of its own."""
     first_levels: int | None = Field(None, ge=1, le=bounds.DENOISING_STEPS)
     """They come from this many first, noisiest levels of the sampler's schedule; null: from all."""
+
+    def misfit(self, rollout: Mapping[str, Any]) -> str:
+        if self.first_levels is not None and self.first_levels > rollout["steps"]:
+            return f"objective.first_levels {self.first_levels} is above rollout.steps {rollout['steps']}"
+        return super().misfit(rollout)
+
+
+class ForwardConfig(LevelsConfig, ObjectiveConfig):
+    """The behaviour copy, and the penalties on the velocity."""
+
     kl_weight: float = Field(0.0, ge=0, le=bounds.NUMBER)
     """Weight of mean((v - v_ref)^2); 0: no KL term."""
     behaviour_weight: float = Field(0.0, ge=0, le=bounds.NUMBER)
@@ -45,11 +55,6 @@ class ForwardConfig(ObjectiveConfig):
                     f"{name} to 0"
                 )
         return self
-
-    def misfit(self, rollout: Mapping[str, Any]) -> str:
-        if self.first_levels is not None and self.first_levels > rollout["steps"]:
-            return f"objective.first_levels {self.first_levels} is above rollout.steps {rollout['steps']}"
-        return super().misfit(rollout)
 
 
 class NFTConfig(ForwardConfig):
@@ -126,6 +131,9 @@ class RAMConfig(ForwardConfig):
     multiplier: float = Field(1.0, gt=0, le=bounds.NUMBER)
     """How far an advantage of 1 moves the target from the base's velocity: the inverse of the weight of the KL."""
 
+    def uses_reference(self) -> bool:
+        return True
+
 
 class DGPOConfig(ForwardConfig):
     """Direct group preference optimisation."""
@@ -140,3 +148,6 @@ class DGPOConfig(ForwardConfig):
     """A picture whose ratio e^(d_old - d) has left 1 +- this on its own side is learned no further; null: never."""
     kl_weight: float = Field(1e-3, ge=0, le=bounds.NUMBER)
     behaviour_decay: float = Field(0.3, ge=0, lt=1)
+
+    def uses_reference(self) -> bool:
+        return self.against == "reference" or super().uses_reference()

@@ -56,20 +56,20 @@ class Header:
     """Whether it has an alpha channel, or a colour that stands for nothing."""
 
 
-def read_header(path: str | Path) -> Header:
-    """Raises RunError, as `read_picture` does, for a file that is no picture."""
-    with _opened(path) as image:
+def read_header(path: str | Path, content: bytes | None = None) -> Header:
+    """Raises RunError, as `read_picture` does, for a file that is no picture. `content`: see there."""
+    with _opened(path, content) as image:
         return Header(str(image.format), image.size, image.has_transparency_data)
 
 
-def read_picture(path: str | Path) -> Image.Image:
+def read_picture(path: str | Path, content: bytes | None = None) -> Image.Image:
     """The picture in a file as RGB: turned as its camera says, transparency laid onto white, of an animation the first
-    frame.
+    frame. `content`: the file's bytes, where a table holds them; `path` is then only how to speak of it.
 
     Raises RunError, with the path and the reason, for what is damaged, no picture, a decompression bomb, or of more
     than 8 bits a channel, of which Pillow would drop some.
     """
-    with _opened(path) as image:
+    with _opened(path, content) as image:
         if image.mode.startswith(("I", "F")) or any(_DEEP.search(str(tile[3])) for tile in image.tile):
             raise RunError(f"{path}: it has more than 8 bits a channel. Save it as an 8-bit picture.")
         turned = ImageOps.exif_transpose(image)
@@ -81,9 +81,9 @@ def read_picture(path: str | Path) -> Image.Image:
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[ImageFile.ImageFile]:
+def _opened(path: str | Path, content: bytes | None) -> Iterator[ImageFile.ImageFile]:
     try:
-        with Image.open(path, formats=_formats()) as image:
+        with Image.open(path if content is None else io.BytesIO(content), formats=_formats()) as image:
             yield image
     except RunError:
         raise
@@ -118,6 +118,16 @@ def to_tensor(images: Sequence[Image.Image]) -> torch.Tensor:
 
     array = numpy.stack([to_array(image) for image in images])
     return torch.from_numpy(array).permute(0, 3, 1, 2).float().div(255)
+
+
+def central_square(image: Image.Image, side: int) -> Image.Image:
+    """The largest square in the middle of a picture, `side` pixels wide by PIL's LANCZOS, which antialiases. Where it
+    cannot lie in the very middle it lies one pixel further left or up. A square of that size is taken as it is."""
+    width, height = image.size
+    edge = min(width, height)
+    left, top = (width - edge) // 2, (height - edge) // 2
+    square = image.crop((left, top, left + edge, top + edge))
+    return square if edge == side else square.resize((side, side), Image.Resampling.LANCZOS)
 
 
 def to_array(image: Image.Image) -> numpy.ndarray:

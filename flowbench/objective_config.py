@@ -48,23 +48,27 @@ class ObjectiveCard:
     """what it asks of rollout and rewards"""
 
 
-class ObjectiveConfig(Frozen):
-    """What all objectives have: a name, and how rewards become the signal that is learned from."""
+class ObjectiveSettings(Frozen):
+    """What the settings of all objectives have: a name, and what they ask of the rest of the configuration."""
 
     default_rollout: ClassVar[Mapping[str, Any]] = {
         "kind": "ode", "noise_level": None, "window": None, "window_range": None, "same_latent": False,
     }  # fmt: skip
     """Settings of `rollout` that `--objective NAME` puts in the place of a recipe's own, where no recipe fits."""
 
+    learns_from_files: ClassVar[Literal["", "pictures", "pairs"]] = ""
+    """What the rows of a data file must hold: one picture (the chosen one of a pair will do), or a pair; "": it cannot
+    learn from files, since it needs rewards of the model's own pictures."""
+
     name: str
-    advantage_scale: Literal["group", "batch", "none"] = "batch"
-    """Divide centred rewards by their group's standard deviation, by that of all rewards of the step, or not."""
-    advantage_clip: float = Field(5.0, gt=0, le=bounds.NUMBER)
-    """Advantages are clipped to 0 +- this."""
 
     def rollout_kinds(self) -> tuple[str, ...]:
         """The kinds of rollout that it can learn from under these settings."""
         return ("ode",)
+
+    def uses_reference(self) -> bool:
+        """Whether the loss depends on the reference policy under these settings; without a `kl_weight` it may."""
+        return self.model_dump().get("kl_weight") != 0
 
     def misfit(self, rollout: Mapping[str, Any]) -> str:
         """Why these settings do not fit those of the rollout; "" when they do."""
@@ -76,13 +80,35 @@ class ObjectiveConfig(Frozen):
             f"not from {rollout['kind']}"
         )
 
+    def misfit_of_data(self) -> str:
+        """Why these settings do not fit a run that learns from a data file; "" when they do."""
+        if self.learns_from_files:
+            return ""
+        able = " or ".join(name for name in BUILT_IN if config_of(name).learns_from_files)
+        return (
+            f"objective {self.name} cannot learn from a file of pictures (--data), it needs rewards of the model's "
+            f"own: take --objective {able}"
+        )
 
-class AnyObjectiveConfig(ObjectiveConfig):
+
+class ObjectiveConfig(ObjectiveSettings):
+    """Of an objective whose signal is the advantage of a picture over its group."""
+
+    advantage_scale: Literal["group", "batch", "none"] = "batch"
+    """Divide centred rewards by their group's standard deviation, by that of all rewards of the step, or not."""
+    advantage_clip: float = Field(5.0, gt=0, le=bounds.NUMBER)
+    """Advantages are clipped to 0 +- this."""
+
+
+class AnyObjectiveConfig(ObjectiveSettings):
     """Of an objective whose plugin is not here: for who reads another part of a run's configuration."""
 
     model_config = ConfigDict(extra="allow")
 
     def misfit(self, rollout: Mapping[str, Any]) -> str:
+        return ""
+
+    def misfit_of_data(self) -> str:
         return ""
 
 
@@ -104,7 +130,7 @@ class FlowGRPOConfig(ObjectiveConfig):
 
 
 _FORWARD = "an ODE rollout of any solver; no log-prob of steps, no recorded steps"
-_TABLE: dict[str, tuple[type[ObjectiveConfig] | str, ObjectiveCard]] = {
+_TABLE: dict[str, tuple[type[ObjectiveSettings] | str, ObjectiveCard]] = {
     "flow_grpo": (
         FlowGRPOConfig,
         ObjectiveCard(
@@ -161,6 +187,30 @@ _TABLE: dict[str, tuple[type[ObjectiveConfig] | str, ObjectiveCard]] = {
             _FORWARD,
         ),
     ),
+    "sft": (
+        "flowbench.baseline_config:SFTConfig",
+        ObjectiveCard(
+            "Supervised fine-tuning on the best picture of each group, offline or online, or on a file of pictures.",
+            "arXiv 2505.05470",
+            f"{_FORWARD}; or a data file of pictures",
+        ),
+    ),
+    "rwr": (
+        "flowbench.baseline_config:RWRConfig",
+        ObjectiveCard(
+            "Reward-weighted regression: all pictures of a group, weighted by a softmax over their rewards.",
+            "arXiv 2505.05470, 2302.12192",
+            _FORWARD,
+        ),
+    ),
+    "dpo": (
+        "flowbench.baseline_config:DPOConfig",
+        ObjectiveCard(
+            "Diffusion-DPO: the best picture of each group against its worst, offline or online, or a file of pairs.",
+            "arXiv 2311.12908",
+            f"{_FORWARD}; or a data file of pairs",
+        ),
+    ),
 }
 BUILT_IN = tuple(_TABLE)
 objective_configs = Registry("objective", "flowbench.objectives")
@@ -169,13 +219,13 @@ for _name, (_target, _card) in _TABLE.items():
     objective_configs.add(_name, _target, card=_card)
 
 
-def config_of(name: str) -> type[ObjectiveConfig]:
+def config_of(name: str) -> type[ObjectiveSettings]:
     """The settings class of an objective. Raises UnknownName; ConfigError for a plugin that brings none."""
     try:
         found = objective_configs.get(name)
     except UnknownName as error:
         raise UnknownName(f"{error} One of a plugin file needs --plugin FILE.") from None
-    kind = found if isinstance(found, type) and issubclass(found, ObjectiveConfig) else getattr(found, "config", None)
-    if not (isinstance(kind, type) and issubclass(kind, ObjectiveConfig)):
+    kind = found if isinstance(found, type) and issubclass(found, ObjectiveSettings) else getattr(found, "config", None)
+    if not (isinstance(kind, type) and issubclass(kind, ObjectiveSettings)):
         raise ConfigError(f"objective '{name}' brings no settings: its class needs `config`, an ObjectiveConfig.")
     return kind

@@ -25,7 +25,8 @@ HEAVY = {"torch", "torchvision", "numpy", "pandas", "scipy", "PIL", "diffusers",
 
 CORE = {"types", "errors", "registry", "config", "images", "tensors", "store", "vocabularies", "lazy", "version",
         "layout", "objective_config", "yaml_text", "foreign_code", "children", "terminal", "bounds", "schema",
-        "checkpoints", "run_config", "solver_names", "forward_config"}  # fmt: skip
+        "checkpoints", "run_config", "solver_names", "forward_config", "baseline_config",
+        "overrides"}  # fmt: skip
 MAY_IMPORT = {
     "cli": {"trainer", "benchmarks", "reports", "evals", "stats", "metrics", "rewards", "models", "prompts", "sampling",
             "shapes", "assets", "testing"},

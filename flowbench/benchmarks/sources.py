@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -145,6 +144,7 @@ class ModelSource(PictureSource):
 
     def card(self, suite: Suite) -> EvaluationCard:
         from flowbench.evals.provenance import training_of
+        from flowbench.models.adapter_files import adapter_digest
 
         model, home = self.model, self.model.adapter_source
         trained_on = training_of(home) if home else ()
@@ -325,18 +325,6 @@ class RecordedSource(PictureSource):
                 "model is not here to make them. Give the model as --ckpt."
             )
         return [*reasons]
-
-
-def adapter_digest(parameters: Mapping[str, Any]) -> str:
-    """ "none", or twelve hex digits of the SHA-256 over the adapter's names, shapes and float32 values."""
-    if not parameters:
-        return "none"
-    total = hashlib.sha256()
-    for name in sorted(parameters):
-        values = parameters[name].detach().float().cpu().contiguous().numpy()
-        total.update(f"{name}{values.shape}".encode())
-        total.update(values.tobytes())
-    return total.hexdigest()[:12]
 
 
 def _check_there(name: str, folder: Path) -> None:

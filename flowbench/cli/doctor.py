@@ -106,20 +106,22 @@ def _checked(config: TrainConfig) -> str:
     from flowbench.trainer.groups import GroupSampler
     from flowbench.trainer.learner import Learner
     from flowbench.trainer.policy import Policy
-    from flowbench.trainer.training import fresh_policy
+    from flowbench.trainer.start import read_start
+    from flowbench.trainer.training import first_policy, shadows_of
 
     rollout = config.rollout
     sampler = GroupSampler(prompts.load(config.prompts.name, "train"), rollout, config.prompts.tag_weights, config.seed)
-    model = fresh_policy(config, config.model.device)
+    model = first_policy(config, read_start(config, resume=False), config.model.device)
     objective = objectives.build(config.objective, rollout)
-    learner = Learner(model.adapter_parameters(), config.optimizer, objective.shadows())
+    learner = Learner(model.adapter_parameters(), config.optimizer, shadows_of(config, objective))
     check = check_policy(Policy(model, learner, rollout.guidance), objective, sampler.at(0)[: rollout.bundle])
+    error = check.reference_error
     return "\n".join(
         [
             f"model {config.model.name} ({model.device}, {config.model.dtype}), objective {config.objective.name}, "
             f"{rollout.kind} steps, guidance {rollout.guidance:g}, batch of {rollout.micro_batch}",
             f"points compared: {check.points}, largest {objective.compares}: {check.error:g}",
-            f"largest |velocity - reference velocity|: {check.reference_error:g}",
+            f"largest |velocity - reference velocity|: {'not 0, as it began' if error is None else f'{error:g}'}",
             f"adapter tensors with a gradient: {check.with_gradient} of {check.parameters} "
             "(a fresh adapter's A matrices get none until B has moved)",
             "the policy is sound",

@@ -29,6 +29,7 @@ def count(most: int = bounds.COUNT, least: int = 1) -> click.IntRange:
 
 SEED = count(bounds.SEED, least=0)
 SECONDS = Number(0, bounds.SECONDS, min_open=True)
+MINUTES = Number(0, bounds.MINUTES, min_open=True)
 DTYPES = ("float32", "bfloat16", "float16")
 
 

@@ -21,6 +21,7 @@ FLAGS = {
     "dtype": "model.dtype",
     "prompts": "prompts.name",
     "max_error_rate": "reward.max_error_rate",
+    "data": "data",
     "steps": "steps",
     "seed": "seed",
     "out": "out",
@@ -63,6 +64,8 @@ def resolve(
             *parents, last = key.split(".")
             section = _section(tree, parents[0]) if parents else tree
             section[last] = flags[flag]
+    if flags.get("data") is not None:
+        _learn_from_file(tree, rewards)
     if rewards:
         section, spec = _section(tree, "reward"), parse_rewards(rewards)
         kept = {spec} if isinstance(spec, str) else set(spec)  # the recipe's options of rewards still in use stay
@@ -163,6 +166,15 @@ def _use_objective(tree: dict[str, Any], name: str) -> bool:
     tree["objective"] = {"name": name}
     _section(tree, "rollout").update(kind.default_rollout)
     return True
+
+
+def _learn_from_file(tree: dict[str, Any], rewards: Sequence[str]) -> None:
+    """Take out of the recipe what only pictures of the model's own give a meaning. Raises ConfigError for a reward."""
+    if rewards:
+        raise ConfigError("--data says itself which pictures are good, and no reward is asked: leave out --reward.")
+    _section(tree, "prompts").pop("tag_weights", None)
+    if "refresh_every" in _section(tree, "objective"):
+        tree["objective"]["refresh_every"] = None
 
 
 def _section(tree: dict[str, Any], name: str) -> dict[str, Any]:

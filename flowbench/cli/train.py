@@ -13,7 +13,15 @@ import click
 
 from flowbench import bounds
 from flowbench.cli.group import INTERRUPTED
-from flowbench.cli.options import SEED, count, device_options, error_rate_option, licence_option, plugin_option
+from flowbench.cli.options import (
+    MINUTES,
+    SEED,
+    count,
+    device_options,
+    error_rate_option,
+    licence_option,
+    plugin_option,
+)
 from flowbench.cli.train_processes import (
     LAUNCHER,
     assert_world,
@@ -39,8 +47,12 @@ if TYPE_CHECKING:
     "--reward", "rewards", multiple=True, metavar="NAME[=WEIGHT]", help="What to maximise. Can be repeated, or a,b=0.1."
 )
 @click.option("--objective", metavar="NAME", help="What is learned from the rewards (`flowbench list objectives`).")
+@click.option(
+    "--data", metavar="FILE", help="Learn from pictures in a table (prompt, chosen, rejected; or prompt, image)."
+)
 @click.option("--prompts", metavar="NAME", help="A prompt set, or a .txt, .csv or .jsonl file.")
 @click.option("--steps", type=count(bounds.STEPS), help="Training steps.")
+@click.option("--minutes", type=MINUTES, metavar="N", help="Stop after N minutes, at a checkpoint to go on from.")
 @click.option("--seed", type=SEED, help="Seed of every random draw.")
 @click.option("--out", metavar="FOLDER", help="The run folder.")
 @click.option("--resume", metavar="FOLDER", help="Go on with the run in this folder, with its own settings.")
@@ -58,6 +70,7 @@ def train(
     rewards: tuple[str, ...],
     resume: str | None,
     processes: int | None,
+    minutes: float | None,
     print_config: bool,
     plugins: tuple[str, ...],
     **flags: Any,
@@ -74,16 +87,20 @@ def train(
         show_text(to_yaml(config))
     elif launched():
         end_with_launcher()
-        _run(config, resume is not None, processes or int(os.environ["WORLD_SIZE"]))
+        _run(config, resume is not None, processes or int(os.environ["WORLD_SIZE"]), minutes)
     else:
         from flowbench.trainer.runs import check_folder
 
         processes = processes or (resumed_processes(resume) if resume else None) or fitting_processes(config)
         if processes > 1:
             check_folder(Path(config.out), config, resume=resume is not None)  # all processes would say so
+            if config.data is not None:
+                from flowbench.prompts.examples import examples_of
+
+                examples_of(config)
             launch(click.get_current_context().obj, processes)
         else:
-            _run(config, resume is not None, 1)
+            _run(config, resume is not None, 1, minutes)
 
 
 def _config(
@@ -110,8 +127,10 @@ def _say_once(line: str) -> None:
         say(line, err=True)
 
 
-def _run(config: TrainConfig, resume: bool, processes: int) -> None:
+def _run(config: TrainConfig, resume: bool, processes: int, minutes: float | None) -> None:
+    from flowbench.checkpoints import steps_of
     from flowbench.cli.dev_evaluation import dev_evaluation
+    from flowbench.layout import RunFolder
     from flowbench.reports import training_report
     from flowbench.trainer import train as run_training
     from flowbench.trainer.interrupt import Stopped
@@ -119,7 +138,7 @@ def _run(config: TrainConfig, resume: bool, processes: int) -> None:
     assert_world(config.model.device, processes)
     try:
         with diverted():
-            folder = run_training(config, evaluate=dev_evaluation(config), resume=resume)
+            folder = run_training(config, evaluate=dev_evaluation(config), resume=resume, minutes=minutes)
     except Stopped as stopped:
         if is_main():
             with suppress(OSError):  # Ctrl-C has ended `| tee` as well
@@ -136,6 +155,10 @@ def _run(config: TrainConfig, resume: bool, processes: int) -> None:
         lines = [f"run: {folder}", f"report: {report}", *["next:"] * bool(commands)]
         for line in [*lines, *(f"  {command}" for command in commands)]:
             say(line)
+        done = max(steps_of(RunFolder(folder).log))
+        if minutes is not None and done < config.steps:
+            over = f"the {minutes:g} minutes are over after step {done} of {config.steps}"
+            say(f"{over}; go on with: {_resuming(config.out)}", err=True)
 
 
 def _resuming(folder: str) -> str:

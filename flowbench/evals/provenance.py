@@ -27,16 +27,17 @@ def trained_on(results: Results) -> tuple[str, ...]:
     return next(filter(None, (_rewards_of(above[place]) for place in _PLACES if len(above) > place)), ())
 
 
-def training_of(source: str | Path) -> tuple[str, ...]:
+def training_of(source: str | Path, seen: tuple[Path, ...] = ()) -> tuple[str, ...]:
     """The rewards that a run was trained on, by its config.yaml; `source`: its folder, or one of its checkpoints'.
 
-    Rewards of weight 0 were only logged. () when it is no run.
+    Rewards of weight 0 were only logged. Those of the run that it began from count too, where that is still there.
+    () when it is no run. seen: folders that were looked at already.
     """
     folder = Path(source)
-    if not folder.is_dir():
+    if not folder.is_dir() or folder in seen:
         return ()
     places = (folder, *folder.parents[1:2])  # RUN, or RUN of RUN/checkpoints/NAME
-    return next(filter(None, map(_rewards_of, places)), ())
+    return next(filter(None, (_rewards_of(place, (*seen, folder)) for place in places)), ())
 
 
 def in_domain(scorer: str, rewards: tuple[str, ...]) -> bool:
@@ -58,20 +59,25 @@ def printed_training(results: Results, table: PublishedTable) -> tuple[str, ...]
     return tuple(dict.fromkeys(name for row in rows for name in row.trained_on))
 
 
-def _rewards_of(run: Path) -> tuple[str, ...]:
-    """The names in a run's reward settings; () when there is no such file, or it is something else."""
+def _rewards_of(run: Path, seen: tuple[Path, ...] = ()) -> tuple[str, ...]:
+    """The names in the reward settings of a run, and of the run that it began from; () when there is no such file, or
+    it is something else."""
     from flowbench.config import read_yaml
 
     if not RunFolder(run).is_training:
         return ()
     try:
-        reward = read_yaml(RunFolder(run).config).get("reward")
+        tree = read_yaml(RunFolder(run).config)
     except FlowbenchError:  # a file of somebody else's: it says nothing about this run
         return ()
+    reward, adapter = tree.get("reward"), tree.get("adapter")
     name = reward.get("name") if isinstance(reward, dict) else None
-    if isinstance(name, dict):
-        return tuple(str(each) for each, weight in name.items() if weight)
-    return (name,) if isinstance(name, str) else ()
+    start = adapter.get("start") if isinstance(adapter, dict) else None
+    before = training_of(start, seen) if isinstance(start, str) else ()
+    if isinstance(name, str):
+        name = {name: 1}
+    own = name.items() if isinstance(name, dict) and not tree.get("data") else ()  # of a data file none is asked
+    return tuple(dict.fromkeys([*(str(each) for each, weight in own if weight), *before]))
 
 
 def _related(name: str, other: str) -> bool:

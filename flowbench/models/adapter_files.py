@@ -11,6 +11,7 @@ A folder may hold all three, and a rank or an alpha may stand in two of them: wh
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,6 +35,18 @@ _TOKENS_KEY = "flowbench_max_sequence_length"
 _PREFIX = "transformer."
 
 Tensors = dict[str, torch.Tensor]
+
+
+def adapter_digest(parameters: Mapping[str, torch.Tensor]) -> str:
+    """ "none", or twelve hex digits of the SHA-256 over the adapter's names, shapes and float32 values."""
+    if not parameters:
+        return "none"
+    total = hashlib.sha256()
+    for name in sorted(parameters):
+        values = parameters[name].detach().float().cpu().contiguous().numpy()
+        total.update(f"{name}{values.shape}".encode())
+        total.update(values.tobytes())
+    return total.hexdigest()[:12]
 
 
 def is_adapter(folder: Path) -> bool:

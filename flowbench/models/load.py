@@ -62,18 +62,30 @@ def load_model(
         max_sequence_length = adapter_files.trained_tokens(taken)
     model = _load_pipeline(folder, source, where, DTYPES[dtype], max_sequence_length)
     if own is not None and not chosen:
-        # Weights that were read in another dtype cannot be told from others: to train in 16 bits and evaluate in 32 is
-        # usual.
-        trained_on = adapter_files.base_identity(own) or ""
-        if trained_on.endswith(f" {model.dtype}") and trained_on != model.base_identity:
-            raise ModelError(
-                f"{own}: it was trained on other weights of '{model.source}' ({trained_on.split()[0]}) than are there "
-                f"now ({model.base_digest}). Bring those back, or train again."
-            )
+        check_base(own, model)
     if taken is not None:
         model.adapter_source = adapter_source
         model.load_adapter(taken)
     return model
+
+
+def find_adapter(name: str) -> Path:
+    """The folder of the adapter that a name stands for: an adapter or a checkpoint, of a run its latest checkpoint, or
+    a hub id. Raises ModelError when there is none, RunError for a checkpoint that is damaged."""
+    return _adapter_folder(_locate(name)[0])
+
+
+def check_base(adapter: Path, model: FlowModel) -> None:
+    """Raise ModelError for an adapter that was trained on other weights of its base than the model has.
+
+    Weights that were read in another dtype cannot be told from others: to train in 16 bits and evaluate in 32 is usual.
+    """
+    trained_on = adapter_files.base_identity(adapter) or ""
+    if trained_on.endswith(f" {model.dtype}") and trained_on != model.base_identity:
+        raise ModelError(
+            f"{adapter}: it was trained on other weights of '{model.source}' ({trained_on.split()[0]}) than are there "
+            f"now ({model.base_digest}). Bring those back, or train again."
+        )
 
 
 def _locate(name: str) -> tuple[Path, str]:

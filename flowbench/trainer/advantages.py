@@ -32,12 +32,13 @@ def group_advantages(
     Raises RewardError for an infinite reward or one near the largest float64, ConfigError for lengths that differ or an
     unknown scale.
     """
-    values, dtype = _float64(rewards)
-    _check(values, group_ids, scale)
+    if scale not in SCALES:
+        raise ConfigError(f"unknown advantage scale '{scale}': choose {', '.join(SCALES)}.")
+    values, groups = scored_groups(rewards, group_ids)
+    dtype = rewards.dtype if isinstance(rewards, torch.Tensor) and rewards.is_floating_point() else torch.float32
     advantages = torch.zeros_like(values)
     scored = ~values.isnan()
-    for members in _members(group_ids):
-        members = members[scored[members]]
+    for members in groups:
         group = values[members]
         if len(group) == 0 or group.max() == group.min():
             continue
@@ -52,23 +53,15 @@ def group_advantages(
     return advantages.clamp(-clip, clip).to(dtype)
 
 
-def _float64(rewards: torch.Tensor | Sequence[float]) -> tuple[torch.Tensor, torch.dtype]:
-    """The rewards in float64 on the CPU, and the dtype to answer in."""
-    if isinstance(rewards, torch.Tensor):
-        return rewards.detach().cpu().double(), rewards.dtype if rewards.is_floating_point() else torch.float32
-    return torch.as_tensor(rewards, dtype=torch.float64), torch.float32
+def scored_groups(
+    rewards: torch.Tensor | Sequence[float], group_ids: torch.Tensor | Sequence[Any]
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """The rewards (n,) in float64 on the CPU, and of each group the places of its scored members, which may be none.
 
-
-def _members(group_ids: torch.Tensor | Sequence[Any]) -> list[torch.Tensor]:
-    """The indices of each group's samples."""
-    ids = group_ids.tolist() if isinstance(group_ids, torch.Tensor) else group_ids
-    _, inverse = numpy.unique(numpy.asarray(ids), return_inverse=True)
-    return [torch.from_numpy(numpy.flatnonzero(inverse == group)) for group in range(inverse.max(initial=-1) + 1)]
-
-
-def _check(values: torch.Tensor, group_ids: torch.Tensor | Sequence[Any], scale: str) -> None:
-    if scale not in SCALES:
-        raise ConfigError(f"unknown advantage scale '{scale}': choose {', '.join(SCALES)}.")
+    rewards: (n,), NaN = unscored; group_ids: (n,), any labels. Raises RewardError for an infinite reward, ConfigError
+    for lengths that differ.
+    """
+    values = torch.as_tensor(rewards, dtype=torch.float64).detach().cpu()
     if values.ndim != 1 or len(values) != len(group_ids):
         raise ConfigError(f"{tuple(values.shape)} rewards for {len(group_ids)} group ids: give one id per reward.")
     if values.isinf().any():
@@ -76,3 +69,8 @@ def _check(values: torch.Tensor, group_ids: torch.Tensor | Sequence[Any], scale:
         raise RewardError(
             f"the reward of sample {index} is infinite: return a finite score, or Score.unscored(reason)."
         )
+    ids = group_ids.tolist() if isinstance(group_ids, torch.Tensor) else group_ids
+    _, inverse = numpy.unique(numpy.asarray(ids), return_inverse=True)
+    is_scored = ~values.isnan().numpy()
+    places = (numpy.flatnonzero((inverse == group) & is_scored) for group in range(inverse.max(initial=-1) + 1))
+    return values, [torch.from_numpy(each) for each in places]

@@ -2,6 +2,7 @@
 
 average     the moving average: what is evaluated, shown and exported. Every run has it
 behaviour   samples the rollouts and is v_old, where the objective asks for it
+start       the adapter that the run began from, where that is the reference: it never moves
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from flowbench.config import OptimizerConfig
 from flowbench.errors import NotFinite
 from flowbench.tensors import adam_state, restore_adam_state
 
-AVERAGE, BEHAVIOUR, LIVE = "average", "behaviour", "live"
+AVERAGE, BEHAVIOUR, LIVE, START = "average", "behaviour", "live", "start"
 
 
 @dataclass(frozen=True)
@@ -92,16 +93,21 @@ class Learner:
 
     @contextmanager
     def using(self, weights: str) -> Iterator[None]:
-        """Inside, the model holds that shadow; the live weights come back whatever happens. "live": nothing changes."""
+        """Inside, the model holds that shadow, to be read; the live weights come back whatever happens. "live": nothing
+        changes.
+
+        Tensors are exchanged, not their values: to the graph of a forward pass before this the parameters are as they
+        were, so that it can still be taken back after it.
+        """
         if weights == LIVE:
             yield
             return
-        live = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
-        self._load(self.weights[weights])
+        live = {name: parameter.data for name, parameter in self.parameters.items()}
+        self._exchange(self.weights[weights])
         try:
             yield
         finally:
-            self._load(live)
+            self._exchange(live)
 
     def state(self) -> dict[str, torch.Tensor]:
         """Everything that resuming needs, as flat tensors.
@@ -142,3 +148,7 @@ class Learner:
     def _load(self, values: Mapping[str, torch.Tensor]) -> None:
         for name, parameter in self.parameters.items():
             parameter.copy_(values[name])
+
+    def _exchange(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        for name, parameter in self.parameters.items():
+            parameter.data = tensors[name]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 
 from flowbench.models.base import Condition, FlowModel
-from flowbench.trainer.learner import Learner
+from flowbench.trainer.learner import START, Learner
 
 TEXTS_AT_MOST = 1 << 30
 """bytes of encoded prompts that are kept, in the machine's memory: 400 of SD3.5's longest"""
@@ -54,9 +54,21 @@ class Policy:
 
     @contextmanager
     def reference(self) -> Iterator[None]:
-        """Inside, without gradient, the model is its base."""
-        with torch.no_grad(), self.model.adapter_disabled():
-            yield
+        """Inside, without gradient, the model is its base, or has the adapter that the run began from where that is
+        the reference (`adapter.reference`)."""
+        if START in self.learner.shadows:
+            with self.using(START):
+                yield
+        else:
+            with torch.no_grad(), self.model.adapter_disabled():
+                yield
+
+    def has_moved(self) -> bool:
+        """Whether the live weights are no longer those of the reference."""
+        start = self.learner.weights.get(START)
+        if start is None:
+            return any(bool(each.any()) for name, each in self.learner.parameters.items() if "lora_B" in name)
+        return any(not torch.equal(each, start[name]) for name, each in self.learner.parameters.items())
 
     @property
     def gradient_scale(self) -> int:

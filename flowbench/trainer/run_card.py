@@ -31,25 +31,44 @@ _MEANING = {
     "prompts": "training prompts",
     "code": "code of its plugin",
     "reward_weights": "weights of its reward",
+    "data": "pictures in its data file",
+    "start": "weights of the adapter that it begins from",
 }
 
 
 def build_run_card(
-    model: FlowModel, training: Sequence[Prompt], config: TrainConfig, vocabulary: str, *, processes: int
+    model: FlowModel,
+    training: Sequence[Prompt],
+    config: TrainConfig,
+    vocabulary: str,
+    *,
+    processes: int,
+    start: str = "",
+    data: str = "",
 ) -> dict[str, Any]:
-    """The card of a run that trains `model` on these prompts under this configuration in that many processes."""
+    """The card of a run that trains `model` on these prompts under this configuration in that many processes.
+
+    start: the digest of the adapter that it begins from; "": a fresh one, or that which the run's card names already.
+    data: the digest of the pictures that it learns from; "": its own, by their rewards.
+    """
     import torch
 
-    reward = config.reward
     of_objective = rewards.plugin_code(config.objective.name, objectives.registry)
-    code = rewards.plugin_code(reward.name) | {f"objective {name}": digest for name, digest in of_objective.items()}
-    names = [reward.name] if isinstance(reward.name, str) else list(reward.name)
-    needs = [rewards.needed_weights(name, reward.options.get(name, {}), vocabulary) for name in names]
-    weights = assets.identities(need for each in needs for need in each)
-    scorers = {"reward_weights": weights} if weights else {}
+    code = {f"objective {name}": digest for name, digest in of_objective.items()}
+    more: dict[str, Any] = {"data": data} if data else {}
+    if not data:
+        reward = config.reward
+        code = rewards.plugin_code(reward.name) | code
+        names = [reward.name] if isinstance(reward.name, str) else list(reward.name)
+        needs = [rewards.needed_weights(name, reward.options.get(name, {}), vocabulary) for name in names]
+        weights = assets.identities(need for each in needs for need in each)
+        more |= {"reward_weights": weights} if weights else {}
+    if config.adapter.start is not None:
+        held = None if start else read_card(config.out)
+        more["start"] = start or (held or {"must_agree": {}})["must_agree"].get("start")
     return {
         "format": FORMAT,
-        "must_agree": {"weights": model.base_digest, "prompts": prompts_digest(training), "code": code, **scorers},
+        "must_agree": {"weights": model.base_digest, "prompts": prompts_digest(training), "code": code, **more},
         "noted": {
             "processes": processes,
             "threads": torch.get_num_threads(),

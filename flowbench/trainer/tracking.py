@@ -106,12 +106,16 @@ class Pace:
 def describe(
     declared: Sequence[Figure], figures: Mapping[str, float], timing: Mapping[str, float], left: float | None
 ) -> str:
-    """One terminal line: reward, spread in the groups, what the objective shows of its own, speed, time left."""
+    """One terminal line: reward and spread in the groups (or passes over a data file), what the objective shows of its
+    own, speed, time left."""
     shown = [each for each in declared if each.shown and math.isfinite(figures[each.name])]
     own = [each.shown.format(figures[each.name]) for each in shown]
     time_left = [] if left is None else [f"{int(left // 60)}:{int(left % 60):02d} left"]
-    spread = f"reward {figures['reward/mean']:.3f} spread {figures['reward/group_std']:.3f}"
-    return " ".join([spread, *own, f"{timing['images_per_second']:.0f} images/s", *time_left])
+    if "reward/mean" in figures:
+        first = f"reward {figures['reward/mean']:.3f} spread {figures['reward/group_std']:.3f}"
+    else:
+        first = f"passes {figures['data/passes']:.2f}"
+    return " ".join([first, *own, f"{timing['images_per_second']:.0f} images/s", *time_left])
 
 
 def _cut_log(path: Path, first: int) -> None:

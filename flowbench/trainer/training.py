@@ -26,7 +26,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,13 +39,16 @@ from flowbench.config import TrainConfig
 from flowbench.errors import ConfigError, NotFinite
 from flowbench.layout import RunFolder
 from flowbench.models import load_model
+from flowbench.models.adapter_files import trained_tokens
 from flowbench.models.base import FlowModel
+from flowbench.prompts.examples import examples_of
 from flowbench.store import Held
 from flowbench.terminal import say
 from flowbench.trainer import checkpoint, objectives, runs, scoring
-from flowbench.trainer.groups import GroupSampler, draw_seed
+from flowbench.trainer.data_rollout import ExampleSampler, encode_examples
+from flowbench.trainer.groups import Group, GroupSampler, draw_seed
 from flowbench.trainer.interrupt import Interruption, Stopped
-from flowbench.trainer.learner import AVERAGE, Learner, scheduled_lr
+from flowbench.trainer.learner import AVERAGE, START, Learner, Shadow, scheduled_lr
 from flowbench.trainer.objectives.base import Objective
 from flowbench.trainer.policy import Policy
 from flowbench.trainer.policy_check import check_policy
@@ -53,7 +56,9 @@ from flowbench.trainer.processes import Processes
 from flowbench.trainer.rollout import collect
 from flowbench.trainer.run_card import build_run_card, run_identity
 from flowbench.trainer.scoring import RewardThread
+from flowbench.trainer.start import Start, begin, read_start
 from flowbench.trainer.tracking import NullTracker, Tracker
+from flowbench.trainer.trajectory import Trajectory
 from flowbench.trainer.update import update
 from flowbench.types import Prompt
 
@@ -64,15 +69,20 @@ PATIENCE = 10
 """Training steps in a row that may teach nothing, be it that no picture is scored or that no gradient is finite."""
 
 
-def train(config: TrainConfig, *, evaluate: Evaluate | None = None, resume: bool = False) -> Path:
+def train(
+    config: TrainConfig, *, evaluate: Evaluate | None = None, resume: bool = False, minutes: float | None = None
+) -> Path:
     """Run (or, with `resume`, go on with) a training run; returns its folder.
 
-    `evaluate` gives figures of the averaged policy, logged under `eval/` every `eval_every` steps.
+    `evaluate` gives figures of the averaged policy, logged under `eval/` every `eval_every` steps. `minutes`: the run
+    ends with a checkpoint after the step in which this much time, loading and evaluations included, has gone by since
+    the call.
     Raises RunError when the folder holds a run and `resume` is False, PolicyMismatch when the on-policy check fails,
     RewardError when pictures stay unscored, and NotFinite when a picture, `PATIENCE` steps of gradients, or what a
     checkpoint is to hold is not finite: its checkpoints up to then stay. SIGTERM and Ctrl-C end it with `Stopped` (a
     SystemExit) after the step at hand, once its checkpoint is saved.
     """
+    began = time.monotonic()
     with _opened(config, resume) as run, Interruption(announce=run.processes.is_main).listening() as interruption:
         for step in range(run.first, config.steps):
             figures, timing = _take(run, step)
@@ -81,13 +91,16 @@ def train(config: TrainConfig, *, evaluate: Evaluate | None = None, resume: bool
             if evaluate is not None and config.eval_every and done % config.eval_every == 0:
                 figures |= _evaluated(run, evaluate)
             run.tracker.log(done, figures, timing)
-            stop = run.processes.any(bool(interruption.signal))
+            interrupted = run.processes.any(bool(interruption.signal))
+            stop = interrupted or run.processes.any(minutes is not None and time.monotonic() - began >= 60 * minutes)
             if done % config.sample_every == 0 or done == config.steps:
                 run.draw(done)
             if done % config.save_every == 0 or done == config.steps or stop:
                 run.save(done)
-            if stop:
+            if interrupted:
                 raise Stopped(interruption.signal or signal.SIGTERM, done)
+            if stop:
+                break
     return run.folder
 
 
@@ -95,16 +108,10 @@ def _take(run: _Run, step: int) -> tuple[dict[str, float], dict[str, float]]:
     """One training step (0-based): its figures, and what took how many seconds."""
     config = run.config
     started = time.monotonic()
-    settings = config.rollout
-    groups = [group for group in run.sampler.at(step) if run.processes.owns(group.index // settings.bundle)]
-    kept = settings.groups // config.optimizer.updates if settings.keep_graph else 0
-    rollout = collect(run.policy, run.objective, groups, run.scorer.submit, kept_groups=kept)
-    sampled = time.monotonic()
-    scored = scoring.gather(rollout, settings, run.processes)
-    run.unscored_steps = run.unscored_steps + 1 if scored.rewards.isnan().all() else 0
-    scoring.refuse_unscored(scored, config.reward, run.unscored_steps, run.patience)
+    groups = [group for group in run.sampler.at(step) if run.processes.owns(group.index // config.rollout.bundle)]
+    pictures = _given(run, step, groups) if isinstance(run.sampler, ExampleSampler) else _sampled(run, groups)
     waited = time.monotonic()
-    bundles = scoring.to_bundles(run.objective, groups, rollout.trajectories, scored.rewards)
+    bundles = scoring.to_bundles(run.objective, groups, pictures.trajectories, pictures.rewards)
     lr = scheduled_lr(config.optimizer, step, config.steps)
     learned = update(run.policy, run.objective, bundles, lr, run.processes)
     run.policy.learner.end_step(step)
@@ -115,15 +122,48 @@ def _take(run: _Run, step: int) -> tuple[dict[str, float], dict[str, float]]:
             f"not one gradient of the last {run.skipped_steps} steps was finite, so that nothing is learned; the "
             "newest checkpoint stays. Train again with model.dtype bfloat16 or float32, or a lower optimizer.lr."
         )
-    figures = scoring.figures(scored, run.processes) | learned
     ended = time.monotonic()
-    return figures, {
-        "rollout": sampled - started,
-        "reward_wait": waited - sampled,
+    return pictures.figures | learned, {
+        "rollout": pictures.made - started,
+        "reward_wait": waited - pictures.made,
         "update": ended - waited,
         "seconds": ended - started,
-        "images_per_second": scored.rewards.numel() / (ended - started),
+        "images_per_second": pictures.rewards.numel() / (ended - started),
     }
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """What a training step learns from."""
+
+    trajectories: Sequence[Trajectory]
+    """of this process"""
+    rewards: torch.Tensor
+    """of all processes: (groups, members) float64, NaN = unscored"""
+    figures: dict[str, float]
+    """what is logged of them"""
+    made: float
+    """when the last picture was there; then only rewards were waited for"""
+
+
+def _sampled(run: _Run, groups: Sequence[Group]) -> _Pictures:
+    """The model's own pictures, with their rewards."""
+    config, settings = run.config, run.config.rollout
+    assert run.scorer is not None
+    kept = settings.groups // config.optimizer.updates if settings.keep_graph else 0
+    rollout = collect(run.policy, run.objective, groups, run.scorer.submit, kept_groups=kept)
+    made = time.monotonic()
+    scored = scoring.gather(rollout, settings, run.processes)
+    run.unscored_steps = run.unscored_steps + 1 if scored.rewards.isnan().all() else 0
+    scoring.refuse_unscored(scored, config.reward, run.unscored_steps, run.patience)
+    return _Pictures(rollout.trajectories, scored.rewards, scoring.figures(scored, run.processes), made)
+
+
+def _given(run: _Run, step: int, groups: Sequence[Group]) -> _Pictures:
+    """Rows of the data file, of which no reward is asked."""
+    assert isinstance(run.sampler, ExampleSampler)
+    trajectories = list(encode_examples(run.policy, run.objective, groups, run.sampler))
+    return _Pictures(trajectories, run.sampler.rewards(), run.sampler.figures(step), time.monotonic())
 
 
 @dataclass
@@ -134,10 +174,11 @@ class _Run:
     folder: Path
     policy: Policy
     objective: Objective
-    sampler: GroupSampler
+    sampler: GroupSampler | ExampleSampler
     shown: list[Prompt]
     """prompts of the progress pictures"""
-    scorer: RewardThread
+    scorer: RewardThread | None
+    """None: a data file says which pictures are good"""
     tracker: Tracker | NullTracker
     processes: Processes
     first: int
@@ -204,26 +245,23 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
     with ExitStack() as stack:
         held = stack.enter_context(runs.claimed(folder, config, resume=resume)) if processes.is_main else None
         processes.wait()
-        training = prompts.load(config.prompts.name, "train")
-        sampler = GroupSampler(training, config.rollout, config.prompts.tag_weights, config.seed)
-        rewards.check(config.reward.name, config.reward.options)
-        model = fresh_policy(config, str(processes.device))
+        training, sampler, data = _source(config)
+        start = read_start(config, resume=resume)
+        model = first_policy(config, start, str(processes.device))
         vocabulary = _vocabulary(config, model)
-        card = build_run_card(model, training, config, vocabulary, processes=processes.world)
+        card = build_run_card(
+            model, training, config, vocabulary,
+            processes=processes.world, start=start.digest if start else "", data=data,
+        )  # fmt: skip
         identity = run_identity(config, card)
         if held is not None:
             held.check()
             runs.keep_card(folder, card)
         objective = objectives.build(config.objective, config.rollout)
-        learner = Learner(model.adapter_parameters(), config.optimizer, objective.shadows())
+        learner = Learner(model.adapter_parameters(), config.optimizer, shadows_of(config, objective))
         policy = Policy(model, learner, config.rollout.guidance)
         first, said = checkpoint.restore(RunFolder(folder), learner, identity) if resume else (0, [])
-        reward = rewards.build(
-            config.reward.name, vocabulary=vocabulary,
-            options=config.reward.options, combine=config.reward.combine, on_error=config.reward.on_error,
-            timeout=config.reward.timeout, cache=config.reward.cache,
-        )  # fmt: skip
-        scorer = stack.enter_context(RewardThread(reward))
+        scorer = None if config.data else stack.enter_context(RewardThread(_reward(config, vocabulary)))
         tracker: Tracker | NullTracker = NullTracker()
         if processes.is_main:
             for line in said:
@@ -233,6 +271,26 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
         check_policy(policy, objective, sampler.at(first)[: config.rollout.bundle])
         shown = prompts.in_turns(_unseen(config.prompts.name, training), lambda prompt: prompt.tag)[:SHOWN_PROMPTS]
         yield _Run(config, folder, policy, objective, sampler, shown, scorer, tracker, processes, first, identity, held)
+
+
+def _source(config: TrainConfig) -> tuple[list[Prompt], GroupSampler | ExampleSampler, str]:
+    """The training prompts, what draws the groups of a step from them, and the digest of a data file. Raises, as what
+    reads them does, before anything heavy is loaded."""
+    if config.data is not None:
+        examples = examples_of(config)
+        return examples.prompts, ExampleSampler(examples, config.rollout, config.seed), examples.digest
+    training = prompts.load(config.prompts.name, "train")
+    sampler = GroupSampler(training, config.rollout, config.prompts.tag_weights, config.seed)
+    rewards.check(config.reward.name, config.reward.options)
+    return training, sampler, ""
+
+
+def _reward(config: TrainConfig, vocabulary: str) -> rewards.Reward:
+    reward = config.reward
+    return rewards.build(
+        reward.name, vocabulary=vocabulary, options=reward.options, combine=reward.combine,
+        on_error=reward.on_error, timeout=reward.timeout, cache=reward.cache,
+    )  # fmt: skip
 
 
 def _vocabulary(config: TrainConfig, model: FlowModel) -> str:
@@ -246,18 +304,27 @@ def _vocabulary(config: TrainConfig, model: FlowModel) -> str:
     return vocabulary
 
 
-def fresh_policy(config: TrainConfig, device: str) -> FlowModel:
-    """The model with a fresh adapter, as training begins."""
+def first_policy(config: TrainConfig, start: Start | None, device: str) -> FlowModel:
+    """The model with the adapter with which training begins: `start`, or a fresh one."""
     settings, adapter = config.model, config.adapter
-    model = load_model(
-        settings.name, device=device, dtype=settings.dtype, max_sequence_length=settings.max_sequence_length
-    )
+    tokens = settings.max_sequence_length
+    if tokens is None and start is not None:
+        tokens = trained_tokens(start.folder)
+    model = load_model(settings.name, device=device, dtype=settings.dtype, max_sequence_length=tokens)
     if model.device.type == "cuda" and settings.dtype != "float32":
         torch.set_float32_matmul_precision("high")  # TF32: of the products, only the adapter's are in float32 here
     if settings.compile:
         model.compile()
     model.add_adapter(adapter.rank, adapter.alpha, seed=draw_seed(config.seed, "adapter"), targets=adapter.targets)
+    if start is not None:
+        begin(model, start, adapter)
     return model
+
+
+def shadows_of(config: TrainConfig, objective: Objective) -> dict[str, Shadow]:
+    """Those that the objective asks for, and the run's start, where it is the reference."""
+    fixed = {START: Shadow(lambda step: 1.0)} if config.adapter.reference == "start" else {}
+    return objective.shadows() | fixed
 
 
 def _evaluated(run: _Run, evaluate: Evaluate) -> dict[str, Any]:

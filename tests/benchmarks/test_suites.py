@@ -13,8 +13,9 @@ from flowbench import benchmarks, prompts
 from flowbench.benchmarks import scorers
 from flowbench.benchmarks.card import build_evaluation_card, card_key
 from flowbench.benchmarks.plan import image_seed, limited, plan
-from flowbench.benchmarks.sources import ModelSource, adapter_digest
+from flowbench.benchmarks.sources import ModelSource
 from flowbench.errors import ConfigError, NameTaken, UnknownName
+from flowbench.models.adapter_files import adapter_digest
 from flowbench.types import Prompt
 
 NEEDING_A_NETWORK = ("drawbench", "hpdv2", "partiprompts", "pickscore")

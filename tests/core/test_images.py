@@ -164,3 +164,30 @@ def test_what_is_drawn_into_a_guarded_picture_is_not_in_the_other(change):
     change(own)
     assert (own.mode, own.size, own.tobytes()) != (image.mode, image.size, image.tobytes())
     assert image.getcolors() == [(16, (255, 255, 255))]
+
+
+def test_the_central_square_by_hand():
+    """Of 5 x 2 the columns 1 and 2 (one pixel to the left of the middle); of 2 x 4 the rows 1 and 2."""
+    wide = numpy.arange(30, dtype=numpy.uint8).reshape(2, 5, 3)
+    found = images.central_square(Image.fromarray(wide), 2)
+    assert numpy.array_equal(numpy.asarray(found), wide[:, 1:3])
+    tall = numpy.arange(24, dtype=numpy.uint8).reshape(4, 2, 3)
+    assert numpy.array_equal(numpy.asarray(images.central_square(Image.fromarray(tall), 2)), tall[1:3])
+
+
+def test_another_size_is_resized_as_pil_does_it_with_lanczos():
+    rng = numpy.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 256, (20, 33, 3), dtype=numpy.uint8))
+    found = images.central_square(picture, 8)
+    wanted = picture.crop((6, 0, 26, 20)).resize((8, 8), Image.Resampling.LANCZOS)
+    assert found.tobytes() == wanted.tobytes() and found.size == (8, 8)
+
+
+def test_a_picture_that_a_table_holds_is_read_as_its_file_is(tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("RGBA", (3, 2), (200, 0, 0, 128)).save(path)
+    content = path.read_bytes()
+    assert images.read_picture("row 3", content).tobytes() == images.read_picture(path).tobytes()
+    assert images.read_header("row 3", content) == images.read_header(path)
+    with pytest.raises(RunError, match="row 3: not a readable picture"):
+        images.read_picture("row 3", b"words")

@@ -355,6 +355,15 @@ def test_a_run_and_its_checkpoints_say_what_they_were_trained_on(tmp_path):
     assert training_of(tmp_path / "run") == training_of(checkpoint) == ("geneval", "ocr")
 
 
+def test_a_run_that_began_from_another_was_trained_on_the_rewards_of_both(tmp_path):
+    for name, reward, start in (("first", "jpeg", "second"), ("second", "ocr", "first"), ("lost", "ocr", "gone")):
+        (tmp_path / name).mkdir()
+        start = tmp_path / start
+        (tmp_path / name / "config.yaml").write_text(f"reward: {{name: {reward}}}\nadapter: {{start: {start}}}\n")
+    assert training_of(tmp_path / "second") == ("ocr", "jpeg")  # and it ends, though each began from the other
+    assert training_of(tmp_path / "lost") == ("ocr",)
+
+
 def test_variants_of_a_reward_are_in_domain_too():
     assert in_domain("hpsv2.1", ("hpsv2",)) and in_domain("geneval", ("jpeg", "geneval_strict"))
     assert not in_domain("pickscore", ("pick", "score", "pickscore2"))

@@ -55,6 +55,22 @@ def test_average_every_few_updates_decays_by_the_number_of_updates():
     )
 
 
+def test_a_forward_pass_may_be_taken_back_after_other_weights_were_used():
+    """As when the reference, an adapter, is asked between a loss and its gradient: 2 a b at a = (1, -2), b = 3."""
+    one = learner()
+    with torch.no_grad():
+        one.parameters["b"].fill_(3.0)
+    for value in one.weights[AVERAGE].values():
+        value.fill_(100.0)
+    a, b = one.parameters["a"], one.parameters["b"]
+    loss = (a**2 * b).sum()
+    with one.using(AVERAGE), torch.no_grad():
+        assert (a**2 * b).tolist() == [1e6, 1e6]
+    loss.backward()
+    assert a.grad.tolist() == [6.0, -12.0] and b.grad.tolist() == [5.0]
+    assert a.tolist() == [1.0, -2.0] and one.weights[AVERAGE]["a"].tolist() == [100.0, 100.0]
+
+
 def test_the_live_weights_come_back_after_the_average_was_shown():
     """Even when the evaluation fails, and to the bit."""
     one = learner()

@@ -165,7 +165,10 @@ def test_a_resumed_run_equals_the_uninterrupted_one(name, pipeline, tmp_path):
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_brightness_is_learned(name, pipeline, tmp_path):
     """By more than it spreads within a group, .002; in the mean of five steps, for prompts differ."""
-    changes = {"optimizer__lr": 3e-3, "optimizer__updates": 1, "objective__advantage_scale": "group"}
+    changes = {"optimizer__lr": 3e-3, "optimizer__updates": 1}
+    fitting = {"advantage_scale": "group", "refresh_every": 1, "temperature": 0.003}
+    known = config_of(name).model_fields
+    changes |= {f"objective__{key}": value for key, value in fitting.items() if key in known}
     run = train(config(name, pipeline, tmp_path / "run", steps=30, save_every=30, **changes))
     rewards = [record["reward/mean"] for record in tiny_runs.log_without_timing(run)]
     assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.002

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowbench.errors import ConfigError
 from flowbench.lazy import lazy_exports
-from flowbench.objective_config import ObjectiveCard, ObjectiveConfig, objective_configs
+from flowbench.objective_config import ObjectiveCard, ObjectiveConfig, ObjectiveSettings, objective_configs
 from flowbench.registry import Registry
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ OBJECTIVES = {
     "par": "flowbench.trainer.objectives.elbo:PAR",
     "ram": "flowbench.trainer.objectives.ram:RAM",
     "dgpo": "flowbench.trainer.objectives.dgpo:DGPO",
+    "sft": "flowbench.trainer.objectives.sft:SFT",
+    "rwr": "flowbench.trainer.objectives.rwr:RWR",
+    "dpo": "flowbench.trainer.objectives.dpo:DPO",
 }
 _LAZY = {
     "Comparison": "flowbench.trainer.objectives.base",
@@ -57,6 +60,7 @@ __all__ = [  # noqa: RUF022 - as Python sorts
     "Objective",
     "ObjectiveCard",
     "ObjectiveConfig",
+    "ObjectiveSettings",
     "PolicyLoss",
     "Term",
     "build",
@@ -75,7 +79,7 @@ for _name, _target in OBJECTIVES.items():
 
 
 def register(
-    name: str, *, config: type[ObjectiveConfig], card: ObjectiveCard | None = None
+    name: str, *, config: type[ObjectiveSettings], card: ObjectiveCard | None = None
 ) -> Callable[[type[Objective]], type[Objective]]:
     """Decorate an Objective class; `config` holds its settings. Raises NameTaken when another one has the name."""
 
@@ -88,14 +92,14 @@ def register(
     return decorate
 
 
-def build(settings: ObjectiveConfig, rollout: RolloutConfig) -> Objective:
+def build(settings: ObjectiveSettings, rollout: RolloutConfig) -> Objective:
     """The objective that `settings.name` names. Raises UnknownName, ConfigError for one whose shadows do not fit."""
-    from flowbench.trainer.learner import AVERAGE, LIVE
+    from flowbench.trainer.learner import AVERAGE, LIVE, START
 
     found: Any = registry.get(settings.name)
     objective: Objective = found(settings, rollout)
     shadows = objective.shadows()
-    if reserved := {LIVE, AVERAGE, "adam"} & shadows.keys():
+    if reserved := {LIVE, AVERAGE, START, "adam"} & shadows.keys():
         raise ConfigError(f"objective '{settings.name}' calls a shadow '{min(reserved)}', which is taken. Rename it.")
     if objective.samples_with not in {LIVE, AVERAGE, *shadows}:
         raise ConfigError(f"objective '{settings.name}' samples with '{objective.samples_with}', no shadow of its own.")

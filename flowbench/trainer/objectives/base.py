@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 
 from flowbench.config import RolloutConfig
-from flowbench.objective_config import ObjectiveConfig
+from flowbench.objective_config import ObjectiveSettings
 from flowbench.trainer.advantages import group_advantages
 from flowbench.trainer.learner import LIVE, Shadow
 
@@ -80,7 +80,7 @@ class Comparison:
 class Objective(ABC):
     """Built from its settings and the rollout's, of which it reads what concerns it."""
 
-    config: ClassVar[type[ObjectiveConfig]]
+    config: ClassVar[type[ObjectiveSettings]]
     """The class of its settings."""
     stores: ClassVar[tuple[Stored, ...]] = ("latents",)
     """What a rollout keeps for it: the stochastic steps, also with their means, the final latents."""
@@ -106,7 +106,8 @@ class Objective(ABC):
         return ()
 
     def signal(self, rewards: torch.Tensor, group_ids: torch.Tensor) -> torch.Tensor:
-        """What each picture teaches, (n,): here its advantage, 0 where it is unscored.
+        """What each picture teaches, (n,): here its advantage, 0 where it is unscored (its settings are then an
+        ObjectiveConfig).
 
         rewards: (n,) float64 of all groups of a training step, NaN = unscored. group_ids: (n,).
         """

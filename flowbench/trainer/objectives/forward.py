@@ -16,7 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from flowbench.forward_config import ForwardConfig
+from flowbench.forward_config import ForwardConfig, LevelsConfig
 from flowbench.models.base import Condition
 from flowbench.sampling.steps import per_sample_mean
 from flowbench.trainer.learner import BEHAVIOUR, Shadow
@@ -62,16 +62,66 @@ class Noised:
         return self.velocities[REFERENCE]
 
 
-class ForwardObjective(Objective):
+class LevelsObjective(Objective):
+    """Pictures of the behaviour copy at `levels` noise levels each. Where those come from: `noise_levels`; each has a
+    noise of its own."""
+
+    samples_with = BEHAVIOUR
+
+    settings: LevelsConfig
+
+    def compared(self, policy: Policy) -> set[str]:
+        """Whose velocities the loss and its penalties need beside the live one: shadows by name, and "reference"."""
+        return set()
+
+    def draws(self, trajectory: Trajectory, purpose: str, *more: int) -> list[int]:
+        """A seed for each picture."""
+        return trajectory.draws(purpose, *more)
+
+    def check(self, policy: Policy, bundle: Bundle) -> Iterator[Comparison]:
+        """With and without gradient the velocity must be the same."""
+        for each in bundle:
+            for at in self.noised(policy, each.trajectory):
+                with torch.no_grad(), policy.model.adapter_frozen():
+                    sampled = policy.velocity(at.x_t, at.t, at.condition)
+                with policy.reference():
+                    reference = policy.velocity(at.x_t, at.t, at.condition)
+                v = policy.velocity(at.x_t, at.t, at.condition)
+                yield Comparison((v.detach() - sampled).abs(), v, reference, per_sample_mean(v**2))
+
+    def noised(self, policy: Policy, trajectory: Trajectory, turns: Sequence[int] | None = None) -> list[Noised]:
+        """Each picture at its first, second ... noise level; `turns`: at these alone, counted from 0."""
+        if trajectory.latents is None:
+            raise RuntimeError("the rollout has kept no final latents, which this objective stores")
+        x0, condition, settings = trajectory.latents, trajectory.condition, self.settings
+        sigmas = policy.model.sigmas(self.rollout.steps)[: (settings.first_levels or self.rollout.steps) + 1]
+        seeds = self.draws(trajectory, "times")
+        levels = [noise_levels(sigmas, settings.levels, times=settings.times, seed=seed) for seed in seeds]
+        t = torch.stack(levels, dim=1).to(x0.device)
+        return [
+            Noised(x0, policy.model.noise(self.draws(trajectory, "forward noise", turn)), t[turn], condition)
+            for turn in (range(settings.levels) if turns is None else turns)
+        ]
+
+    def with_others(self, policy: Policy, points: Sequence[Noised]) -> list[Noised]:
+        """The same with the velocities of `compared`, whose weights are put in place once for all points."""
+        found: dict[str, list[Tensor]] = {}
+        for who in sorted(self.compared(policy)):
+            with policy.reference() if who == REFERENCE else policy.using(who), policy.model.adapter_frozen():
+                found[who] = [policy.velocity(at.x_t, at.t, at.condition) for at in points]
+        return [
+            replace(at, velocities={who: each[index] for who, each in found.items()}) for index, at in enumerate(points)
+        ]
+
+
+class ForwardObjective(LevelsObjective):
     """loss + kl_weight x mean((v - v_ref)^2) + behaviour_weight x mean((v - v_old)^2), at `levels` noise levels of each
     scored picture.
 
-    The behaviour copy samples the rollouts and is v_old; after training step n (from 0) it follows the live weights
-    with decay min(behaviour_rate x (n - behaviour_warmup), behaviour_decay), at least 0. Where noise levels come from:
-    `noise_levels`; each has a noise of its own.
+    The behaviour copy is v_old, too; after training step n (from 0) it follows the live weights
+    with decay min(behaviour_rate x (n - behaviour_warmup), behaviour_decay), at least 0.
     """
 
-    samples_with = BEHAVIOUR
     sums: ClassVar[tuple[str, ...]] = ("drift", "kl", "learned")
     figures: ClassVar[tuple[Figure, ...]] = (
         Figure(
@@ -91,12 +141,7 @@ class ForwardObjective(Objective):
         """
 
     def compared(self, policy: Policy) -> set[str]:
-        """Whose velocities the loss and its penalties need beside the live one: shadows by name, and "reference"."""
         return {BEHAVIOUR} | ({REFERENCE} if self.settings.kl_weight > 0 else set())
-
-    def draws(self, trajectory: Trajectory, purpose: str, *more: int) -> list[int]:
-        """A seed for each picture."""
-        return trajectory.draws(purpose, *more)
 
     def shadows(self) -> dict[str, Shadow]:
         settings = self.settings
@@ -127,45 +172,10 @@ class ForwardObjective(Objective):
         figures |= {name: _sum(values.detach(), scored) for name, values in own.items()}
         return Term(torch.where(scored, loss, 0.0), figures, each.count)
 
-    def check(self, policy: Policy, bundle: Bundle) -> Iterator[Comparison]:
-        """With and without gradient the velocity must be the same."""
-        for each in bundle:
-            for at in self.noised(policy, each.trajectory):
-                with torch.no_grad(), policy.model.adapter_frozen():
-                    sampled = policy.velocity(at.x_t, at.t, at.condition)
-                with policy.reference():
-                    reference = policy.velocity(at.x_t, at.t, at.condition)
-                v = policy.velocity(at.x_t, at.t, at.condition)
-                yield Comparison((v.detach() - sampled).abs(), v, reference, per_sample_mean(v**2))
-
     def logged(self, totals: Mapping[str, float]) -> dict[str, float]:
         """Means over scored pictures and noise levels; NaN for what the loss does not compare."""
         learned = totals["learned"] or math.nan
         return {"policy/drift": totals["drift"] / learned, "policy/kl": totals["kl"] / learned}
-
-    def noised(self, policy: Policy, trajectory: Trajectory, turns: Sequence[int] | None = None) -> list[Noised]:
-        """Each picture at its first, second ... noise level; `turns`: at these alone, counted from 0."""
-        if trajectory.latents is None:
-            raise RuntimeError("the rollout has kept no final latents, which this objective stores")
-        x0, condition, settings = trajectory.latents, trajectory.condition, self.settings
-        sigmas = policy.model.sigmas(self.rollout.steps)[: (settings.first_levels or self.rollout.steps) + 1]
-        seeds = self.draws(trajectory, "times")
-        levels = [noise_levels(sigmas, settings.levels, times=settings.times, seed=seed) for seed in seeds]
-        t = torch.stack(levels, dim=1).to(x0.device)
-        return [
-            Noised(x0, policy.model.noise(self.draws(trajectory, "forward noise", turn)), t[turn], condition)
-            for turn in (range(settings.levels) if turns is None else turns)
-        ]
-
-    def with_others(self, policy: Policy, points: Sequence[Noised]) -> list[Noised]:
-        """The same with the velocities of `compared`, whose weights are put in place once for all points."""
-        found: dict[str, list[Tensor]] = {}
-        for who in sorted(self.compared(policy)):
-            with policy.reference() if who == REFERENCE else policy.using(who), policy.model.adapter_frozen():
-                found[who] = [policy.velocity(at.x_t, at.t, at.condition) for at in points]
-        return [
-            replace(at, velocities={who: each[index] for who, each in found.items()}) for index, at in enumerate(points)
-        ]
 
 
 def _sum(values: Tensor, scored: Tensor) -> Tensor:
