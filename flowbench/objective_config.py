@@ -266,7 +266,7 @@ BUILT_IN = tuple(_TABLE)
 objective_configs = Registry("objective", "flowbench.objectives")
 """Name -> settings class; of a plugin, the Objective class, whose `config` it is."""
 for _name, (_target, _card) in _TABLE.items():
-    objective_configs.add(_name, _target, card=_card)
+    objective_configs.add(_name, _target, card=_card, line=_card.summary)
 
 
 def config_of(name: str) -> type[ObjectiveSettings]:
