@@ -37,11 +37,10 @@ from flowbench.objective_config import (
 )
 from flowbench.objective_presets import PRESETS
 from flowbench.overrides import set_override
+from flowbench.recipe_files import RECIPES, recipe_names
 from flowbench.registry import did_you_mean
 from flowbench.rollout_config import RolloutConfig
 from flowbench.yaml_text import parse_yaml
-
-RECIPES = Path(__file__).parent / "recipes"
 
 
 def _said(text: str) -> str:
@@ -229,11 +228,6 @@ class TrainConfig(Frozen):
                 "no distance from a reference (objective.kl_weight is 0)"
             )
         return self
-
-
-def recipe_names() -> list[str]:
-    """Names of the shipped recipes."""
-    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
 def read_yaml(name: str | Path) -> dict[str, Any]:

@@ -228,10 +228,10 @@ def test_the_changelog_knows_this_version() -> None:
 def test_every_recipe_scorer_detector_suite_and_prompt_set_is_in_the_docs() -> None:
     pages = "\n".join(path.read_text(encoding="utf-8") for path in DOCS)
     program = (
-        "from flowbench import benchmarks, config, metrics, prompts, rewards; "
+        "from flowbench import benchmarks, metrics, prompts, recipe_files, rewards; "
         "from flowbench.objective_config import objective_configs; "
         "from flowbench.rewards.geneval import detectors; "
-        "print(*config.recipe_names(), *objective_configs.names(), *rewards.registry.names(), "
+        "print(*recipe_files.recipe_names(), *objective_configs.names(), *rewards.registry.names(), "
         "*benchmarks.registry.names(), *metrics.registry.names(), *detectors.registry.names(), "
         "*prompts.prompt_sets.names())"
     )

@@ -62,9 +62,9 @@ def show(name: str, plugins: tuple[str, ...]) -> None:
 def _lines(kind: str) -> dict[str, str]:
     """Name -> a line about it, for everything of that kind."""
     from flowbench import benchmarks, metrics, prompts, rewards
-    from flowbench.config import RECIPES, recipe_names
     from flowbench.objective_config import objective_configs
     from flowbench.objective_presets import PRESETS
+    from flowbench.recipe_files import RECIPES, recipe_names
 
     def of_card(registry: Registry, name: str) -> str:
         return registry.line(name) or str(_card(registry, name).get("summary", ""))
@@ -109,9 +109,9 @@ def _lines(kind: str) -> dict[str, str]:
 def _tables() -> dict[str, tuple[Callable[[], Any], Callable[[str], str]]]:
     """Kind -> (its names, the text about one of them)."""
     from flowbench import benchmarks, metrics, prompts, rewards
-    from flowbench.config import RECIPES, recipe_names
     from flowbench.objective_config import objective_configs
     from flowbench.objective_presets import PRESETS
+    from flowbench.recipe_files import RECIPES, recipe_names
     from flowbench.rewards.geneval import detectors
 
     return {

@@ -112,8 +112,8 @@ def default_recipe(model: str) -> str:
 
 def recipe_of(model: str, objective: str | None) -> str:
     """The model's recipe for the objective, `shapes-nft` for example; its default recipe when there is none."""
-    from flowbench.config import recipe_names
     from flowbench.objective_presets import recipe_end
+    from flowbench.recipe_files import recipe_names
 
     default = default_recipe(model)
     own = "" if objective is None else f"{default.partition('-')[0]}-{recipe_end(objective)}"

@@ -158,7 +158,8 @@ def test_unknown_prompts_point_to_files() -> None:
 @pytest.mark.parametrize("recipe", ["sd35-geneval", "sd35-geneval-fast", "sd35-one-gpu"])
 def test_published_recipes_hold_the_published_numbers(recipe: str) -> None:
     """Against the table in Flow-GRPO's paper and code; only the prompts and the detector are not there yet."""
-    from flowbench.config import RECIPES, load_config
+    from flowbench.config import load_config
+    from flowbench.recipe_files import RECIPES
 
     config = load_config(recipe)
     rollout, objective = config.rollout, config.objective

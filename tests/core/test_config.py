@@ -11,10 +11,11 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from flowbench.config import TrainConfig, load_config, recipe_names, setting_names, to_yaml
+from flowbench.config import TrainConfig, load_config, setting_names, to_yaml
 from flowbench.errors import ConfigError, MissingFile, UnknownName
 from flowbench.forward_config import NFTConfig
 from flowbench.objective_config import BUILT_IN, FlowGRPOConfig, ObjectiveConfig, config_of, objective_configs
+from flowbench.recipe_files import recipe_names
 
 
 def test_overrides_go_deep_and_keep_their_neighbours():

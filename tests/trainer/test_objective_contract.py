@@ -13,9 +13,10 @@ import tiny_runs
 import torch
 from tiny_runs import with_objective as config
 
-from flowbench.config import RECIPES, load_config, recipe_names
+from flowbench.config import load_config
 from flowbench.errors import ConfigError, PolicyMismatch
 from flowbench.objective_config import BUILT_IN, NOISY_KINDS, config_of, objective_configs
+from flowbench.recipe_files import RECIPES, recipe_names
 from flowbench.trainer import check_policy, scoring, train
 from flowbench.trainer.learner import Shadow
 from flowbench.trainer.objectives import OBJECTIVES, register, registry
