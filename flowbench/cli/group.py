@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from flowbench.errors import ConfigError, FlowbenchError
-from flowbench.foreign_code import UNFINISHED, early_ends_reported
+from flowbench.foreign_code import UNFINISHED, early_ends_reported, interrupted, interrupts_noted
 from flowbench.registry import did_you_mean
 from flowbench.terminal import escape_what_cannot_be_encoded, say
 
@@ -79,7 +79,7 @@ class CommandGroup(click.Group):
         escape_what_cannot_be_encoded()
         try:
             _refuse_blank(args)
-            with early_ends_reported():
+            with early_ends_reported(), interrupts_noted():
                 code = super().main(args, *more, **{**settings, "standalone_mode": False, "obj": args})
         except SystemExit as error:
             if not error.code:  # we leave by returning: it was a plugin
@@ -96,15 +96,23 @@ class CommandGroup(click.Group):
             _say("interrupted")
             sys.exit(INTERRUPTED)
         except Exception as error:
-            sentence = sentence_of(error)
-            if sentence is None:
-                raise
-            if "--debug" in args:
-                traceback.print_exc()
-            if not (isinstance(error, ConfigError) and os.environ.get("RANK", "0") != "0"):  # all find the same mistake
-                _say(f"error: {sentence}")
-            sys.exit(error.exit_code if isinstance(error, FlowbenchError) else USERS_MISTAKE)
+            sys.exit(_answered(error, debug="--debug" in args))
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _answered(error: Exception, *, debug: bool) -> int:
+    """The exit code, once what has happened is said. Raises the error again when nobody foresaw it."""
+    sentence = sentence_of(error)
+    if sentence is None and not interrupted():
+        raise error
+    if debug:
+        traceback.print_exc()
+    if interrupted():  # what a library has made of it
+        _say("interrupted")
+        return INTERRUPTED
+    if not (isinstance(error, ConfigError) and os.environ.get("RANK", "0") != "0"):  # all find the same mistake
+        _say(f"error: {sentence}")
+    return error.exit_code if isinstance(error, FlowbenchError) else USERS_MISTAKE
 
 
 def _refuse_blank(words: Sequence[str]) -> None:
