@@ -83,35 +83,41 @@ class _Lent:
         return iter(self._stream)
 
 
+def note_interrupts() -> None:
+    """From now on a Ctrl-C is noted before it is raised, since it is lost where a KeyboardInterrupt cannot pass: Python
+    goes on when it comes while an import's lock is let go, numpy makes an ImportError of it, and other compiled modules
+    go on, too. Where another handler stands, and outside the main thread, which has them, nothing happens."""
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _note)
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    global _pressed
+    _pressed = True
+    signal.default_int_handler(number, frame)
+
+
 @contextmanager
 def interrupts_noted() -> Iterator[None]:
-    """Within, a Ctrl-C is noted before it is raised, since not every library lets a KeyboardInterrupt pass: numpy,
-    while it is imported, makes an ImportError of it, and other compiled modules go on without a word."""
+    """`note_interrupts` within; afterwards nothing is noted any more, and everything is forgotten."""
     global _pressed
-    _pressed = False
-
-    def note(number: int, frame: FrameType | None) -> None:
-        global _pressed
-        _pressed = True
-        signal.default_int_handler(number, frame)
-
-    in_main = threading.current_thread() is threading.main_thread()  # elsewhere there are no handlers
-    if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, note)
+    note_interrupts()
     try:
         yield
     finally:
-        if in_main and signal.getsignal(signal.SIGINT) is note:
+        _pressed = False
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is _note:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def interrupted() -> bool:
-    """Whether Ctrl-C was pressed in the latest block of `interrupts_noted`."""
+    """Whether a Ctrl-C was noted."""
     return _pressed
 
 
 def raise_swallowed_interrupt() -> None:
-    """For what goes on for long: raises KeyboardInterrupt when Ctrl-C was pressed and did not end what was going on."""
+    """For what goes on for long: raises KeyboardInterrupt when a Ctrl-C was noted that did not end what went on."""
     if _pressed:
         raise KeyboardInterrupt
 

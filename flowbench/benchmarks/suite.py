@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from flowbench import bounds
 from flowbench.errors import ConfigError
@@ -15,6 +15,7 @@ PROTOCOL = ("images_per_prompt", "steps", "guidance", "interval")
 """The settings of a suite that one evaluation may change; each stands in its card."""
 REAL_WORLD = "coco80"
 """The vocabulary of prompts of which nobody says it."""
+Overall = Literal["tags", "pictures"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Suite:
     unseen: tuple[str, ...] = ()
     """Tags whose prompts stand in the training split too: on them a model is tested on unseen seeds only, and every
     table says so."""
-    overall: Literal["tags", "pictures"] = "tags"
+    overall: Overall = "tags"
     """What a metric's overall number is: the unweighted mean of the "tags" (GenEval's rule), or the mean over all
     "pictures"."""
     interval: Method = DEFAULT
@@ -84,7 +85,7 @@ class Suite:
         for name in self.options:
             if name not in self.scorers:
                 raise ConfigError(f"suite '{self.name}' has options for '{name}', which is none of its scorers.")
-        for field_name, known in (("overall", ("tags", "pictures")), ("interval", METHODS)):
+        for field_name, known in (("overall", get_args(Overall)), ("interval", METHODS)):
             value = getattr(self, field_name)
             if value not in known:
                 raise ConfigError(f"suite '{self.name}': {field_name} is '{value}'. Use one of: {', '.join(known)}.")

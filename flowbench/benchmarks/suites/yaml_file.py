@@ -27,7 +27,7 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "int | None": ((int, type(None)), "a whole number"),
     "float": ((int, float), "a number"),
     "Method": ((str,), "text"),
-    'Literal["tags", "pictures"]': ((str,), "text"),
+    "Overall": ((str,), "text"),
     "tuple[str, ...]": ((list,), "a list of names"),
     "Mapping[str, Mapping[str, Any]]": ((dict,), "a mapping from scorers to their options"),
 }
