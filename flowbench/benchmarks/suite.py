@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from flowbench import bounds
 from flowbench.errors import ConfigError
@@ -17,7 +17,8 @@ PROTOCOL = ("images_per_prompt", "steps", "guidance", "solver", "interval")
 """The settings of a suite that one evaluation may change; each stands in its card."""
 REAL_WORLD = "coco80"
 """The vocabulary of prompts of which nobody says it."""
-_NAMED: Mapping[str, tuple[str, ...]] = {"overall": ("tags", "pictures"), "interval": METHODS, "solver": SOLVERS}
+Overall = Literal["tags", "pictures"]
+_NAMED: Mapping[str, tuple[str, ...]] = {"overall": get_args(Overall), "interval": METHODS, "solver": SOLVERS}
 """Fields that are one of a few names."""
 
 
@@ -58,7 +59,7 @@ class Suite:
     unseen: tuple[str, ...] = ()
     """Tags whose prompts stand in the training split too: on them a model is tested on unseen seeds only, and every
     table says so."""
-    overall: Literal["tags", "pictures"] = "tags"
+    overall: Overall = "tags"
     """What a metric's overall number is: the unweighted mean of the "tags" (GenEval's rule), or the mean over all
     "pictures"."""
     interval: Method = DEFAULT

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from flowbench.errors import ConfigError, FlowbenchError
-from flowbench.foreign_code import UNFINISHED, early_ends_reported
+from flowbench.foreign_code import UNFINISHED, early_ends_reported, interrupted, interrupts_noted
 from flowbench.registry import did_you_mean
 from flowbench.terminal import escape_what_cannot_be_encoded, say
 
@@ -75,36 +75,48 @@ class CommandGroup(click.Group):
 
     def main(self, args: Sequence[str] | None = None, *more: Any, **settings: Any) -> Any:
         """Run, and end the process with the exit code: 0, 1 (unforeseen), 2 (user's mistake) or 130 (interrupted)."""
-        args = sys.argv[1:] if args is None else list(args)
         escape_what_cannot_be_encoded()
+        with interrupts_noted():
+            sys.exit(self._run(sys.argv[1:] if args is None else list(args), *more, **settings))
+
+    def _run(self, args: list[str], *more: Any, **settings: Any) -> int:
+        """The exit code."""
         try:
             _refuse_blank(args)
             with early_ends_reported():
                 code = super().main(args, *more, **{**settings, "standalone_mode": False, "obj": args})
         except SystemExit as error:
-            if not error.code:  # we leave by returning: it was a plugin
-                say("error: a plugin has ended the program by sys.exit before its work was done.", err=True)
-                sys.exit(UNFINISHED)
-            raise
+            if error.code:
+                raise
+            say("error: a plugin has ended the program by sys.exit before its work was done.", err=True)
+            return UNFINISHED  # we leave by returning: it was a plugin
         except click.ClickException as error:
             if isinstance(error, _SHOWS_HELP):
                 error.show()
             else:
                 _say(f"error: {_usage_sentence(error)}")
-            sys.exit(error.exit_code)
+            return error.exit_code
         except (click.Abort, KeyboardInterrupt):
             _say("interrupted")
-            sys.exit(INTERRUPTED)
+            return INTERRUPTED
         except Exception as error:
-            sentence = sentence_of(error)
-            if sentence is None:
-                raise
-            if "--debug" in args:
-                traceback.print_exc()
-            if not (isinstance(error, ConfigError) and os.environ.get("RANK", "0") != "0"):  # all find the same mistake
-                _say(f"error: {sentence}")
-            sys.exit(error.exit_code if isinstance(error, FlowbenchError) else USERS_MISTAKE)
-        sys.exit(code if isinstance(code, int) else 0)
+            return _answered(error, debug="--debug" in args)
+        return code if isinstance(code, int) else 0
+
+
+def _answered(error: Exception, *, debug: bool) -> int:
+    """The exit code, once what has happened is said. Raises the error again when nobody foresaw it."""
+    sentence = sentence_of(error)
+    if sentence is None and not interrupted():
+        raise error
+    if debug:
+        traceback.print_exc()
+    if interrupted():  # what a library has made of it
+        _say("interrupted")
+        return INTERRUPTED
+    if not (isinstance(error, ConfigError) and os.environ.get("RANK", "0") != "0"):  # all find the same mistake
+        _say(f"error: {sentence}")
+    return error.exit_code if isinstance(error, FlowbenchError) else USERS_MISTAKE
 
 
 def _refuse_blank(words: Sequence[str]) -> None:

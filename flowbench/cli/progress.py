@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from flowbench.foreign_code import raise_swallowed_interrupt
 from flowbench.terminal import one_line, say
 
 BETWEEN_LINES = 30.0
@@ -19,7 +20,18 @@ def evaluation_progress(
     suite: str, *, quiet: bool = False, clock: Clock = time.monotonic
 ) -> Iterator[Callable[[str, int, int], None]]:
     """Yields what `benchmarks.evaluate` takes as `progress`. On stderr, so that stdout holds the table alone. Of
-    several processes that share a stderr all but one are `quiet`."""
+    several processes that share a stderr all but one are `quiet`. A Ctrl-C that a library has swallowed ends it."""
+    with _bars(suite, quiet, clock) as show:
+
+        def progress(stage: str, done: int, total: int) -> None:
+            raise_swallowed_interrupt()
+            show(stage, done, total)
+
+        yield progress
+
+
+@contextmanager
+def _bars(suite: str, quiet: bool, clock: Clock) -> Iterator[Callable[[str, int, int], None]]:
     from rich.console import Console
 
     console = Console(stderr=True)

@@ -20,6 +20,7 @@ def view(run: str, port: int | None, no_browser: bool) -> None:
 
     Serves the folder RUN to this machine alone, until Ctrl-C, and changes nothing in it.
     """
+    from flowbench.foreign_code import raise_swallowed_interrupt
     from flowbench.reports import serve
 
     # otherwise a browser would take over the terminal, or open on another machine
@@ -33,5 +34,6 @@ def view(run: str, port: int | None, no_browser: bool) -> None:
             import webbrowser
 
             webbrowser.open(address)
+        raise_swallowed_interrupt()  # nothing else would end it: all that is imported is imported by now
 
     serve(run, port=port, progress=progress)

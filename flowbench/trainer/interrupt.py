@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from flowbench.foreign_code import raise_swallowed_interrupt
+
 DOUBLED = 1.0
 """Seconds within which a further signal is the same request: a scheduler signals torchrun and its processes alike, and
 torchrun passes it on."""
@@ -27,8 +29,10 @@ class Interruption:
 
     @contextmanager
     def listening(self) -> Iterator[Interruption]:
-        """Catch the signals inside; outside the main thread (where that is impossible) do nothing."""
+        """Catch the signals inside; outside the main thread (where that is impossible) do nothing. Raises
+        KeyboardInterrupt for a Ctrl-C that came before, and that a library has swallowed."""
         before: dict[int, Any] = {}
+        raise_swallowed_interrupt()
         try:
             for number in (int(signal.SIGTERM), int(signal.SIGINT)):
                 before[number] = signal.signal(number, self._note)

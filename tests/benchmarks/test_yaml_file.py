@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import fields, replace
+
 import pytest
 
 from flowbench import benchmarks, prompts
@@ -44,6 +47,22 @@ def test_a_float_that_is_a_whole_number_is_one(file):
     assert repr(benchmarks.find(file).steps) == "28"
 
 
+def test_every_field_can_be_written_in_a_file(file):
+    """As itself; a wrong type, one that no field has, is refused by name."""
+    suite = replace(benchmarks.find(file), overall="pictures", interval="bca", reference="", resolution=64)
+    for each in fields(suite):
+        if each.name in ("own", "every_part"):
+            continue
+        value = getattr(suite, each.name)
+        others = "\n".join(line for line in SUITE.splitlines() if not line.startswith(f"{each.name}:"))
+        plain = json.dumps(list(value) if isinstance(value, tuple) else value)
+        file.write_text(f"{others}\n{each.name}: {plain}\n")
+        assert getattr(benchmarks.find(file), each.name) == value
+        file.write_text(f"{others}\n{each.name}: [1]\n")
+        with pytest.raises(ConfigError, match=rf"{each.name} is \[1\]"):
+            benchmarks.find(file)
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -57,6 +76,8 @@ def test_a_float_that_is_a_whole_number_is_one(file):
         ("1: 2", r"unknown key '1'"),
         ("solver: dpm_2m", r"suite 'posters': solver is 'dpm_2m'\. Did you mean 'dpmpp_2m'\?"),
         ("solver: [heun]", r"solver is \['heun'\]\. Give text\."),
+        ("overall: 7", r"overall is 7\. Give text\."),
+        ("overall: prompts", r"overall is 'prompts'\. Use one of: tags, pictures\."),
         ("steps: 28.5", r"steps is 28.5\. Give a whole number\."),
     ],
 )

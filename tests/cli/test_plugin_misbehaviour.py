@@ -106,3 +106,48 @@ def test_sys_exit_where_no_call_is_guarded_is_no_success(
     done = flowbench("list", "rewards")
     assert (done.exit_code, done.stdout) == (1, "")  # type: ignore[attr-defined]
     assert "a plugin has ended the program by sys.exit" in done.stderr  # type: ignore[attr-defined]
+
+
+CLOSES = """
+import os, sys
+from flowbench import Score
+from flowbench.rewards import register
+
+sys.stdout.close()
+sys.stderr.close()
+
+@register("closes")
+def closes():
+    def score(samples):
+        sys.stdout.close()
+        sys.stderr.close()
+        os.close(1)
+        return [Score(0.5) for _ in samples]
+
+    return score
+"""
+
+
+def test_a_plugin_that_closes_the_streams_takes_them_from_nobody_else(run: Run, tmp_path: Path) -> None:
+    """Neither the table nor the last line is lost, and the exit code is that of the work."""
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "pictures" / "a.png")
+    done = run(CLOSES, "score", "pictures", "--reward", "closes", "--format", "json", "--out", "out")
+    assert (done.returncode, done.stderr.partition(":")[0]) == (0, "scores"), done.stderr
+    (summary,) = json.loads(done.stdout)
+    assert summary["metrics"]["closes"]["overall"]["mean"] == 0.5
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX systems")
+@pytest.mark.parametrize("as_an_error", [True, False])
+def test_a_ctrl_c_that_a_library_swallows_ends_the_command(run: Run, tmp_path: Path, as_an_error: bool) -> None:
+    """As numpy does while it is imported, which makes an ImportError of it, and other compiled modules, silently."""
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "pictures" / "a.png")
+    plugin = (
+        CLOSES.replace("os.close(1)", "press()") + "import signal\n\ndef press():\n    try:\n"
+        "        signal.raise_signal(signal.SIGINT)\n    except KeyboardInterrupt:\n"
+        f"        {'raise ImportError(7) from None' if as_an_error else 'pass'}\n"
+    )
+    done = run(plugin, "score", "pictures", "--reward", "closes", "--out", "out")
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "interrupted")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,36 @@ def test_view_serves_until_interrupted(world: Any) -> None:
             assert process.wait(20) == 0
         finally:
             process.kill()
+
+
+def test_a_ctrl_c_that_an_import_swallows_ends_it(flowbench: Command, monkeypatch: Any, tmp_path: Path) -> None:
+    """Compiled modules do so, once in some hundred times; nothing else would end the command."""
+    from flowbench.reports.pages import server
+
+    make_server = server.make_server
+
+    def swallow(*words: Any) -> Any:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        return make_server(*words)
+
+    monkeypatch.setattr(server, "make_server", swallow)
+    monkeypatch.setattr("http.server.ThreadingHTTPServer.serve_forever", lambda server: pytest.fail("it serves"))
+    result = flowbench("view", tmp_path, "--no-browser")
+    assert (result.exit_code, result.stderr.split()[-1]) == (130, "interrupted")
+
+
+def test_what_an_import_makes_of_ctrl_c_is_no_error(flowbench: Command, monkeypatch: Any, tmp_path: Path) -> None:
+    """As numpy's, when it comes in the middle of it."""
+
+    def fail(*words: Any) -> None:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise ImportError("numpy._core.multiarray failed to import")
+
+    monkeypatch.setattr("flowbench.reports.pages.server.make_server", fail)
+    result = flowbench("view", tmp_path)
+    assert (result.exit_code, result.stderr.strip()) == (130, "interrupted")
 
 
 def _heed_interrupts() -> None:

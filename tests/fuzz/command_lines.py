@@ -160,6 +160,9 @@ APT: Mapping[str, str] = {
 TURNS = {"plugins": 5, "arguments": 5, "source": 5, "prompts": 3, "images": 3, "suites": 3}
 """Of parameters that open a world of their own; all others have one."""
 
+WRITTEN = ("out", "page")
+"""Parameters that say where to write: never out of the world, which a superuser could."""
+
 
 class CommandLines:
     """An endless supply, the same for the same seed and the same world."""
@@ -225,9 +228,11 @@ class CommandLines:
         draw = self._random
         if isinstance(parameter.type, (click.IntRange, click.FloatRange)):
             return draw.choice(_NUMBERS if draw.random() < 0.8 else _TEXTS)
+        name = str(parameter.name)
         if draw.random() < 0.6:
-            return self._hostile_place(str(parameter.name))
-        return draw.choice((*_TEXTS, *_NUMBERS[:10], draw.choice(self._places)))
+            return self._hostile_place(name)
+        texts = [each for each in _TEXTS if not (each.startswith("/") and name in WRITTEN)]
+        return draw.choice((*texts, *_NUMBERS[:10], draw.choice(self._places)))
 
     def _hostile_place(self, name: str) -> str:
         apt = re.compile(APT.get(name, "") if self._random.random() < 0.8 else "")

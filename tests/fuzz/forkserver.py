@@ -153,7 +153,10 @@ def _wait(child: int, request: Request) -> int | None:
             return None if code == -signal.SIGXCPU else code
         passed = time.monotonic() - began
         if interrupt is not None and passed > interrupt:
-            os.killpg(child, signal.SIGINT)
+            try:
+                os.killpg(child, signal.SIGINT)
+            except ProcessLookupError:  # it does not lead a group yet
+                os.kill(child, signal.SIGINT)
             interrupt = passed + AGAIN
         if passed > PATIENCE * request.seconds:
             _kill_all_of(child)
@@ -171,6 +174,7 @@ def _kill_all_of(child: int) -> None:
 def _begin(request: Request) -> None:
     """In the fork: a session, a folder, an environment, streams and limits of its own."""
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores Ctrl-C
     os.chdir(request.folder)
     os.environ.update(request.environment)
     for number, path, flags in (
@@ -212,6 +216,8 @@ def _run(request: Request) -> NoReturn:
     try:
         from flowbench.cli import main as command
 
+        if signal.SIGINT in signal.sigpending():  # came before a new interpreter would have got here
+            os._exit(130)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         command(prog_name="flowbench")
     except SystemExit as end:

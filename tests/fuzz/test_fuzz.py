@@ -14,9 +14,9 @@ from pathlib import Path
 
 import click
 import pytest
-from command_lines import INSTEAD, SMALLEST, CommandLines, commands, quoted
+from command_lines import INSTEAD, SMALLEST, CommandLines, Line, commands, quoted
 from damage import GROUPS, Case, Cases, Reader, damages_of, do_damage, results
-from forkserver import ROOT, Reply
+from forkserver import ROOT, TOO_MANY, Reply
 from verdict import crashes, faults, innards, sentence_faults
 from world import ENVIRONMENT, World, contents
 
@@ -65,6 +65,45 @@ def test_each_damage_changes_the_file(tmp_path: Path) -> None:
                 changed += not path.is_file() or path.read_bytes() != before
                 assert {each.name for each in folder.iterdir()} <= {name}
             assert changed > 10, (name, damage)
+
+
+def test_nothing_is_written_out_of_the_world(tmp_path: Path) -> None:
+    """A superuser could."""
+    for name in ("hostile/a.yaml", "plugins/a.py"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("")
+    supply = CommandLines(0, tmp_path)
+    (out,) = (parameter for parameter in dict(commands())["train"].params if parameter.name == "out")
+    drawn = {supply._hostile(out) for _ in range(3000)}
+    assert "a\nb" in drawn and not any(each.startswith("/") for each in drawn)
+
+
+def _seen(code: int, stderr: str, *words: str, **values: Sequence[str]) -> list[str]:
+    line = Line(words[0], words, {name: list(each) for name, each in values.items()})
+    return list(faults(line, Reply(code, 0.1, b"", stderr.encode()), {}, {"runs/eval/card.json": (1, 1)}))
+
+
+def test_a_share_of_the_batches_may_be_empty() -> None:
+    said = "evaluation: runs/eval (0 of 17 pictures are there)\n"
+    for share, batch, is_empty in (("2/2", "17", True), ("2/2", "16", False), ("3/3", "9", True), ("1/2", "99", False)):
+        seen = _seen(0, said, "eval", shard=[share], batch_size=[batch])
+        assert seen == ([] if is_empty else ["exit code 0, and no picture was made"]), (share, batch)
+    assert _seen(0, said, "eval", shard=["3/3"]) == []
+    assert _seen(0, said, "eval") == ["exit code 0, and no picture was made"]
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        (("--processes", "1_0"), True),
+        (("--processes=10",), True),
+        (("--processes", "4"), False),
+        (("--processes", "x"), False),
+        ((), False),
+    ],
+)
+def test_many_processes_are_a_fault_only_where_nobody_asked_for_them(words: tuple[str, ...], asked: bool) -> None:
+    assert _seen(TOO_MANY, "", "train", *words) == ([] if asked else ["starts processes without end"])
 
 
 @pytest.mark.slow

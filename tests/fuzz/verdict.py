@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from command_lines import Line
-from forkserver import TOO_MANY, Reply
+from forkserver import MOST_PROCESSES, TOO_MANY, Reply
 from hostile import ENDS_THE_INTERPRETER, SAID_BY_PLUGIN
 from world import Contents, changes
 
@@ -23,7 +23,8 @@ def faults(line: Line, reply: Reply, before: Contents, after: Contents) -> Itera
     """What is wrong, in words that are the same for the same fault; nothing when all is well."""
     stderr = reply.stderr.decode("utf-8", "backslashreplace")
     ends = any(name in word for name in ENDS_THE_INTERPRETER for word in line.words)
-    if not (ends and reply.code not in (0, 2, None)):  # Python shows a Ctrl-C that comes where it cannot be raised
+    as_asked = (ends and reply.code not in (0, 2, None)) or (reply.code == TOO_MANY and _wants_many_processes(line))
+    if not as_asked:  # Python shows a Ctrl-C that comes where it cannot be raised
         shown = "--debug" in line.words or (line.interrupt is not None and reply.code in (0, 130))
         yield from crashes(reply, stderr, debug=shown)
     if any(_CONTROLS.search(text) for text in (stderr, reply.stdout.decode("utf-8", "backslashreplace"))):
@@ -43,6 +44,19 @@ def faults(line: Line, reply: Reply, before: Contents, after: Contents) -> Itera
     asked = line.interrupt is not None or any("interrupts" in word or "raises_interrupt" in word for word in line.words)
     if reply.code == 130 and not asked:
         yield "says that it was interrupted, and was not"
+
+
+def _wants_many_processes(line: Line) -> bool:
+    """Whether the line itself asks for more processes than one may start here: `1_0` is 10, as Python reads it."""
+    options = " ".join(line.words).replace("--processes=", "--processes ").split("--processes ")[1:]
+    return any(number > MOST_PROCESSES for option in options for number in _whole_numbers(option.split(" ")[0]))
+
+
+def _whole_numbers(word: str) -> list[int]:
+    try:
+        return [int(word)]
+    except ValueError:
+        return []
 
 
 def crashes(reply: Reply, stderr: str, *, debug: bool = False) -> Iterator[str]:
@@ -93,8 +107,9 @@ def _not_done(line: Line, reply: Reply, stderr: str, before: Contents, after: Co
     """Exit code 0 although nothing was done."""
     if not reply.stdout.strip() and not stderr.strip():
         yield "exit code 0 in silence"
-    if re.search(r"\(0 of \d+ pictures are there\)", stderr):
-        yield "exit code 0, and no picture was made"
+    for total in re.findall(r"\(0 of (\d+) pictures are there\)", stderr):
+        if not _share_is_empty(line, int(total)):
+            yield "exit code 0, and no picture was made"
     into_file = line.command not in WRITERS and line.given("out")
     if line.given("style") == ["json"] and not (into_file or line.given("stages") or _is_json(reply.stdout)):
         yield "what is on stdout is no JSON"
@@ -109,6 +124,13 @@ def _not_done(line: Line, reply: Reply, stderr: str, before: Contents, after: Co
     for out in [] if elsewhere else [out for out in line.given("out") if out.startswith("new")]:
         if not any(each == out or each.startswith(f"{out}/") for each in written):
             yield "exit code 0, and nothing was written where --out says"
+
+
+def _share_is_empty(line: Line, pictures: int) -> bool:
+    """Whether the line asks for a share of the batches that has none: the second of two where there is one batch."""
+    batch = max(_whole_numbers((line.given("batch_size") or ["16"])[-1]) or [1])
+    first = _whole_numbers((line.given("shard") or [""])[-1].partition("/")[0])
+    return any(index > -(-pictures // batch) for index in first)
 
 
 def _is_json(text: bytes) -> bool:

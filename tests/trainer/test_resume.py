@@ -16,6 +16,7 @@ import torch
 from flowbench import store
 from flowbench.config import load_config
 from flowbench.errors import RunError
+from flowbench.foreign_code import interrupts_noted
 from flowbench.run_config import sealed_text
 from flowbench.trainer import rollout, train
 from flowbench.trainer.interrupt import Interruption
@@ -192,6 +193,15 @@ def test_a_signal_counts_even_when_nobody_reads_its_answer(monkeypatch):
         monkeypatch.setattr("flowbench.trainer.interrupt.DOUBLED", 0.0)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_ctrl_c_that_the_libraries_swallowed_at_the_start_ends_the_run():
+    """While they were imported; once it listens, no KeyboardInterrupt is raised that they could swallow."""
+    with interrupts_noted():
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt), Interruption().listening():
+            pytest.fail("it begins")
 
 
 def test_a_config_of_another_tool_is_named(tmp_path):

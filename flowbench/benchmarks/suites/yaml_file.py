@@ -28,7 +28,7 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "float": ((int, float), "a number"),
     "Method": ((str,), "text"),
     "Solver": ((str,), "text"),
-    'Literal["tags", "pictures"]': ((str,), "text"),
+    "Overall": ((str,), "text"),
     "tuple[str, ...]": ((list,), "a list of names"),
     "Mapping[str, Mapping[str, Any]]": ((dict,), "a mapping from scorers to their options"),
 }
