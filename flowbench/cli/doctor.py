@@ -116,12 +116,13 @@ def _checked(config: TrainConfig) -> str:
     learner = Learner(model.adapter_parameters(), config.optimizer, shadows_of(config, objective))
     check = check_policy(Policy(model, learner, rollout.guidance), objective, sampler.at(0)[: rollout.bundle])
     error = check.reference_error
+    distance = "not 0, for it begins from an adapter" if error is None else f"{error:g}"
     return "\n".join(
         [
             f"model {config.model.name} ({model.device}, {config.model.dtype}), objective {config.objective.name}, "
             f"{rollout.kind} steps, guidance {rollout.guidance:g}, batch of {rollout.micro_batch}",
             f"points compared: {check.points}, largest {objective.compares}: {check.error:g}",
-            f"largest |velocity - reference velocity|: {'not 0, as it began' if error is None else f'{error:g}'}",
+            f"largest |velocity - reference velocity|: {distance}",
             f"adapter tensors with a gradient: {check.with_gradient} of {check.parameters} "
             "(a fresh adapter's A matrices get none until B has moved)",
             "the policy is sound",

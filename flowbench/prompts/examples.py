@@ -105,7 +105,7 @@ def read_examples(path: str | Path) -> Examples:
     if path.suffix.lower() not in ENDINGS:
         raise ConfigError(f"data file {path}: cannot read '{path.suffix}'. Use {', '.join(ENDINGS)}.")
     try:
-        table = list(_parquet(path)) if path.suffix.lower() == ".parquet" else read_table(path)
+        table = _parquet(path) if path.suffix.lower() == ".parquet" else read_table(path)
         if not table:
             raise ConfigError(f"{path}: it holds no rows. Write one for each pair, or for each picture.")
         first = _columns(table[0])
@@ -181,7 +181,7 @@ def _check_header(where: str, path: str | Path, content: bytes | None) -> None:
         raise ConfigError(f"{where}: {error}") from error
 
 
-def _parquet(path: Path) -> Iterator[Row]:
+def _parquet(path: Path) -> list[Row]:
     """The rows of a parquet table, numbered from 1. Raises ConfigError without pyarrow, and for a file that is none."""
     try:
         from pyarrow import ArrowException, parquet
@@ -190,14 +190,12 @@ def _parquet(path: Path) -> Iterator[Row]:
             f'{path}: a .parquet needs the package pyarrow. Run: pip install "flowbench-t2i[export]".'
         ) from None
     try:
-        schema = parquet.read_schema(path)
-        wanted = [name for name in schema.names if name in _READ]
-        table = parquet.read_table(path, columns=wanted)
-    except (ArrowException, OSError, ValueError) as error:
-        raise ConfigError(f"{path}: no readable parquet file ({str(error).splitlines()[0].rstrip('.')}).") from error
-    columns = tuple(schema.names)
-    for number, values in enumerate(_values(table), start=1):
-        yield Row(f"{path}, row {number}", values, columns)
+        columns = tuple(parquet.read_schema(path).names)
+        table = parquet.read_table(path, columns=[name for name in columns if name in _READ])
+        return [Row(f"{path}, row {number}", values, columns) for number, values in enumerate(_values(table), start=1)]
+    except (ArrowException, OSError, ValueError, KeyError) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ConfigError(f"{path}: no readable parquet file ({why}). Write it again.") from error
 
 
 def _values(table: Any) -> Iterator[dict[str, Any]]:

@@ -71,11 +71,13 @@ def begin(model: FlowModel, start: Start, adapter: AdapterConfig) -> None:
 def _check_scale(adapter: AdapterConfig, found: set[tuple[int, float]]) -> None:
     """Raise ConfigError unless all layers have the rank and the scaling (alpha / rank) of the settings."""
     name, wanted = adapter.start, (adapter.rank, adapter.alpha / adapter.rank)
-    if len(found) > 1:
-        raise ConfigError(f"adapter.start {name}: its layers have several ranks or scalings. Give one that has one.")
+    if len(found) != 1:
+        what = "its layers have several ranks or scalings" if found else "it has no layers"
+        raise ConfigError(f"adapter.start {name}: {what}. Give an adapter of one rank and alpha.")
     ((rank, scaling),) = found
     if rank != wanted[0] or not math.isclose(scaling, wanted[1], rel_tol=1e-9):
+        alpha = f"{scaling * rank:.12g}"
         raise ConfigError(
-            f"adapter.start {name}: it has rank {rank} and alpha {scaling * rank:g}, the settings say rank "
-            f"{adapter.rank} and alpha {adapter.alpha:g}. Add adapter.rank={rank} adapter.alpha={scaling * rank:g}."
+            f"adapter.start {name}: it has rank {rank} and alpha {alpha}, the settings say rank {adapter.rank} and "
+            f"alpha {adapter.alpha:g}. Add adapter.rank={rank} adapter.alpha={alpha}."
         )

@@ -166,6 +166,8 @@ def test_brightness_is_learned(name, pipeline, tmp_path):
     fitting = {"advantage_scale": "group", "refresh_every": 1, "temperature": 0.003}
     known = config_of(name).model_fields
     changes |= {f"objective__{key}": value for key, value in fitting.items() if key in known}
+    if name == "dpo":  # errors move by .01 here
+        changes["objective__beta"] = 20.0
     run = train(config(name, pipeline, tmp_path / "run", steps=30, save_every=30, **changes))
     rewards = [record["reward/mean"] for record in tiny_runs.log_without_timing(run)]
     assert sum(rewards[-5:]) / 5 > sum(rewards[:5]) / 5 + 0.002

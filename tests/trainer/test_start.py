@@ -10,6 +10,7 @@ import shutil
 import pytest
 import tiny_runs
 import torch
+from safetensors.torch import save_file
 
 from flowbench.errors import ConfigError, ModelError, PolicyMismatch, RunError
 from flowbench.models import load_model
@@ -119,6 +120,26 @@ def test_an_adapter_of_another_shape_is_refused(before, pipeline, tmp_path, chan
     with pytest.raises(kind, match=re.escape(sentence)):
         train(settings)
     assert not (tmp_path / "run" / "card.json").exists()
+
+
+def test_any_configuration_of_the_same_scaling_will_do(before, pipeline, tmp_path):
+    """Rank-stabilised, alpha 4 at rank 4 scales by 4 / sqrt(4) = 2, as alpha 8 does; layers that differ fit nowhere."""
+    source = before / "checkpoints" / "step-000002"
+    written = json.loads((source / "adapter_config.json").read_text())
+    name = written["target_modules"][0]
+    for folder, changes in (
+        ("stable", {"use_rslora": True, "lora_alpha": 4}),
+        ("mixed", {"alpha_pattern": {name: 3}}),
+    ):
+        (tmp_path / folder).mkdir()
+        tensors = {f"base_model.model.{key}": tensor for key, tensor in tensors_of(before).items()}
+        save_file(tensors, tmp_path / folder / "adapter_model.safetensors")
+        (tmp_path / folder / "adapter_config.json").write_text(json.dumps({**written, **changes}))
+    stable = tiny_runs.config(pipeline, adapter__start=str(tmp_path / "stable"))
+    found = read_start(stable, resume=False)
+    assert found is not None and found.digest == adapter_digest(tensors_of(before))
+    with pytest.raises(ConfigError, match="its layers have several ranks or scalings"):
+        read_start(tiny_runs.config(pipeline, adapter__start=str(tmp_path / "mixed")), resume=False)
 
 
 def test_an_adapter_of_another_base_is_refused(before, pipeline, tmp_path):

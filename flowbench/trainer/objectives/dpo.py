@@ -128,18 +128,18 @@ class DPO(BaselineObjective):
             first = self._first_pass(policy, points) if any(size % 2 for size in sizes) else None
             for number, (each, at) in enumerate(zip(slices, points, strict=True)):
                 v = policy.velocity(at.x_t, at.t, at.condition)
-                error = flow_error(v, at.x0, at.noise)
-                pulls = first[number] if first else self._pulls(error, flow_error(at.reference, at.x0, at.noise))
-                won = (each.signal > 0).to(error.device)
-                moved = error.detach() - flow_error(at.reference, at.x0, at.noise)
+                error, reference = flow_error(v, at.x0, at.noise), flow_error(at.reference, at.x0, at.noise)
+                pulls = first[number] if first else self._pulls(error, reference)
+                has_won = each.signal > 0
+                pairs, won = int(has_won.sum()), has_won.to(error.device)
                 figures: dict[str, Tensor | float] = {
                     "margin": pulls.margin.sum(),
-                    "preferred": (pulls.margin[won] < 0).sum(),
-                    "won": moved[won].sum(),
-                    "pairs": int(won.sum()),
+                    "preferred": (pulls.margin < 0).sum(),
+                    "won": torch.where(won, error.detach() - reference, 0.0).sum(),
+                    "pairs": pairs,
                 }
                 # The value of the loss, and the gradient of something that is linear in the errors.
-                yield Term(pulls.loss + pulls.coefficient * (error - error.detach()), figures, int(won.sum()))
+                yield Term(pulls.loss + pulls.coefficient * (error - error.detach()), figures, pairs)
 
     def logged(self, totals: Mapping[str, float]) -> dict[str, float]:
         """NaN where no group had a pair."""
