@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flowbench import bounds
+from flowbench.children import LAUNCHER
 from flowbench.cli.group import INTERRUPTED
+from flowbench.cli.machine import end_with_launcher
 from flowbench.cli.options import SEED, count, device_options, error_rate_option, licence_option, plugin_option
 from flowbench.cli.train_processes import (
-    LAUNCHER,
     assert_world,
-    end_with_launcher,
     fitting_processes,
     is_main,
     launch,
