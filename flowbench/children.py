@@ -5,6 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+LAUNCHER = "FLOWBENCH_LAUNCHER"
+"""Environment variable: the number of the process that has launched this one."""
+MEETING = "FLOWBENCH_MEETING"
+"""Environment variable: the file over which the processes of a training run, started together, find each other."""
+
 _PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); import flowbench; sys.path.append(sys.path.pop(0)); "
     "module = __import__(sys.argv.pop(1), fromlist=['main']); sys.argv[0] = 'flowbench'; module.main()"

@@ -12,7 +12,7 @@ import tiny_mask2former
 import tiny_preferences
 from local_hub import LocalHub, environment, serving
 
-from flowbench.cli.train_processes import cores
+from flowbench.cli.machine import cores
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

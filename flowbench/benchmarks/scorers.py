@@ -82,10 +82,12 @@ class Scorer:
         Raises LicenceError, ConfigError or AssetError, before anything has worked for hours.
         """
         from flowbench.rewards.licences import require_accepted
-        from flowbench.rewards.networks import place
 
         require_accepted(self.card)
-        place(self.options.get("device", "auto"), self.options.get("dtype", "float32"))
+        if where := {key: self.options[key] for key in ("device", "dtype") if key in self.options}:
+            from flowbench.rewards.networks import place  # of torch, which not every scorer computes with
+
+            place(**where)
         for need in self._needs():
             assets.folder(need)
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 import click
 
 from flowbench import bounds, children
-from flowbench.cli.train_processes import LAUNCHER, check_processes, cores
+from flowbench.children import LAUNCHER
+from flowbench.cli.machine import check_processes, cores, gpus
 from flowbench.errors import RunError
 
 if TYPE_CHECKING:
@@ -56,8 +57,6 @@ def run_shares(words: Sequence[str], stage: str, processes: int, device: str | N
     a process fails, the others are ended, and this one with the exit code of the first. What is wrong is said once: the
     first process speaks for itself, another one's words are shown when it alone has failed.
     """
-    import torch
-
     check_processes(processes)
     environment = {**os.environ, LAUNCHER: str(os.getpid())}
     environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
@@ -66,13 +65,13 @@ def run_shares(words: Sequence[str], stage: str, processes: int, device: str | N
     named = {place for place, word in enumerate(kept) if word == "--stage"}
     kept = [word for place, word in enumerate(kept) if place not in named and place - 1 not in named]
     command = children.python("flowbench.cli", *kept, "--stage", stage)
-    gpus = torch.cuda.device_count() if device in (None, "auto", "cuda") else 0
+    devices = gpus() if device in (None, "auto", "cuda") else 0
     with ExitStack() as stack:
         text = partial(tempfile.TemporaryFile, "w+", encoding="utf-8", errors="backslashreplace")
         said = [stack.enter_context(text()) for _ in range(processes - 1)]
         started = []
         for index, words_of in enumerate([None, *said]):
-            where = ["--device", f"cuda:{index % gpus}"] if gpus > 1 else []
+            where = ["--device", f"cuda:{index % devices}"] if devices > 1 else []
             share = ["--shard", f"{index + 1}/{processes}", *where]
             started.append(subprocess.Popen([*command, *share], env=environment, stderr=words_of))
         try:

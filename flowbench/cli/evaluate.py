@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flowbench import bounds
+from flowbench.children import LAUNCHER
 from flowbench.cli.eval_processes import SHARE, run_shares
+from flowbench.cli.machine import end_with_launcher
 from flowbench.cli.options import (
     SECONDS,
     SEED,
@@ -26,7 +28,6 @@ from flowbench.cli.options import (
 )
 from flowbench.cli.output import MOST_UNSCORED, format_option, refuse_unscored, show_tables
 from flowbench.cli.scorers import interval_option, options_of, reference_option, split_names, with_reference
-from flowbench.cli.train_processes import LAUNCHER, end_with_launcher
 from flowbench.errors import ConfigError, RunError
 from flowbench.foreign_code import diverted
 from flowbench.terminal import say

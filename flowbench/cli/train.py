@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flowbench import bounds
+from flowbench.children import LAUNCHER
 from flowbench.cli.group import INTERRUPTED
+from flowbench.cli.machine import end_with_launcher
 from flowbench.cli.options import (
     MINUTES,
     SEED,
@@ -23,9 +25,7 @@ from flowbench.cli.options import (
     plugin_option,
 )
 from flowbench.cli.train_processes import (
-    LAUNCHER,
     assert_world,
-    end_with_launcher,
     fitting_processes,
     is_main,
     launch,

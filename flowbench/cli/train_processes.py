@@ -1,31 +1,38 @@
-"""Several processes on this machine: the same command line once per process, under torchrun."""
+"""Several processes on this machine: the same command line once per process, as torchrun would start them."""
 
 from __future__ import annotations
 
-import logging
+import math
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
-from flowbench import bounds, children
+from flowbench.children import LAUNCHER, MEETING, python
+from flowbench.cli.machine import MOST_PROCESSES, check_processes, cores, gpus, is_cpu
 from flowbench.cli.recipes import BUILT_IN
-from flowbench.errors import ConfigError, RunError
+from flowbench.errors import RunError
+from flowbench.terminal import say
 
 if TYPE_CHECKING:
     from flowbench.config import TrainConfig
 
-MOST_PROCESSES = 8
-LONGEST_STEP = 3600
+LONGEST_STEP = 3600.0
 """Seconds for which the processes may go on after a signal: a step of a large model with slow rewards takes minutes."""
-LAUNCHER = "FLOWBENCH_LAUNCHER"
-"""Environment variable: the number of the process that has launched this one."""
+LAST_WORDS = 30.0
+"""Seconds for the others when one has failed: without it there is no step that they could finish."""
+_BETWEEN_LOOKS, _KILLED = 0.05, 9
+_PASSED_ON = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 
 
 def launched() -> bool:
-    """Whether torchrun (ours or the user's own) has started this process."""
+    """Whether this process is one of several that `launch`, or a torchrun of the user's, has started."""
     return "WORLD_SIZE" in os.environ
 
 
@@ -40,10 +47,7 @@ def fitting_processes(config: TrainConfig) -> int:
     Its operations are so small that threads share them badly: one process of two threads took 1.2 times as long as two
     processes of one thread (README). At most `MOST_PROCESSES`, and a number that divides the bundles of an update.
     """
-    import torch
-
-    on_cpu = config.model.device == "cpu" or (config.model.device == "auto" and not torch.cuda.is_available())
-    if config.model.name != BUILT_IN or not on_cpu or sys.platform != "linux":
+    if config.model.name != BUILT_IN or sys.platform != "linux" or not is_cpu(config.model.device):
         return 1
     share = config.rollout.groups // config.optimizer.updates // config.rollout.bundle
     return max(count for count in range(1, min(cores(), MOST_PROCESSES) + 1) if share % count == 0)
@@ -51,81 +55,87 @@ def fitting_processes(config: TrainConfig) -> int:
 
 def resumed_processes(folder: str) -> int | None:
     """As many as the run was started in; None when it does not say. Raises RunError when the GPUs here are too few."""
-    import torch
-
     from flowbench.trainer.run_card import read_card
 
     card = read_card(folder)
     if card is None:
         return None
-    processes, devices = card["noted"]["processes"], torch.cuda.device_count()
-    if str(card["noted"]["device"]).startswith("cuda") and processes > max(1, devices):
+    processes = int(card["noted"]["processes"])
+    if str(card["noted"]["device"]).startswith("cuda") and processes > max(1, gpus()):
         raise RunError(
-            f"{folder} was started in {processes} processes, and there are {devices} GPUs here. Say --processes N (the "
+            f"{folder} was started in {processes} processes, and there are {gpus()} GPUs here. Say --processes N (the "
             "same numbers within rounding), or resume by the torchrun command that started it."
         )
     return processes
 
 
-def cores() -> int:
-    """How many cores this process may use: a container may have fewer than the machine."""
-    allowed = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return min(allowed, _quota(Path("/sys/fs/cgroup/cpu.max")) or allowed)
-
-
-def _quota(path: Path) -> int | None:
-    """The cores that a control group (version 2) grants, at least 1: "200000 100000" is two, "max 100000" no limit."""
-    words = path.read_text(encoding="ascii").split() if path.is_file() else ["max"]
-    return None if words[0] == "max" else max(1, int(words[0]) // int(words[1]))
-
-
-def check_processes(processes: int) -> None:
-    """Raises ConfigError for more than this machine can be thought to run."""
-    most = bounds.PROCESSES_PER_CORE * cores()
-    if processes > most:
-        raise ConfigError(
-            f"{processes} processes are too many for the {cores()} cores that this one may use: at most {most} "
-            f"({bounds.PROCESSES_PER_CORE} a core)."
-        )
-
-
 def launch(words: Sequence[str], processes: int) -> None:
     """Run `flowbench` with these words in `processes` processes; ends this one with the exit code of the first to fail.
 
-    The processes share the cores evenly unless OMP_NUM_THREADS is set. A signal is passed on to all of them: each
-    finishes its step, and the first saves a checkpoint; torchrun, which would kill them after 30 seconds, waits longer.
+    Each finds its place in the environment, under torchrun's names, and all find each other over a file: this one,
+    which only waits, needs no torch. They share the cores evenly unless OMP_NUM_THREADS is set. A signal is passed on
+    to all of them: each finishes its step, and the first saves a checkpoint.
     """
-    from torch.distributed.elastic.multiprocessing.api import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.run import parse_args, run
-
     check_processes(processes)
-    logging.disable(logging.CRITICAL)  # torchrun's own account: the process that fails has said what is wrong
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
-    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(LONGEST_STEP))
-    os.environ[LAUNCHER] = str(os.getpid())
+    with TemporaryDirectory(prefix="flowbench-") as folder, _signals() as signals:
+        environment = {**os.environ, LAUNCHER: str(os.getpid()), MEETING: str(Path(folder) / "meeting")}
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // processes)))
+        started: list[subprocess.Popen[bytes]] = []
+        try:
+            for rank in range(processes):
+                place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+                own = environment | {name: str(number) for name, number in place.items()}
+                # a session of its own: Ctrl-C reaches it by way of this process alone
+                started.append(subprocess.Popen(python("flowbench.cli", *words), env=own, start_new_session=True))
+            failed = _wait(started, signals)
+        finally:
+            for each in started:
+                each.kill()
+                each.wait()
+    if signals:
+        sys.exit(128 + signals[0])
+    if failed == -_KILLED:  # it could not say so itself
+        say(f"error: a process of the training was killed (signal {_KILLED}): mostly for want of memory.", err=True)
+    if failed:
+        sys.exit(failed if failed > 0 else 128 - failed)
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """The numbers of the signals that come inside the block, in order; one that is ignored (nohup) stays ignored."""
+    came: list[int] = []
+    before: dict[int, Any] = {}
+    for number in (getattr(signal, name) for name in _PASSED_ON if hasattr(signal, name)):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            before[number] = signal.signal(number, lambda number, frame: came.append(number))
     try:
-        command = children.python("flowbench.cli", *words)
-        run(parse_args(["--standalone", f"--nproc_per_node={processes}", "--no_python", *command]))
-    except ChildFailedError as error:
-        _, first = error.get_first_failure()
-        sys.exit(first.exitcode if first.exitcode > 0 else 128 - first.exitcode)
-    except SignalException as error:
-        sys.exit(128 + int(error.sigval))
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def end_with_launcher() -> None:
-    """Let the system kill this process when the one that launched it dies, however that ends: otherwise a kill -9 of
-    `flowbench train` would leave its processes training, and holding the run folder. Linux only; elsewhere nothing.
-    """
-    if LAUNCHER not in os.environ or sys.platform != "linux":
-        return
-    import ctypes
-
-    set_parent_death_signal = 1  # PR_SET_PDEATHSIG, linux/prctl.h
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-    if os.getppid() != int(os.environ[LAUNCHER]):  # it died before we asked
-        os.kill(os.getpid(), signal.SIGKILL)
+def _wait(started: Sequence[subprocess.Popen[bytes]], signals: Sequence[int]) -> int:
+    """Until all have ended: pass signals on, end the others when one has failed, kill what takes too long. Returns the
+    exit code of the first to fail, as subprocess gives it (that of a killed one before others'), or 0."""
+    failed, passed_on, until = 0, 0, math.inf
+    while True:
+        running = [each for each in started if each.poll() is None]
+        failed = failed or min((each.returncode for each in started if each.returncode), default=0)
+        if not running:
+            return failed
+        for number in signals[passed_on:]:
+            passed_on, until = passed_on + 1, min(until, time.monotonic() + LONGEST_STEP)
+            for each in running:
+                each.send_signal(number)
+        if failed and until == math.inf:
+            until = time.monotonic() + LAST_WORDS
+            for each in running:
+                each.terminate()
+        if time.monotonic() > until:
+            for each in running:
+                each.kill()
+        time.sleep(_BETWEEN_LOOKS)
 
 
 def assert_world(device: str, processes: int) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 
+from flowbench.children import MEETING
 from flowbench.errors import ConfigError
 
 
 class Processes:
-    """`rank` of `world` processes, as `torchrun` or `accelerate launch` set them up; gloo on the CPU, nccl on CUDA."""
+    """`rank` of `world` processes, as `flowbench train --processes`, `torchrun` or `accelerate launch` set them up;
+    gloo on the CPU, nccl on CUDA."""
 
     def __init__(self, device: str = "auto"):
         from accelerate import PartialState
@@ -19,7 +23,7 @@ class Processes:
         from flowbench.models.load import usable_device
 
         usable_device(device)
-        state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
+        state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available(), **_meeting())
         self.rank = state.process_index
         self.world = state.num_processes
         chosen = self.world == 1 and device != "auto"  # otherwise each process has the device of its local rank
@@ -73,3 +77,12 @@ class Processes:
         """Return when every process has come here."""
         if self.world > 1:
             torch.distributed.barrier()
+
+
+def _meeting() -> dict[str, Any]:
+    """How `flowbench train --processes` lets its processes find each other, for torch.distributed: over a file, for
+    which nobody has to find a port that is free. {}: torchrun has said it in the environment, or there is but one."""
+    if MEETING not in os.environ or torch.distributed.is_initialized():
+        return {}
+    rank, world = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE"))
+    return {"store": torch.distributed.FileStore(os.environ[MEETING], world), "rank": rank, "world_size": world}

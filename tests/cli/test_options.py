@@ -62,9 +62,9 @@ def test_a_share_is_two_numbers_within_reason() -> None:
 def test_more_processes_than_a_machine_can_run_are_not_started(
     command: str, world: Any, flowbench: Callable[..., Any], monkeypatch: Any, tmp_path: Path
 ) -> None:
-    from flowbench.cli import train_processes
+    from flowbench.cli import machine
 
-    monkeypatch.setattr(train_processes, "cores", lambda: 2)
+    monkeypatch.setattr(machine, "cores", lambda: 2)
     words = {
         "train": ("--model", world.model, "--out", tmp_path / "run"),
         "eval": ("--ckpt", world.model, "--suite", "shapes", "--out", tmp_path / "run"),

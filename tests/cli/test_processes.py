@@ -69,7 +69,7 @@ def test_processes_when_nobody_says(setting: str, cores: int, expected: int, mon
 
 @pytest.mark.parametrize(("text", "cores"), [("max 100000\n", None), ("200000 100000\n", 2), ("50000 100000\n", 1)])
 def test_a_container_may_grant_fewer_cores(text: str, cores: int | None, tmp_path: Path) -> None:
-    from flowbench.cli.train_processes import _quota
+    from flowbench.cli.machine import _quota
 
     (tmp_path / "cpu.max").write_text(text)
     assert _quota(tmp_path / "cpu.max") == cores
