@@ -5,7 +5,8 @@
 Two ratios, each of medians over rounds in which the trainer and the bare calls take turns:
 rollout  `collect` (without rewards, which run beside it) / text encoding, velocity forwards, VAE decoding
 update   `update` / velocity forward and backward per replayed step, reference forwards if there is KL, optimizer steps
-The bare calls have the same batch shapes (one row where a group shares its latent), on random inputs.
+The bare calls have the same batch shapes (one row for all who share a latent), on random inputs; a text is encoded
+once, and where `rollout.keep_graph` holds, the graph of a rollout's stochastic calls is kept for the update.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 
 import click
@@ -26,8 +28,8 @@ import torch
 
 from flowbench import prompts
 from flowbench.config import TrainConfig, load_config
-from flowbench.models import load_model
-from flowbench.models.base import FlowModel
+from flowbench.errors import ConfigError, FlowbenchError
+from flowbench.models.base import Condition, FlowModel
 from flowbench.store import write_text
 from flowbench.trainer import objectives, scoring
 from flowbench.trainer.groups import Group, GroupSampler
@@ -36,10 +38,14 @@ from flowbench.trainer.objectives.base import Objective
 from flowbench.trainer.policy import Policy
 from flowbench.trainer.processes import Processes
 from flowbench.trainer.rollout import collect
+from flowbench.trainer.training import fresh_policy
 from flowbench.trainer.trajectory import Bundle, Trajectory
 from flowbench.trainer.update import update
+from flowbench.types import Sample, Score
 
 TARGETS = {"rollout": 1.05, "update": 1.25}
+LEARNING_RATE = 1e-6
+"""So small that the model stays what it is over all rounds."""
 
 
 @dataclass
@@ -56,87 +62,137 @@ class Subject:
     """of the first step"""
     processes: Processes
     """this one"""
+    kept: list[torch.Tensor] = field(default_factory=list)
+    """velocities of the bare calls, with their graphs (`rollout.keep_graph`)"""
 
     @property
     def model(self) -> FlowModel:
         return self.policy.model
 
+    @cached_property
+    def sigmas(self) -> list[float]:
+        """Noise levels before the steps of a rollout."""
+        return list(self.model.sigmas(self.config.rollout.steps).tolist()[:-1])
+
+    @cached_property
+    def latents(self) -> torch.Tensor:
+        """What the bare calls are of: as many as any of them needs."""
+        return self.model.noise(range(self.config.rollout.bundle * self.config.rollout.group_size))
+
+    @property
+    def kept_groups(self) -> int:
+        """Of how many first groups the stochastic steps keep their graph."""
+        return self.config.rollout.groups // self.config.optimizer.updates if self.config.rollout.keep_graph else 0
+
     def collect(self) -> list[Trajectory]:
         """The trainer's rollout."""
-        return collect(self.policy, self.objective, self.groups, lambda samples: Future()).trajectories
-
-    def bare_rollout(self) -> None:
-        """The model calls of a rollout."""
-        rollout, size = self.config.rollout, self.config.rollout.micro_batch
-        x = self.model.noise(range(size))
-        with torch.no_grad(), self.model.adapter_frozen():
-            conditions = self.model.encode([group.prompt.text for group in self.groups])
-            sigmas = self.model.sigmas(rollout.steps).tolist()[:-1]
-            for group in self.groups:
-                shared = self.objective.noisy_steps(group)[0] + 1 if group.same_latent else 0
-                for _ in range(group.size // size):
-                    for index, sigma in enumerate(sigmas):
-                        rows = 1 if index < shared else size
-                        self.model.velocity(x[:rows], sigma, conditions[:1].repeat(rows), guidance=rollout.guidance)
-                    self.model.decode_pixels(x)
+        submit: Callable[[list[Sample]], Future[list[Score]]] = lambda samples: Future()  # noqa: E731
+        return collect(self.policy, self.objective, self.groups, submit, kept_groups=self.kept_groups).trajectories
 
     def bundles(self, trajectories: list[Trajectory]) -> list[Bundle]:
         """With random rewards: no group is flat, so every one is replayed."""
         rewards = torch.rand(len(self.groups), self.config.rollout.group_size, dtype=torch.float64)
-        return scoring.to_bundles(self.objective, trajectories, rewards)
+        return scoring.to_bundles(self.objective, self.groups, trajectories, rewards)
 
     def update(self, bundles: list[Bundle]) -> None:
         """The trainer's update."""
-        update(self.policy, self.objective, bundles, 1e-6, self.processes)
+        update(self.policy, self.objective, bundles, LEARNING_RATE, self.processes)
+
+    def bare_rollout(self) -> None:
+        """The model calls of a rollout."""
+        self.kept.clear()
+        with torch.no_grad(), self.model.adapter_frozen():
+            conditions = self.policy.encode([group.prompt.text for group in self.groups])
+            for first in range(0, len(self.groups), self.config.rollout.bundle):
+                self._bare_bundle(self.groups[first : first + self.config.rollout.bundle], conditions[first:])
+
+    def _bare_bundle(self, groups: list[Group], conditions: Condition) -> None:
+        """A latent is denoised once as long as pictures share it, then each micro-batch, all pictures in one call."""
+        rollout, starts, noisy = self.config.rollout, list[int](), set[int]()
+        shared: dict[tuple[int, int], int] = {}  # (row, latent) -> the step at which the last picture parts from it
+        places = [(row, group, member) for row, group in enumerate(groups) for member in range(group.size)]
+        for row, group, member in places:
+            steps = group.noisy_steps_of(member, self.objective.noisy_steps(group))
+            noisy |= set(steps)
+            starts.append(steps[0] + 1 if group.shares_latents else 0)
+            if group.shares_latents:
+                key = (row, group.latent_of(member))
+                shared[key] = max(shared.get(key, 0), steps[0])
+        keeps = noisy if groups[0].index < self.kept_groups else set()
+        for first in range(0, len(shared), rollout.micro_batch):
+            part = list(shared.items())[first : first + rollout.micro_batch]
+            for index in range(max(last for _, last in part) + 1):
+                self._call([row for (row, _), last in part if last >= index], index, conditions, keeps)
+        for first in range(0, len(places), rollout.micro_batch):
+            some = range(first, first + rollout.micro_batch)
+            for index in range(len(self.sigmas)):
+                self._call([places[at][0] for at in some if starts[at] <= index], index, conditions, keeps)
+            self.model.decode_pixels(self.latents[: len(some)])
+
+    def _call(self, rows: list[int], index: int, conditions: Condition, keeps: set[int]) -> None:
+        if rows:
+            with torch.set_grad_enabled(index in keeps):
+                v = self.policy.velocity(self.latents[: len(rows)], self.sigmas[index], conditions[rows])
+            if index in keeps:
+                self.kept.append(v)
 
     def bare_update(self, bundles: list[Bundle]) -> None:
         """The model calls of an update, and its optimizer steps."""
-        rollout, size = self.config.rollout, self.config.rollout.micro_batch
-        x, slope = self.model.noise(range(size)), self.model.noise(range(size))
         share = len(bundles) // self.config.optimizer.updates
-        optimizer = self.policy.learner.optimizer
         for start in range(0, len(bundles), share):
-            trajectories = [each.trajectory for bundle in bundles[start : start + share] for each in bundle]
-            for trajectory in trajectories:
-                for moment in trajectory.transitions:
-                    rows = len(moment.x)
-                    given = (x[:rows], moment.sigma, trajectory.condition.repeat(rows))
-                    self.model.velocity(*given, guidance=rollout.guidance).backward(slope[:rows])
-                    if self.objective.settings.kl_weight:
-                        with torch.no_grad(), self.model.adapter_disabled():
-                            self.model.velocity(*given, guidance=rollout.guidance)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            for velocity in self.kept if start == 0 else ():
+                velocity.backward(torch.ones_like(velocity))
+            for moment in (moment for bundle in bundles[start : start + share] for moment in bundle.moments):
+                given = (moment.transition.x, moment.transition.sigma, moment.transition.condition)
+                if moment.transition.velocity is None:
+                    velocity = self.policy.velocity(*given)
+                    velocity.backward(torch.ones_like(velocity))
+                if self.objective.settings.kl_weight:
+                    with self.policy.reference():
+                        self.policy.velocity(*given)
+            self.policy.learner.optimizer.step()
+            self.policy.learner.optimizer.zero_grad(set_to_none=True)
 
 
 def prepare(model_name: str, config: TrainConfig, device: str) -> Subject:
     """Load the model with a fresh adapter and draw the first step's groups."""
-    model = load_model(model_name, device=device, dtype=config.model.dtype)
-    model.add_adapter(config.adapter.rank, config.adapter.alpha, targets=config.adapter.targets)
-    learner = Learner(model.adapter_parameters(), config.optimizer)
+    config = config.model_copy(update={"model": config.model.model_copy(update={"name": model_name})})
+    model = fresh_policy(config, device)
+    objective = objectives.build(config.objective, config.rollout)
+    learner = Learner(model.adapter_parameters(), config.optimizer, objective.shadows())
     training = prompts.load(config.prompts.name, "train")
     sampler = GroupSampler(training, config.rollout, config.prompts.tag_weights, config.seed)
-    for group in learner.optimizer.param_groups:
-        group["lr"] = 1e-6
-    objective = objectives.build(config.objective, config.rollout)
+    for group in learner.optimizer.param_groups:  # of the bare steps; the trainer's set it themselves
+        group["lr"] = LEARNING_RATE
     policy = Policy(model, learner, config.rollout.guidance)
     return Subject(config, policy, objective, sampler.at(0), Processes(str(model.device)))
+
+
+def trainer_seconds(subject: Subject) -> dict[str, float]:
+    """Of a rollout and an update by the trainer; turning the rewards into what is learned is not counted."""
+    device, trajectories = subject.model.device, list[Trajectory]()
+    rollout = clock(lambda: trajectories.extend(subject.collect()), device)
+    bundles = subject.bundles(trajectories)
+    return {"rollout": rollout, "update": clock(lambda: subject.update(bundles), device)}
+
+
+def bare_seconds(subject: Subject, bundles: list[Bundle]) -> dict[str, float]:
+    """Of their model calls."""
+    device = subject.model.device
+    rollout = clock(subject.bare_rollout, device)
+    return {"rollout": rollout, "update": clock(lambda: subject.bare_update(bundles), device)}
 
 
 def measure(subject: Subject, rounds: int) -> dict[str, tuple[list[float], list[float]]]:
     """Name -> seconds of (the trainer, the bare calls); the two alternate, and so does which comes first."""
     bundles = subject.bundles(subject.collect())
-    pairs: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
-        "rollout": (subject.collect, subject.bare_rollout),
-        "update": (lambda: subject.update(bundles), lambda: subject.bare_update(bundles)),
-    }
-    seconds: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in pairs}
+    sides = (lambda: trainer_seconds(subject), lambda: bare_seconds(subject, bundles))
+    seconds: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in TARGETS}
     for turn in range(rounds + 1):
-        for name, pair in pairs.items():
-            for which in (0, 1) if turn % 2 else (1, 0):
-                taken = clock(pair[which], subject.model.device)
-                if turn:  # the first round only warms up
-                    seconds[name][which].append(taken)
+        for which in (0, 1) if turn % 2 else (1, 0):
+            taken = sides[which]()
+            for name, value in taken.items() if turn else ():  # the first round only warms up
+                seconds[name][which].append(value)
     return seconds
 
 
@@ -160,6 +216,7 @@ def report(seconds: dict[str, tuple[list[float], list[float]]], subject: Subject
     """The table, with what it takes to repeat it."""
     rollout = subject.config.rollout
     device = torch.cuda.get_device_name() if subject.model.device.type == "cuda" else "CPU"
+    keeps = ", graphs kept" if rollout.keep_graph else ""
     threads = f"OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']} " if "OMP_NUM_THREADS" in os.environ else ""
     lines = [
         "# What the trainer costs beside the model",
@@ -173,7 +230,7 @@ def report(seconds: dict[str, tuple[list[float], list[float]]], subject: Subject
         f"- Command: `{threads}python {' '.join(sys.argv)}`",
         f"- Model {subject.model.name}: {rollout.groups} groups of {rollout.group_size} in micro-batches of "
         f"{rollout.micro_batch}, {rollout.steps} steps, guidance {rollout.guidance:g}, {rollout.kind}, "
-        f"{len(subject.groups[0].stochastic)} trained steps; {rounds} rounds",
+        f"{rollout.noisy_count} trained steps, bundles of {rollout.bundle}{keeps}; {rounds} rounds",
         f"- Machine: {platform.machine()} {device}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
         f"Python {platform.python_version()}",
         f"- Date: {date.today().isoformat()}",
@@ -191,10 +248,15 @@ def report(seconds: dict[str, tuple[list[float], list[float]]], subject: Subject
 def main(model_name: str, recipe: str, rounds: int, device: str, out: str, overrides: tuple[str, ...]) -> None:
     """Print and write the two ratios. OVERRIDES: settings of the recipe, such as rollout.groups=2."""
     subject = prepare(model_name, load_config(recipe, overrides), device)
+    if "transitions" not in subject.objective.stores or subject.config.rollout.solver != "euler":
+        raise ConfigError("this knows the calls of objectives that learn from stochastic steps, by Euler's rule.")
     text = report(measure(subject, rounds), subject, rounds)
     write_text(Path(out), text)
     click.echo(text)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except FlowbenchError as error:
+        sys.exit(f"error: {error}")

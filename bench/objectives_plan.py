@@ -1,0 +1,201 @@
+"""Which runs bench/objectives.py makes, under which settings, and where their results lie."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from flowbench import store
+from flowbench.cli.train_processes import cores
+from flowbench.config import TrainConfig, load_config, recipe_names
+from flowbench.trainer.objectives import OBJECTIVES
+
+FORMAT = 1
+"""Of the JSON files; a change of their form, or of what is measured, is another number: all runs are made again."""
+DEFAULT, FLOW_GRPO = "shapes-geneval", "shapes-flow_grpo"
+"""The default recipe, and the default before it (Flow-GRPO): both get all seeds."""
+MORE = ("shapes-dance", "shapes-mixgrpo", "shapes-tempflow")
+"""Recipes of published variants that are settings of an objective, not objectives of their own."""
+SAME_GRADIENT = {"par": "pepg"}
+"""Objectives whose gradient is another's everywhere (their tests say so): a run of their own would show nothing."""
+SEEDS = (0, 1, 2)
+MOST = 5
+"""How many of the recipes that are best with the first seed get the others, too."""
+PARTS = 20
+"""Checkpoints of a run, and points of its curve."""
+OLD_ARRANGEMENT = (
+    "rollout.bundle=1", "rollout.micro_batch=32", "rollout.keep_graph=false", "optimizer.fused=false",
+)  # fmt: skip
+"""How a step was computed before forward passes spanned groups, on whatever recipe the yardstick is."""
+YARDSTICK_STEPS, LEFT_OUT = 20, 4
+"""Steps of a yardstick, and the first of them, whose time does not count: they wait for caches and libraries."""
+PROBED, PROBE_LEFT_OUT = 8, 3
+"""The same of the few steps by which a recipe's budget becomes a number of steps."""
+OF_NO_EFFECT = ("out", "steps", "save_every", "keep", "sample_every", "eval_every")
+"""Settings that follow from the budget and the machine, or change no number of what is learned."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all runs have in common."""
+
+    budget: float
+    """Training time of a run, in yardsticks."""
+    limit: int | None
+    """Prompts of an evaluation; None: all."""
+    overrides: tuple[str, ...]
+    """Settings in place of those of every recipe, the yardstick's too."""
+    work: Path
+    """Where runs and evaluations are made."""
+    data: Path
+    """Where their results lie."""
+    command: str
+    """As it was typed."""
+
+    @cached_property
+    def yardstick(self) -> TrainConfig:
+        """Twenty steps of the old default recipe, in the old arrangement: a measure of machine and moment."""
+        recipe = FLOW_GRPO if FLOW_GRPO in recipe_names() else DEFAULT
+        return load_config(recipe, [*OLD_ARRANGEMENT, *self.overrides, f"steps={YARDSTICK_STEPS}"])
+
+    @cached_property
+    def processes(self) -> int:
+        """Of every training: as many as the yardstick is trained on when nobody says."""
+        from flowbench.cli.train_processes import fitting_processes
+
+        return fitting_processes(self.yardstick)
+
+    def run(self, recipe: str, seed: int) -> Run:
+        """The run of a recipe and seed. Raises ConfigError for an unknown recipe or override."""
+        config = load_config(recipe, [*self.overrides, f"seed={seed}"])
+        tree = {key: value for key, value in config.model_dump(mode="json").items() if key not in OF_NO_EFFECT}
+        key = {"config": tree, "budget": self.budget, "limit": self.limit, "format": FORMAT}
+        return Run(recipe, seed, config, store.digest(key)[:12], self)
+
+    @property
+    def base_file(self) -> Path:
+        """What the base, without an adapter, reaches."""
+        return self.data / "objectives-base.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run, from its yardstick to its JSON."""
+
+    recipe: str
+    seed: int
+    config: TrainConfig
+    """The recipe with the overrides and the seed; its steps are not yet those of the budget."""
+    digest: str
+    """Of everything that decides the result, but the machine."""
+    plan: Plan
+
+    @property
+    def name(self) -> str:
+        return f"objectives-{self.recipe}-seed{self.seed}"
+
+    @property
+    def file(self) -> Path:
+        """Its result."""
+        return self.plan.data / f"{self.name}.json"
+
+    @property
+    def work(self) -> Path:
+        """Everything that it makes on the way; other settings, another folder."""
+        return self.plan.work / f"{self.recipe}-seed{self.seed}-{self.digest}"
+
+    @property
+    def folder(self) -> Path:
+        """The training run."""
+        return self.work / "run"
+
+    @property
+    def pictures_per_step(self) -> int:
+        return self.config.rollout.groups * self.config.rollout.group_size
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """What its file holds, when that is of these settings."""
+        found = store.read_object(self.file) if self.file.is_file() else {}
+        return found if found.get("digest") == self.digest else None
+
+    @property
+    def state(self) -> str:
+        """In words, for a list."""
+        found = self.result
+        if found:
+            return f"done {found['date']} on {found['machine']['name']}"
+        if self.folder.is_dir():
+            return "begun"
+        return "to do: its file is of other settings" if self.file.is_file() else "to do"
+
+
+def recipes(only: Sequence[str] = ()) -> list[str]:
+    """Those to compare: of every objective that has one, the variants, the default; or those named, in that order."""
+    if only:
+        return [name if name in recipe_names() else f"shapes-{name}" for name in only]
+    names = [DEFAULT, *(f"shapes-{name}" for name in OBJECTIVES if name not in SAME_GRADIENT), *MORE]
+    return [name for name in dict.fromkeys(names) if name in recipe_names()]
+
+
+def first_runs(plan: Plan, only: Sequence[str] = ()) -> list[Run]:
+    """A run of every recipe with the first seed; of recipes that are one under two names, the first."""
+    runs: dict[str, Run] = {}
+    for recipe in recipes(only):
+        run = plan.run(recipe, SEEDS[0])
+        runs.setdefault(run.digest, run)
+    return list(runs.values())
+
+
+def more_runs(plan: Plan, ranked: Sequence[str], only: Sequence[str] = ()) -> Iterator[Run]:
+    """The other seeds of the best recipes, and of the old and the new default. ranked: the best first."""
+    known = [run.recipe for run in first_runs(plan, only)]
+    chosen = dict.fromkeys([*ranked[:MOST], FLOW_GRPO, DEFAULT])
+    for recipe in known:
+        if recipe in chosen:
+            yield from (plan.run(recipe, seed) for seed in SEEDS[1:])
+
+
+def machine() -> dict[str, Any]:
+    """The one that this runs on."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    processor = next(iter(named), platform.processor() or platform.machine())
+    return {"name": f"{processor}, {cores()} cores", "architecture": platform.machine(), "cores": cores()}
+
+
+def provenance(plan: Plan) -> dict[str, Any]:
+    """What every result says of how it was made."""
+    import datetime
+
+    threads = os.environ.get("OMP_NUM_THREADS")
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return {
+        "command": (f"OMP_NUM_THREADS={threads} " if threads else "") + plan.command,
+        "commit": commit.stdout.strip(),
+        "date": datetime.date.today().isoformat(),
+        "format": FORMAT,
+        "machine": machine(),
+        "versions": store.versions(),
+    }
+
+
+def prompts_differ(runs: Sequence[Run]) -> Mapping[str, list[str]]:
+    """What must be the same for all, where it is not: in words -> the recipes."""
+    odd: dict[str, list[str]] = {}
+    reference = runs[0]
+    for run in runs[1:]:
+        if run.config.prompts != reference.config.prompts:
+            odd.setdefault("other prompts or weights of tags", []).append(run.recipe)
+        if run.config.reward != reference.config.reward:
+            odd.setdefault("another reward", []).append(run.recipe)
+        if run.pictures_per_step != reference.pictures_per_step:
+            odd.setdefault(f"{run.pictures_per_step} pictures a step", []).append(run.recipe)
+    return odd

@@ -1,0 +1,87 @@
+"""The plot of bench/objectives.py: the dev score over time, pictures and updates, and gains over diversity."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from itertools import cycle
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from objectives_measure import COLORS, LAYOUT, guidance_key
+from objectives_page import GAINS, KEPT, Json, Outcome, most_used_machine, target
+from objectives_run import typical_yardstick
+
+PANELS = (("seconds", "yardsticks"), ("pictures", "pictures"), ("updates", "updates"))
+"""Label of the axis, and over what `Outcome.points` counts."""
+PALETTE = (
+    "#1f77b4", "#d62728", "#2ca02c", "#ff7f0e", "#9467bd", "#8c564b", "#e377c2", "#17becf", "#7f7f7f", "#bcbd22",
+)  # fmt: skip
+DASHES = ("-", "--", ":")
+
+
+def draw(base: Json, outcomes: Sequence[Outcome]) -> bytes:
+    """PNG. A recipe has one colour and dash in all panels; its first seed is drawn strongly, the others weakly."""
+    figure = Figure(figsize=(13, 9), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2, 2).ravel()
+    styles = dict(zip((each.recipe for each in outcomes), cycle(_styles()), strict=False))
+    machine = most_used_machine(outcomes)
+    unit = typical_yardstick([run for each in outcomes for run in each.runs], machine)
+    for panel, (label, over) in zip(axes, PANELS, strict=False):
+        scale = unit if over == "yardsticks" else 1.0
+        for outcome in outcomes:
+            _curves(panel, outcome, over, scale, styles[outcome.recipe])
+        _levels(panel, base)
+        panel.set_xlabel(f"{label} of training" + (f" on {machine}" if over == "yardsticks" else ""))
+        panel.set_ylabel("dev official, better of guidance 1 and 1.5")
+        panel.set_xlim(left=0)
+        panel.xaxis.set_major_formatter("{x:,.0f}")
+    _frontier(axes[3], base, outcomes, styles)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)), frameon=False)
+    sheet = io.BytesIO()
+    figure.savefig(sheet, format="png", metadata={"Software": None})
+    return sheet.getvalue()
+
+
+def _styles() -> list[dict[str, str]]:
+    return [{"color": color, "linestyle": dash} for dash in DASHES for color in PALETTE]
+
+
+def _curves(panel: Any, outcome: Outcome, over: str, scale: float, style: dict[str, str]) -> None:
+    for place, run in enumerate(outcome.runs):
+        efforts, scores = zip(*outcome.points(run, over), strict=True)
+        name = outcome.recipe.removeprefix("shapes-") if place == 0 else None
+        weight = {"linewidth": 1.8, "alpha": 1.0} if place == 0 else {"linewidth": 1.0, "alpha": 0.45}
+        panel.plot([effort * scale for effort in efforts], scores, label=name, **style, **weight)
+
+
+def _levels(panel: Any, base: Json) -> None:
+    """The base's best score, and the gains over it."""
+    for gain in (0.0, *GAINS):
+        words = f"+{gain:.2f}" if gain else f"base, guidance {base['best_guidance']:g}"
+        panel.axhline(target(base, gain), color="#555555", linewidth=0.7, linestyle=(0, (1, 2)))
+        panel.annotate(
+            words, (1, target(base, gain)), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8
+        )
+
+
+def _frontier(panel: Any, base: Json, outcomes: Sequence[Outcome], styles: dict[str, dict[str, str]]) -> None:
+    """Test gain over the base against the lower of the two shares of diversity that are kept."""
+    best = base["test"][guidance_key(base["best_guidance"])]["official"]
+    for outcome in outcomes:
+        kept = min(outcome.kept(COLORS), outcome.kept(LAYOUT))
+        gain = outcome.mean("official") - best
+        style = styles[outcome.recipe]
+        hollow = "none" if style["linestyle"] != "-" else style["color"]
+        panel.plot(kept, gain, marker="o", linestyle="none", color=style["color"], markerfacecolor=hollow)
+        panel.annotate(
+            outcome.recipe.removeprefix("shapes-"), (kept, gain), textcoords="offset points", xytext=(5, 3), fontsize=8
+        )
+    panel.axvline(KEPT, color="#555555", linewidth=0.7, linestyle=(0, (1, 2)))
+    panel.axhline(GAINS[-1], color="#555555", linewidth=0.7, linestyle=(0, (1, 2)))
+    panel.set_xlabel("diversity kept: the lower of colours and layout, base = 1")
+    panel.set_ylabel("test official over the base's best")
+    panel.margins(0.15)
