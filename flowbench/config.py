@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from flowbench import bounds
-from flowbench.errors import ConfigError, MissingFile
+from flowbench.errors import ConfigError, MissingFile, UnknownName
 from flowbench.objective_config import (
     BUILT_IN,
     DEFAULT,
@@ -35,12 +35,12 @@ from flowbench.objective_config import (
     config_of,
     objective_configs,
 )
+from flowbench.objective_presets import PRESETS
 from flowbench.overrides import set_override
+from flowbench.recipe_files import RECIPES, recipe_names
 from flowbench.registry import did_you_mean
-from flowbench.solver_names import Solver
+from flowbench.rollout_config import RolloutConfig
 from flowbench.yaml_text import parse_yaml
-
-RECIPES = Path(__file__).parent / "recipes"
 
 
 class ModelConfig(Frozen):
@@ -131,103 +131,6 @@ class RewardConfig(Frozen):
         return value
 
 
-class RolloutConfig(Frozen):
-    """How groups of pictures are sampled."""
-
-    groups: int = Field(48, ge=1, le=bounds.AT_ONCE)
-    """Prompts per training step, over all processes."""
-    group_size: int = Field(24, ge=2, le=bounds.AT_ONCE)
-    """Pictures per prompt."""
-    micro_batch: int = Field(8, ge=1, le=bounds.AT_ONCE)
-    """Pictures per forward pass: a fixed slice of a bundle, the same on any number of processes."""
-    bundle: int = Field(1, ge=1, le=bounds.AT_ONCE)
-    """Groups that one process samples and learns from together; a forward pass may span them."""
-    same_latent: bool = False
-    """All members of a group start from one latent and differ by the noise of their stochastic steps. What comes before
-    that noise is then computed once for the group, in rollout and update."""
-    branches: int | None = Field(None, ge=2, le=bounds.AT_ONCE)
-    """A group is made of sets of this many pictures that share their latent and part at one stochastic step each, and
-    only a set's members are compared (TempFlow-GRPO); null: the whole group is."""
-    keep_graph: bool = False
-    """Keep what the stochastic steps of a step's first update computed, so that it need not compute them again: the
-    same numbers for less time and more memory."""
-    steps: int = Field(10, ge=2, le=bounds.DENOISING_STEPS)
-    """Denoising steps (Flow-GRPO's denoising reduction)."""
-    guidance: float = Field(4.5, ge=1, le=bounds.GUIDANCE)
-    """Classifier-free guidance; the guided velocity is the policy. 1: none."""
-    solver: Solver = "euler"
-    """Of the deterministic steps; heun calls the model twice in each but the last."""
-    kind: Literal["flow", "cps", "dance", "ode"] = "flow"
-    """The stochastic step; ode: none, every step is deterministic."""
-    noise_level: float | None = Field(None, gt=0, le=bounds.NOISE_LEVEL, validate_default=True)
-    """`a` in the step's equations; 0.7 when it is not given, null with kind ode, which draws no noise."""
-    window: int | None = Field(None, ge=1, le=bounds.DENOISING_STEPS)
-    """Number of consecutive stochastic steps (fast recipe); null: all but the last step."""
-    window_range: int | None = Field(None, ge=1, le=bounds.DENOISING_STEPS)
-    """The window lies within this many first steps; null: the first half."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _usual_noise(cls, values: Any) -> Any:
-        if isinstance(values, Mapping) and "noise_level" not in values and values.get("kind") != "ode":
-            return {**values, "noise_level": 0.7}
-        return values
-
-    @model_validator(mode="after")
-    def _fits(self) -> RolloutConfig:
-        if self.kind == "cps" and self.noise_level is not None and self.noise_level > 1:
-            raise ValueError(f"noise_level {self.noise_level} is above 1, where kind cps has no more noise to give")
-        if self.kind != "ode" and self.noise_level is None:
-            raise ValueError(f"noise_level is null, and kind {self.kind} draws noise: give a number, such as 0.7")
-        if self.solver != "euler" and self.kind != "ode" and self.window is None and self.branches is None:
-            raise ValueError(
-                f"solver {self.solver} has no effect without a window, for every step but the last draws noise: set it "
-                "to euler"
-            )
-        self._refuse_uneven_parts()
-        if self.window is None and self.window_range is not None:
-            raise ValueError(f"window_range {self.window_range} has no effect without a window: set it to null, too")
-        if self.window is not None and self.window > self.last_window_step:
-            raise ValueError(f"a window of {self.window} does not fit into the first {self.last_window_step} steps")
-        self._refuse_noise_without_effect()
-        return self
-
-    def _refuse_uneven_parts(self) -> None:
-        if self.groups % self.bundle:
-            raise ValueError(f"groups {self.groups} is not a multiple of bundle {self.bundle}")
-        if self.bundle * self.group_size % self.micro_batch:
-            bundle = f"bundle {self.bundle} x " if self.bundle > 1 else ""
-            more = "; to span groups, raise bundle" if self.micro_batch > self.bundle * self.group_size else ""
-            raise ValueError(
-                f"{bundle}group_size {self.group_size} is not a multiple of micro_batch {self.micro_batch}{more}"
-            )
-        if self.branches is not None and self.group_size % self.branches:
-            raise ValueError(f"group_size {self.group_size} is not a multiple of branches {self.branches}")
-        if self.branches is not None and self.same_latent:
-            raise ValueError("same_latent has no effect with branches, whose sets share latents: set it to false")
-
-    def _refuse_noise_without_effect(self) -> None:
-        if self.kind != "ode":
-            return
-        if self.same_latent:
-            raise ValueError("same_latent with kind ode makes all pictures of a group one picture: set it to false")
-        if self.keep_graph:
-            raise ValueError("keep_graph has no effect with kind ode, which has no stochastic steps: set it to false")
-        for name in ("noise_level", "window", "branches"):
-            if getattr(self, name) is not None:
-                raise ValueError(f"{name} has no effect with kind ode, which draws no noise: set {name} to null")
-
-    @property
-    def noisy_count(self) -> int:
-        """Number of stochastic steps of a group."""
-        return 0 if self.kind == "ode" else self.window or self.steps - 1
-
-    @property
-    def last_window_step(self) -> int:
-        """Number of first steps in which the window may lie; the last step is never stochastic."""
-        return min(self.window_range or max(1, self.steps // 2), self.steps - 1)
-
-
 class OptimizerConfig(Frozen):
     """AdamW, its schedule, and the moving average that is evaluated."""
 
@@ -285,6 +188,12 @@ class TrainConfig(Frozen):
         if not isinstance(value, Mapping):
             return value
         name = str(value.get("name", DEFAULT))
+        if name in PRESETS and name not in objective_configs:
+            stands_for = PRESETS[name].objective["name"]
+            raise UnknownName(
+                f"'{name}' is no objective.name: it stands for {stands_for} and a rollout under settings of its own. "
+                f"Choose it by --objective {name}; `flowbench show {name}` has the settings."
+            )
         if info.context and name not in objective_configs:
             return AnyObjectiveConfig.model_validate(value)
         return config_of(name).model_validate(value)
@@ -309,11 +218,6 @@ class TrainConfig(Frozen):
                 "no distance from a reference (objective.kl_weight is 0)"
             )
         return self
-
-
-def recipe_names() -> list[str]:
-    """Names of the shipped recipes."""
-    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
 def read_yaml(name: str | Path) -> dict[str, Any]:

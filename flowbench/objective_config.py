@@ -56,13 +56,19 @@ class ObjectiveCard:
     source: str = ""
     needs: str = ""
     """what it asks of rollout and rewards"""
+    licence: str = ""
+    """of the public code, where it matters; "" where it does not"""
+    recipe: str = ""
+    """the end of its recipes' names, `guard` of shapes-guard; "": its own name"""
 
 
 class ObjectiveSettings(Frozen):
     """What the settings of all objectives have: a name, and what they ask of the rest of the configuration."""
 
     default_rollout: ClassVar[Mapping[str, Any]] = {
-        "kind": "ode", "noise_level": None, "window": None, "window_range": None, "same_latent": False,
+        "kind": "ode", "noise_level": None, "same_latent": False, "window": None, "window_range": None,
+        "window_schedule": "random", "window_stride": None, "window_every": None, "window_end": None,
+        "branches": None, "keep_graph": False,
     }  # fmt: skip
     """Settings of `rollout` that `--objective NAME` puts in the place of a recipe's own, where no recipe fits."""
 
@@ -122,14 +128,14 @@ class AnyObjectiveConfig(ObjectiveSettings):
         return ""
 
 
-class FlowGRPOConfig(ObjectiveConfig):
-    """The clipped policy objective and its regularisation."""
+class TrajectoryConfig(ObjectiveConfig):
+    """What all have that learn from the stochastic steps of the rollout and their probabilities."""
 
-    default_rollout = {"kind": "flow", "noise_level": 0.7}
+    default_rollout = {"kind": "flow", "noise_level": 0.7, "solver": "euler"}
 
-    name: Literal["flow_grpo"] = "flow_grpo"
-    clip_range: float = Field(1e-4, gt=0, le=bounds.NUMBER)
-    """The ratio is clipped to 1 +- this; tiny because log-probs are means over latent elements."""
+    step_weight: Literal["none", "std", "inverse_dt"] = "none"
+    """How much each step's loss counts: alike, by its std over the mean std (TempFlow-GRPO), or by 1 / -dt (GRPO-Guard;
+    as published, not normalised)."""
     kl: Literal["path", "path_no_dt", "velocity"] = "path"
     """Distance to the reference policy."""
     kl_weight: float = Field(0.0, ge=0, le=bounds.NUMBER)
@@ -139,6 +145,33 @@ class FlowGRPOConfig(ObjectiveConfig):
         return ("flow",) if self.kl == "path_no_dt" else NOISY_KINDS
 
 
+class FlowGRPOConfig(TrajectoryConfig):
+    """The clipped policy objective and its regularisation."""
+
+    name: Literal["flow_grpo"] = "flow_grpo"
+    clip_range: float = Field(1e-4, gt=0, le=bounds.NUMBER)
+    """The ratio is clipped to 1 +- this; tiny because log-probs are means over latent elements."""
+
+
+class GRPOGuardConfig(TrajectoryConfig):
+    """The clipped policy objective with a centred ratio, and the balance of its steps."""
+
+    name: Literal["grpo_guard"] = "grpo_guard"
+    step_weight: Literal["none", "std", "inverse_dt"] = "inverse_dt"
+    clip_range: float = Field(2e-6, gt=0, le=bounds.NUMBER)
+    """The guarded ratio is clipped to 1 +- this: smaller than flow_grpo's, since its logarithm is times the std."""
+
+
+class DPPOConfig(TrajectoryConfig):
+    """The unclipped policy objective, without the steps that have moved too far."""
+
+    name: Literal["dppo"] = "dppo"
+    threshold: float = Field(1e-5, gt=0, le=bounds.NUMBER)
+    """Steps whose KL to the policy that took them, per latent element, is this or more are left out where the update
+    would push them further."""
+
+
+_NOISE = "a rollout with noise (flow, cps, dance)"
 _FORWARD = "an ODE rollout of any solver; no log-prob of steps, no recorded steps"
 _TABLE: dict[str, tuple[type[ObjectiveSettings] | str, ObjectiveCard]] = {
     "flow_grpo": (
@@ -146,7 +179,24 @@ _TABLE: dict[str, tuple[type[ObjectiveSettings] | str, ObjectiveCard]] = {
         ObjectiveCard(
             "The clipped policy gradient on the stochastic steps of the rollout.",
             "arXiv 2505.05470",
-            "a rollout with noise (flow, cps, dance)",
+            _NOISE,
+        ),
+    ),
+    "grpo_guard": (
+        GRPOGuardConfig,
+        ObjectiveCard(
+            "GRPO-Guard: flow_grpo with a ratio that is centred and of one scale on every step, and balanced steps.",
+            "arXiv 2510.22319",
+            _NOISE,
+            recipe="guard",
+        ),
+    ),
+    "dppo": (
+        DPPOConfig,
+        ObjectiveCard(
+            "Flow-DPPO: the policy gradient without clipping; steps that have moved too far are left out.",
+            "arXiv 2606.11025",
+            f"{_NOISE}; optimizer.updates above 1, for in the first nothing has moved yet",
         ),
     ),
     "nft": (
@@ -226,7 +276,7 @@ BUILT_IN = tuple(_TABLE)
 objective_configs = Registry("objective", "flowbench.objectives")
 """Name -> settings class; of a plugin, the Objective class, whose `config` it is."""
 for _name, (_target, _card) in _TABLE.items():
-    objective_configs.add(_name, _target, card=_card)
+    objective_configs.add(_name, _target, card=_card, line=_card.summary)
 
 
 def config_of(name: str) -> type[ObjectiveSettings]:

@@ -18,6 +18,7 @@ from flowbench import config, store
 from flowbench.cli import COMMANDS, main
 from flowbench.forward_config import ForwardConfig
 from flowbench.objective_config import BUILT_IN
+from flowbench.objective_presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")])
@@ -146,6 +147,12 @@ def test_every_setting_is_documented_with_its_default(name: str) -> None:
     assert all(default == of_key(standard, key) for key, default in settings_in(begin).items())
 
 
+def test_every_preset_has_a_section_of_its_own_with_its_source() -> None:
+    sections = {part.split("\n")[0]: part for part in text("objectives.md").split("\n## ")}
+    for name, preset in PRESETS.items():
+        assert preset.card.source in sections[name] and f"--objective {name}" in sections[name]
+
+
 def _number(value: object) -> object:
     """YAML 1.1 reads 1e-15 as text."""
     try:
@@ -221,10 +228,10 @@ def test_the_changelog_knows_this_version() -> None:
 def test_every_recipe_scorer_detector_suite_and_prompt_set_is_in_the_docs() -> None:
     pages = "\n".join(path.read_text(encoding="utf-8") for path in DOCS)
     program = (
-        "from flowbench import benchmarks, config, metrics, prompts, rewards; "
+        "from flowbench import benchmarks, metrics, prompts, recipe_files, rewards; "
         "from flowbench.objective_config import objective_configs; "
         "from flowbench.rewards.geneval import detectors; "
-        "print(*config.recipe_names(), *objective_configs.names(), *rewards.registry.names(), "
+        "print(*recipe_files.recipe_names(), *objective_configs.names(), *rewards.registry.names(), "
         "*benchmarks.registry.names(), *metrics.registry.names(), *detectors.registry.names(), "
         "*prompts.prompt_sets.names())"
     )

@@ -126,9 +126,9 @@ def measure_set(
     *,
     total: int,
 ) -> None:
-    """The one record of all pictures beside the reference pictures; it is made again when it is unscored, or of other
-    pictures than those of this hash. One that cannot be read, or is not there, leaves the set unscored, with the
-    reason: the number of the others would be that of another set."""
+    """The one record of all pictures, beside the reference pictures of a metric that compares with some; it is made
+    again when it is unscored, or of other pictures than those of this hash. One that cannot be read, or is not there,
+    leaves the set unscored, with the reason: the number of the others would be that of another set."""
     of_all = Prompt(ALL, f"{total} pictures")
     before = read_records(path, sealed=True)
     if before and before[-1].is_scored and (before[-1].prompt, before[-1].image_sha256) == (of_all.text, sha256):

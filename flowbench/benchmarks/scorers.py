@@ -33,13 +33,18 @@ class Scorer:
     vocabulary: str = ""
     """Which names the objects have that the prompts speak of."""
     reference: str = ""
-    """Where the pictures lie that a metric of level "set" compares with."""
+    """Where the pictures lie that a metric of sets compares with."""
 
     @property
     def level(self) -> Level:
         """What one of its scores is of."""
         level: Level = getattr(self.registry.get(self.name), "level", "picture") if self.kind == "metric" else "picture"
         return level
+
+    @property
+    def compares(self) -> bool:
+        """Whether it compares with reference pictures: metrics of sets do, but for those that say they do not."""
+        return self.level == "set" and getattr(self.registry.get(self.name), "compares", True)
 
     @property
     def card(self) -> Card:
@@ -93,16 +98,19 @@ class Scorer:
         from flowbench import rewards
 
         described = rewards.describe(self.name, self.options, vocabulary=self.vocabulary, table=self.registry)
-        compared = {"reference": existing.pictures_digest(self.read_reference())} if self.level == "set" else {}
+        compared = {"reference": existing.pictures_digest(self.read_reference())} if self.compares else {}
         return described | {"weights": assets.identities(self._needs())} | compared
 
     def check_reference(self) -> None:
         """Raise what is wrong with the reference pictures of a metric that compares with some."""
-        if self.level == "set":
+        if self.compares:
             self.read_reference()
 
     def read_reference(self) -> list[ExistingPicture]:
-        """The pictures that a metric of level "set" compares with. Raises ConfigError when none are named."""
+        """The pictures that it compares with; [] for one that compares with none. Raises ConfigError when it does and
+        none are named."""
+        if not self.compares:
+            return []
         if not self.reference:
             raise ConfigError(
                 f"metric '{self.name}' compares with reference pictures, and none are named. Give them: --reference "

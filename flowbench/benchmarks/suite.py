@@ -64,8 +64,7 @@ class Suite:
     interval: Method = DEFAULT
     """How the bounds of its numbers are found. Changes no mean and no test."""
     reference: str = ""
-    """The pictures that metrics of level "set" (`fid`) compare with: a folder or a table, as `existing.read` takes it.
-    """
+    """The pictures that metrics of sets (`fid`) compare with: a folder or a table, as `existing.read` takes it."""
     source: str = ""
     """Where the protocol was published."""
     about: str = ""

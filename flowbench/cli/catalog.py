@@ -62,8 +62,9 @@ def show(name: str, plugins: tuple[str, ...]) -> None:
 def _lines(kind: str) -> dict[str, str]:
     """Name -> a line about it, for everything of that kind."""
     from flowbench import benchmarks, metrics, prompts, rewards
-    from flowbench.config import RECIPES, recipe_names
     from flowbench.objective_config import objective_configs
+    from flowbench.objective_presets import PRESETS
+    from flowbench.recipe_files import RECIPES, recipe_names
 
     def of_card(registry: Registry, name: str) -> str:
         return registry.line(name) or str(_card(registry, name).get("summary", ""))
@@ -71,6 +72,9 @@ def _lines(kind: str) -> dict[str, str]:
     def of_metric(name: str) -> str:
         registry = metrics.registry
         return registry.line(name) or f"per {registry.get(name).level}: {of_card(registry, name)}"
+
+    def of_objective(name: str) -> str:
+        return PRESETS[name].card.summary if name in PRESETS else of_card(objective_configs, name)
 
     def of_suite(name: str) -> str:
         suite = benchmarks.find(name)
@@ -83,7 +87,7 @@ def _lines(kind: str) -> dict[str, str]:
     tables: dict[str, tuple[Callable[[], Iterable[str]], Callable[[str], str]]] = {
         "rewards": (rewards.registry.names, partial(of_card, rewards.registry)),
         "metrics": (metrics.registry.names, of_metric),
-        "objectives": (objective_configs.names, partial(of_card, objective_configs)),
+        "objectives": (lambda: sorted([*objective_configs.names(), *PRESETS]), of_objective),
         "suites": (benchmarks.registry.names, of_suite),
         "prompts": (
             prompts.prompt_sets.names,
@@ -105,14 +109,15 @@ def _lines(kind: str) -> dict[str, str]:
 def _tables() -> dict[str, tuple[Callable[[], Any], Callable[[str], str]]]:
     """Kind -> (its names, the text about one of them)."""
     from flowbench import benchmarks, metrics, prompts, rewards
-    from flowbench.config import RECIPES, recipe_names
     from flowbench.objective_config import objective_configs
+    from flowbench.objective_presets import PRESETS
+    from flowbench.recipe_files import RECIPES, recipe_names
     from flowbench.rewards.geneval import detectors
 
     return {
         "reward": (rewards.registry.names, lambda name: _scorer_text(rewards.registry, name)),
         "metric": (metrics.registry.names, lambda name: _scorer_text(metrics.registry, name)),
-        "objective": (objective_configs.names, _objective_text),
+        "objective": (lambda: [*objective_configs.names(), *PRESETS], _objective_text),
         "detector": (detectors.registry.names, lambda name: _fields(_card(detectors.registry, name))),
         "suite": (benchmarks.registry.names, lambda name: _fields(dataclasses.asdict(benchmarks.find(name)))),
         "prompt set": (prompts.prompt_sets.names, lambda name: _fields(prompts.describe(name))),
@@ -125,6 +130,11 @@ def _card(registry: Registry, name: str) -> dict[str, Any]:
     card = registry.card(name)
     if card is None:
         return {"summary": (inspect.getdoc(registry.get(name)) or "").partition("\n")[0]}
+    return _filled(card)
+
+
+def _filled(card: Any) -> dict[str, Any]:
+    """The card's filled fields, the usual left out."""
     usual = {"terms": "permissive", "rl_scale": 1.0, "rl_shift": 0.0, "version": "1"}
     fields = {each.name: getattr(card, each.name) for each in dataclasses.fields(card)}
     if fields.get("parts"):
@@ -155,10 +165,16 @@ def _scorer_text(registry: Registry, name: str) -> str:
 
 
 def _objective_text(name: str) -> str:
-    """Its card, its settings with their defaults, and what it logs."""
+    """Its card, its settings with their defaults, and what it logs; of a preset what it sets."""
     from flowbench.objective_config import config_of, objective_configs
+    from flowbench.objective_presets import PRESETS
     from flowbench.trainer import objectives
 
+    if name in PRESETS:
+        preset = PRESETS[name]
+        parts = {"objective": preset.objective, "rollout": preset.rollout}
+        values = {f"{part}.{key}": value for part, keys in parts.items() for key, value in keys.items()}
+        return _fields({**_filled(preset.card), **values})
     fields = config_of(name).model_fields
     settings = {f"objective.{key}": field.default for key, field in fields.items() if key != "name"}
     figures = {each.name: each.described for each in objectives.registry.get(name).figures}

@@ -55,7 +55,7 @@ def resolve(
     objective = flags.get("objective")
     chosen = recipe or recipe_of(flags.get("model") or BUILT_IN, objective)
     tree = read_yaml(chosen)
-    if objective is not None and _use_objective(tree, objective):
+    if objective is not None and _use_objective(tree, objective, chosen):
         say(f"note: {chosen} with the default settings of objective {objective} in place of its own")
     if flags.get("prompts") is not None:
         _section(tree, "prompts").pop("tag_weights", None)  # they name the tags of the recipe's own prompts
@@ -112,10 +112,11 @@ def default_recipe(model: str) -> str:
 
 def recipe_of(model: str, objective: str | None) -> str:
     """The model's recipe for the objective, `shapes-nft` for example; its default recipe when there is none."""
-    from flowbench.config import recipe_names
+    from flowbench.objective_presets import recipe_end
+    from flowbench.recipe_files import recipe_names
 
     default = default_recipe(model)
-    own = f"{default.partition('-')[0]}-{objective}"
+    own = "" if objective is None else f"{default.partition('-')[0]}-{recipe_end(objective)}"
     return own if own in recipe_names() else default
 
 
@@ -153,13 +154,22 @@ def check_names(config: TrainConfig) -> None:
         raise UnknownName(f"{error} Or give a file of prompts (.txt, .csv or .jsonl): --prompts FILE.") from None
 
 
-def _use_objective(tree: dict[str, Any], name: str) -> bool:
+def _use_objective(tree: dict[str, Any], name: str, recipe: str) -> bool:
     """Put the objective's defaults and its kind of rollout in the place of the recipe's; False when it has it already.
 
     Raises UnknownName.
     """
     from flowbench.config import DEFAULT, config_of
+    from flowbench.objective_config import ObjectiveConfig
+    from flowbench.objective_presets import preset_of, recipe_end
 
+    preset = preset_of(name)
+    if preset is not None and recipe.endswith(f"-{recipe_end(name)}"):
+        return False
+    if preset is not None:
+        tree["objective"] = dict(preset.objective)
+        _section(tree, "rollout").update({**ObjectiveConfig.default_rollout, **preset.rollout})
+        return True
     kind, section = config_of(name), _section(tree, "objective")
     if section.get("name", DEFAULT) == name:
         return False

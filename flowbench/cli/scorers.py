@@ -44,7 +44,7 @@ def with_reference(suite: Suite, reference: str | None) -> Suite:
     from flowbench.benchmarks.scorers import find
 
     suite = suite if reference is None else replace(suite, reference=reference)
-    comparing = [scorer for scorer in map(find, suite.scorers) if scorer.level == "set"]
+    comparing = [scorer for scorer in map(find, suite.scorers) if scorer.compares]
     if reference is not None and not comparing:
         raise ConfigError("--reference has no use here: only fid, kid and cmmd compare with other pictures.")
     for scorer in comparing:

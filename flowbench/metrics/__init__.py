@@ -2,7 +2,7 @@
 
 A metric is a factory whose keyword parameters are its options, registered with a level; it returns a function:
 level "picture": list[Sample] -> list[Score];  "prompt": the samples of one prompt -> Score;  "set": samples and
-reference pictures -> Score.
+reference pictures -> Score, or samples -> Score of a metric that is registered with compares=False.
 """
 
 from __future__ import annotations

@@ -31,17 +31,19 @@ class Metric:
     """A metric ready to measure: `metric(samples, reference) -> list[Measured]`.
 
     One entry for each picture, in order (level "picture"); one for each prompt, in order of first appearance
-    ("prompt"); or one ("set", which needs `reference`: without it, ConfigError). An exception inside the metric's
-    function becomes a RewardError (`on_error="raise"`) or an unscored entry with the reason ("skip", picture by picture
-    where there is one score for each). A function that breaks the contract always raises.
+    ("prompt"); or one ("set"; where it `compares`, it needs `reference`: without it, ConfigError). An exception inside
+    the metric's function becomes a RewardError (`on_error="raise"`) or an unscored entry with the reason ("skip",
+    picture by picture where there is one score for each). A function that breaks the contract always raises.
     """
 
     def __init__(
-        self, name: str, function: Callable[..., Any], *, card: Card, level: Level, on_error: OnError = "raise"
-    ):
+        self, name: str, function: Callable[..., Any], *, card: Card, level: Level, compares: bool = True,
+        on_error: OnError = "raise",
+    ):  # fmt: skip
         self.name = name
         self.card = card
         self.level = level
+        self.compares = compares
         self._function = function
         self._on_error = on_error
 
@@ -57,6 +59,8 @@ class Metric:
             for sample in samples:
                 groups.setdefault(sample.prompt.id, []).append(sample)
             return [Measured(self._one(group), prompt_id) for prompt_id, group in groups.items()]
+        if not self.compares:
+            return [Measured(self._one(samples))]
         if reference is None:
             raise ConfigError(
                 f"metric '{self.name}' compares with reference pictures, and there are none. Give a folder of them: "
@@ -128,4 +132,6 @@ def build(name: str, *, options: Mapping[str, Any] | None = None, on_error: OnEr
             f"metric '{name}' was built into a {type(function).__name__}, which cannot be called. "
             "A metric is a factory that returns the function which measures samples."
         )
-    return Metric(name, function, card=card, level=getattr(factory, "level", "picture"), on_error=on_error)
+    level: Level = getattr(factory, "level", "picture")
+    compares = getattr(factory, "compares", True)
+    return Metric(name, function, card=card, level=level, compares=compares, on_error=on_error)

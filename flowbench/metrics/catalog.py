@@ -10,7 +10,7 @@ from flowbench.registry import Registry, did_you_mean
 from flowbench.rewards.card import Card
 
 Level = Literal["picture", "prompt", "set"]
-"""What one number is of: a picture, the pictures of one prompt, or all pictures beside reference pictures."""
+"""What one number is of: a picture, the pictures of one prompt, or all pictures."""
 
 registry = Registry("metric", "flowbench.metrics", factories=True, cards=Card)
 
@@ -45,8 +45,16 @@ registry.add(
     line="per set: How far the pictures, as a set, are from the reference pictures, for smaller sets than FID's.",
 )  # fmt: skip
 registry.add(
+    "layout_diversity", "flowbench.metrics.world_diversity:layout_diversity",
+    line="per prompt: How far the objects asked for lie from their mean place: 0 is one layout in every picture.",
+)  # fmt: skip
+registry.add(
     "lpips_diversity", "flowbench.metrics.lpips_diversity:lpips_diversity",
     line="per prompt: How much a prompt's pictures differ in structure and texture.",
+)  # fmt: skip
+registry.add(
+    "object_color_entropy", "flowbench.metrics.world_diversity:object_color_entropy",
+    line="per set: How many colours the objects have whose colour the prompt leaves open: 0 is one colour.",
 )  # fmt: skip
 registry.add(
     "saturation", "flowbench.metrics.picture_statistics:saturation",
@@ -58,8 +66,10 @@ registry.add(
 )  # fmt: skip
 
 
-def register(name: str, *, card: Card | None = None, level: Level = "picture") -> Callable[[Any], Any]:
-    """Decorate a metric factory.
+def register(
+    name: str, *, card: Card | None = None, level: Level = "picture", compares: bool = True
+) -> Callable[[Any], Any]:
+    """Decorate a metric factory. `compares`, at level "set": whether its function also gets reference pictures.
 
     Raises NameTaken when another factory holds `name`, ConfigError for an unknown level and for what can be no name,
     card or factory.
@@ -73,6 +83,7 @@ def register(name: str, *, card: Card | None = None, level: Level = "picture") -
     def decorate(factory: Any) -> Any:
         registry.register(name, card=card)(factory)
         factory.level = level
+        factory.compares = compares
         return factory
 
     return decorate

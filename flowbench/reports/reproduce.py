@@ -68,7 +68,8 @@ def _line(
 ) -> str:
     """The command with its options (None: not given), those that all have, and those of the scorers."""
     noted = results.card.noted
-    is_beside_others = any(entry.level == "set" for entry in results.summary.metrics.values())
+    of_sets = [entry.scorer for entry in results.summary.metrics.values() if entry.level == "set"]
+    is_beside_others = any(getattr(_known(name)[1], "compares", True) for name in of_sets)
     every = {
         **options,
         "--reference": "REFERENCE" if is_beside_others else None,

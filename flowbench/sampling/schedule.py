@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+import math
+from typing import NamedTuple, TypeVar
 
 import numpy
 import torch
@@ -38,16 +39,54 @@ def flow_match(steps: int, *, shift: float = 3.0, num_train_timesteps: int = 100
     return torch.from_numpy(numpy.append(sigmas, 0.0).astype(numpy.float32))
 
 
+class MovingWindow(NamedTuple):
+    """A window that moves over the denoising steps while training goes on: MixGRPO (arXiv 2507.21802, section 3).
+
+    Its first step is 0, then `stride` more after every `every` training steps, and at last the last one that leaves the
+    window within its range. There it stays, or (`restarts`) begins at 0 again: the published code has both.
+
+    `decay_from` (published: 13, of 25 steps) makes it the exponential-decay schedule, which lingers on the early, noisy
+    steps: first step l is held for ceil(every * exp(-0.1 * max(0, l - decay_from))) training steps.
+    """
+
+    every: int = 25
+    stride: int = 1
+    decay_from: int | None = None
+    restarts: bool = False
+
+    def start(self, step: int, last: int) -> int:
+        """The window's first step at training step `step` (from 0), in 0 .. `last`: a function of nothing else."""
+        places = [*range(0, last, self.stride), last]
+        ends = numpy.cumsum([self._held(place) for place in places])
+        if self.restarts:
+            step %= int(ends[-1])
+        return places[min(int(numpy.searchsorted(ends, step, side="right")), len(places) - 1)]
+
+    def _held(self, place: int) -> int:
+        """Number of training steps for which the window begins there."""
+        if self.decay_from is None:
+            return self.every
+        return math.ceil(self.every * math.exp(-0.1 * max(0, place - self.decay_from)))
+
+
 def stochastic_steps(
-    steps: int, window: int | None, first: int | None = None, *, seed: int, step: int, group: int
+    steps: int,
+    window: int | None,
+    first: int | None = None,
+    *,
+    seed: int,
+    step: int,
+    group: int,
+    moving: MovingWindow | None = None,
 ) -> tuple[int, ...]:
     """Indices of the steps that draw noise and are trained on, ascending; all other steps are ODE steps.
 
     `window` None: all but the last (which ends at sigma 0 and is never trained). Otherwise `window` consecutive steps,
-    placed uniformly at random within the first `first` steps (None: half of `steps`, rounded down).
+    placed uniformly at random within the first `first` steps (None: half of `steps`, rounded down), or where `moving`
+    has got to, a function of the training step alone.
 
-    The place is a function of (run seed, training step, group), so every member of a group has the same window: drawn
-    per sample, windows inflate the reward spread about fourfold and collapse the training.
+    The random place is a function of (run seed, training step, group), so every member of a group has the same window:
+    drawn per sample, windows inflate the reward spread about fourfold and collapse the training.
     Raises ConfigError when the window does not fit, or could reach the last step.
     """
     if window is None:
@@ -59,6 +98,9 @@ def stochastic_steps(
             f"a window of {window} stochastic steps within the first {first} of {steps} does not fit: "
             f"it needs 1 <= window <= first <= {steps - 1} (the last step is never trained)."
         )
-    generator = numpy.random.default_rng([seed, _WINDOW, step, group])
-    start = int(generator.integers(first - window + 1))
+    if moving is not None:
+        start = moving.start(step, first - window)
+    else:
+        generator = numpy.random.default_rng([seed, _WINDOW, step, group])
+        start = int(generator.integers(first - window + 1))
     return tuple(range(start, start + window))

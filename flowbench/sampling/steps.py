@@ -129,6 +129,22 @@ def per_sample_mean(values: Tensor) -> Tensor:
     return in_float64(values).reshape(values.shape[0], -1).mean(dim=1)
 
 
+def gaussian_log_prob(prev: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Normal(mean, std).log_prob(prev) as a mean over each sample's elements: (B,) float64, for every kind of step.
+
+    prev, mean: (B, ...); std > 0: (B, 1, ..., 1). Of "flow" and "dance" it is `Step.log_prob`; of "cps" it is what
+    that shortcut leaves out. `prev` is detached: the action is given, only its density depends on the policy.
+    """
+    std = in_float64(std)
+    residual = in_float64(prev.detach()) - in_float64(mean)
+    return -per_sample_mean((residual / std) ** 2) / 2 - std.reshape(-1).log() - math.log(2 * math.pi) / 2
+
+
+def step_std(kind: str, sigma: Tensor, sigma_next: Tensor, noise_level: float) -> Tensor:
+    """Standard deviation of the steps from sigma to sigma_next, both of one shape, which it has too: float64."""
+    return _EQUATIONS[kind](in_float64(sigma), in_float64(sigma_next), noise_level).std
+
+
 _EQUATIONS = {"flow": flow, "cps": cps, "dance": dance, "ode": ode}
 KINDS = tuple(_EQUATIONS)
 
@@ -146,13 +162,11 @@ def _with_score(sigma: Tensor, sigma_next: Tensor, rate: Tensor, std: Tensor) ->
 def _log_prob(kind: str, prev: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """(B,) float64. `prev` is detached: the action is given, only its density depends on the policy."""
     noisy = in_float64(std) > 0
-    std = torch.where(noisy, in_float64(std), 1.0)  # keeps 0 / 0 out of the gradient as well
-    residual = in_float64(prev.detach()) - in_float64(mean)
     if kind == "cps":
-        log_prob = -per_sample_mean(residual**2)
+        log_prob = -per_sample_mean((in_float64(prev.detach()) - in_float64(mean)) ** 2)
     else:
-        density = -per_sample_mean((residual / std) ** 2) / 2
-        log_prob = density - std.reshape(-1).log() - math.log(2 * math.pi) / 2
+        std = torch.where(noisy, in_float64(std), 1.0)  # keeps 0 / 0 out of the gradient as well
+        log_prob = gaussian_log_prob(prev, mean, std)
     return torch.where(noisy.reshape(-1), log_prob, 0.0)
 
 

@@ -57,6 +57,7 @@ class Denoiser:
         self._settings = objective.rollout
         self._keep_graph = keep_graph
         self._sigmas = policy.model.sigmas(self._settings.steps).tolist()
+        self._of_group: dict[int, Sequence[int]] = {}
 
     def part(self, places: Sequence[Place], conditions: Condition, row_of: dict[int, int]) -> Parted:
         """Denoise every latent that pictures of these places share, up to where the last of them parts from it.
@@ -108,7 +109,10 @@ class Denoiser:
         return torch.stack([parted.latents[key] for key in keys]), [parted.starts[key] for key in keys]
 
     def _noisy_steps(self, place: Place) -> Sequence[int]:
-        return place.group.noisy_steps_of(place.member, self._objective.noisy_steps(place.group))
+        group, member = place
+        if group.index not in self._of_group:
+            self._of_group[group.index] = self._objective.noisy_steps(group)
+        return group.noisy_steps_of(member, self._of_group[group.index])
 
     def _roots(self, places: Sequence[Place], row_of: dict[int, int]) -> dict[Key, _Root]:
         roots: dict[Key, _Root] = {}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -51,6 +51,21 @@ class Transition:
     def of_each(self, values: torch.Tensor) -> torch.Tensor:
         """Rows of x -> pictures: (R, ...) to (B, ...)."""
         return spread(values, self.rows)
+
+    def only(self, pictures: Sequence[int]) -> Transition:
+        """The same of some of the pictures, without what was kept of its graph."""
+        used = sorted({self.rows[picture] for picture in pictures})
+        return replace(
+            self,
+            places=tuple(self.places[picture] for picture in pictures),
+            x=self.x[used],
+            rows=tuple(used.index(self.rows[picture]) for picture in pictures),
+            condition=self.condition[used],
+            prev=self.prev[pictures],
+            log_prob=self.log_prob[pictures],
+            mean=None if self.mean is None else self.mean[pictures],
+            velocity=None,
+        )
 
 
 @dataclass(frozen=True)
@@ -110,6 +125,15 @@ class Moment:
     def count(self) -> int:
         """Number of scored pictures."""
         return int(self.scored.sum())
+
+    def taught(self) -> Moment:
+        """Without the groups none of whose pictures has a signal; itself where all have, or where its graph is kept."""
+        groups = [place.group.index for place in self.transition.places]
+        teaching = {group for group, teaches in zip(groups, (self.signal != 0).tolist(), strict=True) if teaches}
+        if self.transition.velocity is not None or teaching == set(groups):
+            return self
+        kept = [picture for picture, group in enumerate(groups) if group in teaching]
+        return Moment(self.transition.only(kept), self.signal[kept], self.scored[kept])
 
 
 @dataclass(frozen=True)

@@ -185,6 +185,7 @@ def test_doctor_policy_says_what_it_checked(world: Any, flowbench: Command) -> N
     [
         ("rewards", "jpeg"),
         ("objectives", "nft"),
+        ("objectives", "mixgrpo"),
         ("suites", "shapes_dev"),
         ("prompts", "shapes"),
         ("recipes", "sd35-geneval"),
@@ -211,6 +212,9 @@ def test_show_gives_every_thing_of_that_name(flowbench: Command) -> None:
     assert "official (share; higher is better)" in geneval and "extras (objects a picture; lower is better)" in geneval
     assert "parts" not in flowbench("show", "jpeg").stdout
     assert "objective.behaviour_decay: 0.5" in flowbench("show", "nft").stdout
+    mixed = flowbench("show", "mixgrpo").stdout
+    assert "licence: its public code is under a custom licence" in mixed
+    assert "objective.name: flow_grpo" in mixed and "rollout.window_schedule: progressive" in mixed
     assert "clip_range: 1.0e-5" in flowbench("show", "sd35-geneval-fast").stdout
 
 

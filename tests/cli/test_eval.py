@@ -170,6 +170,38 @@ def test_a_suite_beside_reference_pictures(
     assert (useless.exit_code, "--reference has no use here" in useless.stderr) == (2, True)
 
 
+def test_metrics_of_the_built_in_world_need_no_reference(
+    evaluated: Path, flowbench: Command, tmp_path: Path
+) -> None:
+    """On the pictures that the prompts ask for, rendered; the numbers are those of the metrics themselves."""
+    import numpy
+
+    from flowbench import metrics, prompts
+    from flowbench.shapes.world import render, sample_scene
+    from flowbench.types import Sample
+
+    rng, asked = numpy.random.default_rng(0), {each.text: each for each in prompts.load("shapes", "test")}
+    samples = []
+    for record in store.read_jsonl(evaluated / "records.jsonl"):
+        samples.append(Sample(asked[record["prompt"]], render(sample_scene(asked[record["prompt"]].metadata, rng))))
+        path = tmp_path / record["image"]
+        path.parent.mkdir(exist_ok=True)
+        samples[-1].image.save(path)
+    words = ("--images", tmp_path / "images", "--suite", "shapes", "--limit", "6", "--out", tmp_path)
+    done = flowbench("eval", *words, "--metric", "object_color_entropy,layout_diversity")
+    assert done.exit_code == 0, done.output
+    found = result_of(tmp_path)["metrics"]
+    (colors,) = metrics.build("object_color_entropy")(samples)
+    layouts = [each.score.value for each in metrics.build("layout_diversity")(samples)]
+    assert found["object_color_entropy"]["overall"]["mean"] == pytest.approx(colors.score.value) != 0
+    assert found["layout_diversity"]["overall"]["mean"] == pytest.approx(numpy.mean(layouts)) != 0
+    (folder,) = (tmp_path / "eval").iterdir()
+    assert flowbench("report", folder).exit_code == 0
+    assert "--reference" not in (folder / "gallery.html").read_text()
+    useless = flowbench("eval", *words, "--metric", "object_color_entropy", "--reference", evaluated / "images")
+    assert (useless.exit_code, "--reference has no use here" in useless.stderr) == (2, True)
+
+
 def test_another_kind_of_interval_over_the_same_pictures(
     world: Any, evaluated: Path, flowbench: Command, tmp_path: Path
 ) -> None:

@@ -10,6 +10,8 @@ import pytest
 from flowbench.cli.recipes import default_recipe, parse_rewards, resolve, split_arguments
 from flowbench.errors import ConfigError, FlowbenchError, UnknownName
 from flowbench.forward_config import NFTConfig
+from flowbench.objective_config import FlowGRPOConfig, ObjectiveConfig
+from flowbench.objective_presets import PRESETS
 
 
 def resolved(recipe: str | None = None, *overrides: str, rewards: tuple[str, ...] = (), **flags: Any) -> Any:
@@ -36,7 +38,7 @@ def test_an_objective_without_a_recipe_puts_its_defaults_in_place_and_says_so() 
     config = resolved("shapes-geneval", objective="nft", said=said)
     assert config.objective == NFTConfig()
     rollout = {"kind": "ode", "noise_level": None, "window": None, "window_range": None, "same_latent": False}
-    assert config.rollout == before.rollout.model_copy(update=rollout)
+    assert config.rollout == before.rollout.model_copy(update={**rollout, "keep_graph": False})
     assert (config.optimizer, config.reward, config.steps) == (before.optimizer, before.reward, before.steps)
     assert said == ["note: shapes-geneval with the default settings of objective nft in place of its own"]
     assert resolved("sd35-geneval", "objective.levels=2", objective="nft", said=said).objective.levels == 2
@@ -44,6 +46,47 @@ def test_an_objective_without_a_recipe_puts_its_defaults_in_place_and_says_so() 
     assert (back.rollout.kind, back.rollout.noise_level, back.objective.name) == ("flow", 0.7, "flow_grpo")
     with pytest.raises(UnknownName, match="Did you mean 'nft'"):
         resolved(objective="nftt")
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [
+        ("grpo_guard", "shapes-guard"),
+        ("dppo", "shapes-dppo"),
+        ("dance_grpo", "shapes-dance"),
+        ("mixgrpo", "shapes-mixgrpo"),
+        ("tempflow", "shapes-tempflow"),
+    ],
+)
+def test_names_of_algorithms_take_their_recipes(name: str, recipe: str) -> None:
+    said: list[str] = []
+    assert resolved(objective=name, said=said) == resolved(recipe) == resolved(recipe, objective=name, said=said)
+    assert said == []
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("recipe", ["sd35-geneval", "sd35-geneval-fast", "shapes-nft", "shapes-tempflow"])
+def test_a_preset_without_a_recipe_sets_what_it_is_and_leaves_the_rest(name: str, recipe: str) -> None:
+    """Whatever the recipe was, nothing of its objective or of its choice of stochastic steps stays."""
+    said: list[str] = []
+    before, config = resolved(recipe), resolved(recipe, objective=name, said=said)
+    if recipe == f"shapes-{name}":
+        assert config == before and said == []
+        return
+    assert said == [f"note: {recipe} with the default settings of objective {name} in place of its own"]
+    preset = PRESETS[name]
+    assert config.objective == FlowGRPOConfig(**preset.objective)
+    chosen = {**ObjectiveConfig.default_rollout, **preset.rollout}
+    for key, value in config.rollout.model_dump().items():
+        assert value == chosen.get(key, getattr(before.rollout, key)), key
+    assert (config.optimizer, config.reward, config.steps) == (before.optimizer, before.reward, before.steps)
+
+
+def test_an_algorithm_that_is_no_objective_name_says_how_it_is_chosen() -> None:
+    with pytest.raises(UnknownName, match=r"'tempflow' is no objective\.name: .* Choose it by --objective tempflow"):
+        resolved("shapes-geneval", "objective={name: tempflow}")
+    with pytest.raises(UnknownName, match=r"unknown objective 'tempflo'\. Did you mean 'tempflow'"):
+        resolved(objective="tempflo")
 
 
 def test_a_hub_id_gets_the_recipe_of_its_family_unseen() -> None:
@@ -115,7 +158,8 @@ def test_unknown_prompts_point_to_files() -> None:
 @pytest.mark.parametrize("recipe", ["sd35-geneval", "sd35-geneval-fast", "sd35-one-gpu"])
 def test_published_recipes_hold_the_published_numbers(recipe: str) -> None:
     """Against the table in Flow-GRPO's paper and code; only the prompts and the detector are not there yet."""
-    from flowbench.config import RECIPES, load_config
+    from flowbench.config import load_config
+    from flowbench.recipe_files import RECIPES
 
     config = load_config(recipe)
     rollout, objective = config.rollout, config.objective

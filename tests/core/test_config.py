@@ -11,10 +11,11 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from flowbench.config import TrainConfig, load_config, recipe_names, setting_names, to_yaml
+from flowbench.config import TrainConfig, load_config, setting_names, to_yaml
 from flowbench.errors import ConfigError, MissingFile, UnknownName
 from flowbench.forward_config import NFTConfig
 from flowbench.objective_config import BUILT_IN, FlowGRPOConfig, ObjectiveConfig, config_of, objective_configs
+from flowbench.recipe_files import recipe_names
 
 
 def test_overrides_go_deep_and_keep_their_neighbours():
@@ -56,7 +57,7 @@ def test_overriding_does_not_change_the_mapping_it_was_given():
         ("rollout.kind=fast", r"'rollout\.kind' \(it is 'fast'\): input should be 'flow', 'cps', 'dance' or 'ode'"),
         (
             "objective.beta=1",
-            r"'objective\.beta' belongs to objective nft and dgpo and dpo, not to flow_grpo\. .* --objective nft\.",
+            r"'objective\.beta' belongs to objective nft and dgpo and dpo, not to flow_grpo\.",
         ),
         ("objective.name=nft", r"^objective nft .* learns from rollout\.kind ode, not from flow\.$"),
         ("rollout.kind=ode", r"^objective flow_grpo .* rollout\.kind flow or cps or dance, not from ode\.$"),
@@ -71,6 +72,18 @@ def test_overriding_does_not_change_the_mapping_it_was_given():
         ("rollout={kind: ode, same_latent: true}", "same_latent with kind ode makes all pictures of a group one"),
         ("rollout.noise_level=null", "noise_level is null, and kind flow draws noise"),
         ("rollout.window_range=3", "window_range 3 has no effect without a window"),
+        ("rollout={window: 2, window_every: 5}", "window_every has no effect with window_schedule random"),
+        ("rollout.window_schedule=progressive", "window_schedule progressive needs a window to move"),
+        (
+            "rollout={window: 3, window_range: 3, window_schedule: decay}",
+            "window_schedule decay cannot move a window of 3 steps within as many: widen window_range",
+        ),
+        (
+            "rollout={window: 4, window_schedule: decay}",
+            r"decay has no effect: .* every 25 .* beyond denoising step 5, and its first step moves on from 4 at most",
+        ),
+        ("rollout={window: 2, window_schedule: decay, window_every: 1}", "window_schedule decay has no effect"),
+        ("rollout={kind: ode, window_schedule: decay}", "window_schedule decay has no effect with kind ode"),
         ("steps", "write key=value"),
         ("steps=[", "is not a YAML value"),
     ],
@@ -78,6 +91,20 @@ def test_overriding_does_not_change_the_mapping_it_was_given():
 def test_a_mistake_is_one_sentence_that_names_the_key(override, sentence):
     with pytest.raises(ConfigError, match=sentence):
         load_config({}, [override])
+
+
+def test_a_window_that_moves_may_go_to_the_last_trained_step_and_has_the_published_pace():
+    moving = load_config({}, ["rollout={window: 2, window_schedule: progressive}"]).rollout
+    assert moving.last_window_step == 9 and load_config({}, ["rollout.window=2"]).rollout.last_window_step == 5
+    assert moving.moving_window == {"every": 25, "stride": 1, "decay_from": None, "restarts": False}
+    published = "rollout={steps: 25, window: 4, window_schedule: decay, window_stride: 2, window_end: restart}"
+    assert load_config({}, [published]).rollout.moving_window == {
+        "every": 25, "stride": 2, "decay_from": 13, "restarts": True,
+    }  # fmt: skip
+    assert load_config({}, ["rollout.window=2"]).rollout.moving_window is None
+    # beyond where it stops there is no next move to come sooner; where it begins anew there is
+    assert load_config({}, ["rollout={window: 3, window_schedule: decay, window_end: restart}"]).rollout.moving_window
+    assert "decay has no effect" in said_of({}, "rollout", "{window: 3, window_schedule: decay, window_end: stop}")
 
 
 def test_path_no_dt_needs_the_flow_kind():
@@ -152,7 +179,7 @@ def test_an_unknown_objective_is_named_with_the_closest():
 def test_settings_of_objectives_need_no_torch():
     program = (
         "import sys\nfrom flowbench.config import load_config\n"
-        "for name in ('shapes-geneval', 'shapes-nft'): load_config(name)\n"
+        "for name in ('shapes-geneval', 'shapes-nft', 'shapes-guard', 'shapes-tempflow'): load_config(name)\n"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -12,12 +12,16 @@ import torch
 from flowbench import metrics
 from flowbench.errors import ConfigError
 from flowbench.metrics.catalog import Level
-from flowbench.types import Sample
+from flowbench.shapes.world import Shape, render
+from flowbench.types import Prompt, Sample
 
 NAMES = metrics.registry.names()
 OPTIONS = {"fid": {"minimum": 2}, "kid": {"subset_size": 3, "subsets": 4}}
 """What lets a metric work on the few pictures of a test."""
 RELATIVE = 1e-5
+OF_THE_WORLD = ("layout_diversity", "object_color_entropy")
+"""Metrics that look for what the prompts of the built-in world ask for."""
+OF_SETS = [name for name in NAMES if metrics.registry.get(name).level == "set"]
 
 
 @pytest.fixture
@@ -30,9 +34,13 @@ def weights(weights, monkeypatch):
 
 
 @pytest.fixture
-def samples(samples):
+def samples(samples, request):
     """Two for each prompt: the Inception metrics take their time over each picture."""
-    return samples[:4]
+    if request.node.callspec.params.get("name") not in OF_THE_WORLD:
+        return samples[:4]
+    prompts = [Prompt(name, f"a {name}", metadata={"include": [{"class": "circle", "count": 1}]}) for name in "ab"]
+    shapes = [Shape("circle", ("red", "blue")[turn // 3], 8 + 2 * turn**2, 16, 5.5) for turn in range(4)]
+    return [Sample(prompts[turn % 2], render([shape]), turn) for turn, shape in enumerate(shapes)]
 
 
 @pytest.fixture
@@ -54,7 +62,8 @@ def keyed(measured, samples):
 
 def test_the_built_in_metrics_are_listed():
     assert set(NAMES) >= {"clip_diversity", "cmmd", "color_entropy", "edge_density", "fid", "grid_energy", "kid",
-                          "lpips_diversity", "saturation", "vendi"}  # fmt: skip
+                          "layout_diversity", "lpips_diversity", "object_color_entropy", "saturation",
+                          "vendi"}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -104,6 +113,8 @@ def test_neither_order_nor_batch_size_changes_a_number(name, weights, samples, r
     whole = keyed(metric(samples, reference), samples)
     turned = samples[::-1]
     assert keyed(metric(turned, reference[::-1]), turned) == pytest.approx(whole, rel=RELATIVE)
+    if name in OF_THE_WORLD:  # without batches, and of more than one picture
+        return
     if metric.card.needs:
         small = build(name, options={"batch_size": 2})
         assert keyed(small(samples, reference), samples) == pytest.approx(whole, rel=RELATIVE)
@@ -122,10 +133,10 @@ def test_too_few_pictures_are_unscored_with_a_reason(name, weights, samples, ref
     (measured,) = metric(samples[:1], reference)
     assert not measured.score.is_scored
     assert name in measured.score.note
-    assert ("3 pictures" if metric.level == "set" else "2 or more") in measured.score.note
+    assert ("3 pictures" if metric.compares and metric.level == "set" else "2 or more") in measured.score.note
     if metric.level == "set":
         assert not metric([], reference)[0].score.is_scored
-        assert not metric(samples, reference[:1])[0].score.is_scored
+        assert metric(samples, reference[:1])[0].score.is_scored != metric.compares
     else:
         assert metric([]) == []
 
@@ -138,7 +149,10 @@ def test_a_sample_without_a_picture_is_unscored_or_said(name, weights, samples, 
     assert all(each.score.is_scored for each in measured[1:])
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if metrics.registry.get(name).level == "set"])
-def test_a_metric_of_sets_says_how_to_give_the_reference(name, weights, samples):
+@pytest.mark.parametrize("name", OF_SETS)
+def test_a_metric_of_sets_says_how_to_give_the_reference_or_needs_none(name, weights, samples, reference):
+    if not metrics.registry.get(name).compares:
+        assert build(name)(samples) == build(name)(samples, reference)
+        return
     with pytest.raises(ConfigError, match="--reference FOLDER"):
         build(name)(samples)

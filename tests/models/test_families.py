@@ -20,11 +20,11 @@ import pytest
 import torch
 from tiny import MAKERS
 
-from flowbench.config import recipe_names
 from flowbench.errors import ConfigError, ModelError, RunError, UnknownName
 from flowbench.models import FlowModel, ModelSettings, load_model
 from flowbench.models.base import Condition
 from flowbench.models.families import FAMILIES, INDEX, UNSEEN, GuidanceKind, family_of
+from flowbench.recipe_files import recipe_names
 from flowbench.sampling import SOLVERS, model_calls
 from flowbench.types import Prompt
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from itertools import groupby
 
 import pytest
 import torch
 
 from flowbench.errors import ConfigError
-from flowbench.sampling import flow_match, shifted, stochastic_steps
+from flowbench.sampling import MovingWindow, flow_match, shifted, stochastic_steps
 
 PLACE = {"seed": 0, "step": 0, "group": 0}
 
@@ -91,3 +93,42 @@ def test_windows_that_do_not_fit_are_refused(window, first):
 
 def test_window_may_end_just_before_the_last_step():
     assert stochastic_steps(10, 9, 9, **PLACE) == tuple(range(9))
+
+
+def held(moving, last, steps):
+    """[(first step of the window, training steps in a row)] of that many training steps."""
+    return [(place, len(list(run))) for place, run in groupby(moving.start(step, last) for step in range(steps))]
+
+
+def test_a_progressive_window_moves_by_its_stride_and_stops_or_begins_anew():
+    assert held(MovingWindow(every=25), 3, 200) == [(0, 25), (1, 25), (2, 25), (3, 125)]
+    assert held(MovingWindow(every=2, stride=2), 5, 12) == [(0, 2), (2, 2), (4, 2), (5, 6)]  # 5 is the last that fits
+    anew = MovingWindow(every=2, stride=2, restarts=True)
+    assert held(anew, 5, 12) == [(0, 2), (2, 2), (4, 2), (5, 2), (0, 2), (2, 2)]
+    assert MovingWindow().start(10**7, 21) == 21
+
+
+def test_a_decaying_window_lingers_early_by_the_published_formula():
+    """25 steps and a window of 4 leave first steps 0 .. 21; ceil(25 exp(-0.1 relu(l - 13))), counted one by one."""
+    moving = MovingWindow(every=25, decay_from=13, restarts=True)
+    expected = [(place, math.ceil(25 * math.exp(-0.1 * max(0, place - 13)))) for place in range(22)]
+    assert [count for _, count in expected[12:17]] == [25, 25, 23, 21, 19]  # 25 e^-.1 = 22.6, e^-.2 20.5, e^-.3 18.5
+    whole = sum(count for _, count in expected)
+    assert held(moving, 21, whole) == expected
+    assert held(moving, 21, 2 * whole) == expected * 2
+    stops = MovingWindow(every=25, decay_from=13)
+    assert held(stops, 21, whole + 500) == [*expected[:-1], (21, expected[-1][1] + 500)]
+
+
+def test_a_moving_window_is_a_function_of_the_training_step_alone():
+    moving = MovingWindow(every=3)
+    for step in range(40):
+        windows = {
+            stochastic_steps(10, 2, 9, seed=seed, step=step, group=group, moving=moving)
+            for seed in range(3)
+            for group in range(3)
+        }
+        start = min(step // 3, 7)
+        assert windows == {(start, start + 1)}
+    with pytest.raises(ConfigError, match="does not fit"):
+        stochastic_steps(10, 6, 5, **PLACE, moving=moving)

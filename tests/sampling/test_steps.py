@@ -9,7 +9,15 @@ import torch
 from torch.distributions import Normal
 
 from flowbench.errors import ConfigError, UnknownName
-from flowbench.sampling import KINDS, flow_match, per_sample_mean, std_without_dt, step
+from flowbench.sampling import (
+    KINDS,
+    flow_match,
+    gaussian_log_prob,
+    per_sample_mean,
+    std_without_dt,
+    step,
+    step_std,
+)
 
 NOISY = ["flow", "cps", "dance"]
 
@@ -84,6 +92,26 @@ def test_gaussian_log_prob_equals_torch_distributions(kind, sigma):
     expected = Normal(taken.mean, taken.std).log_prob(taken.prev).mean(dim=(1, 2, 3))
     assert taken.log_prob.dtype == torch.float64 and taken.log_prob.shape == (4,)
     torch.testing.assert_close(taken.log_prob, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["flow", "cps", "dance"])
+def test_the_density_of_any_step_and_its_gradient_equal_torch_distributions(kind):
+    x, v, noise = latents(dtype=torch.float64)
+    v.requires_grad_()
+    taken = step(x, v, 0.7, 0.4, kind=kind, noise_level=0.8, noise=noise)
+    found = gaussian_log_prob(taken.prev, taken.mean, taken.std)
+    expected = Normal(taken.mean, taken.std).log_prob(taken.prev.detach()).mean(dim=(1, 2, 3))
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+    left, right = (torch.autograd.grad(each.sum(), v, retain_graph=True)[0] for each in (found, expected))
+    torch.testing.assert_close(left, right, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_step_std_is_the_std_of_the_step(kind):
+    x, v, noise = latents(dtype=torch.float64)
+    sigma, sigma_next = torch.tensor([1.0, 0.8, 0.5, 0.2]), torch.tensor([0.75, 0.5, 0.2, 0.0])
+    stds = step(x, v, sigma, sigma_next, kind=kind, noise_level=0.6, noise=noise).std.flatten()
+    assert torch.equal(step_std(kind, sigma, sigma_next, 0.6), stds)
 
 
 def test_cps_log_prob_is_the_stated_function_of_the_density():

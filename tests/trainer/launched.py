@@ -1,6 +1,7 @@
 """What torchrun starts: `launched.py PIPELINE FOLDER`. Trains, and writes FOLDER/saw-<rank>.json.
 
 There: the number of processes, and the prompt, seed and SHA-256 of the PNG of every picture of the first two steps.
+Then two steps of every objective, in bundles of two groups, to FOLDER/run-<objective>.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import tiny_runs
 
 from flowbench import images, store
 from flowbench.trainer import rollout, training
+from flowbench.trainer.objectives import OBJECTIVES
 from flowbench.trainer.processes import Processes
 
 
@@ -32,6 +34,10 @@ def main(pipeline: Path, folder: Path) -> None:
 
     training.collect = watched
     training.train(settings)
+    training.collect = collect
+    for name in OBJECTIVES:
+        spanning = {"rollout__bundle": 2, "rollout__micro_batch": 8, "optimizer__updates": 1, "steps": 2}
+        training.train(tiny_runs.with_objective(name, pipeline, folder / f"run-{name}", **spanning))
     processes = Processes("cpu")
     words = processes.union({"both", f"rank {processes.rank}"})
     store.write_json(

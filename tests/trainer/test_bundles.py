@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -12,7 +13,9 @@ from flowbench.errors import ConfigError
 from flowbench.sampling import solve
 from flowbench.sampling import step as take_step
 from flowbench.trainer import check_policy, policy, scoring, train
+from flowbench.trainer.processes import Processes
 from flowbench.trainer.rollout import collect
+from flowbench.trainer.trajectory import Moment
 from flowbench.trainer.update import Sums, accumulate
 
 REWARDS = torch.rand(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -71,6 +74,36 @@ def test_micro_batches_that_span_groups_give_the_same_pictures_and_gradients(pip
     largest = max(float(gradient.abs().max()) for gradient in expected.values())
     for name, gradient in expected.items():
         torch.testing.assert_close(found[name], gradient, rtol=0, atol=2e-4 * largest)
+
+
+@pytest.mark.parametrize("kind", ["one latent", "windows"])
+def test_a_flat_group_beside_others_is_not_replayed_when_there_is_no_kl(pipeline, kind):
+    settings = config(pipeline, **KINDS[kind], bundle=3, micro_batch=12)
+    settings = settings.model_copy(update={"objective": settings.objective.model_copy(update={"kl_weight": 0.0})})
+    held, flat = tiny_runs.policy(settings, moved=0.02), REWARDS.clone()
+    flat[1], flat[3] = 0.5, 0.25
+    rollout, objective = sampled(settings, held), tiny_runs.objective(settings)
+    bundles = scoring.to_bundles(objective, rollout.groups, rollout.trajectories, flat)
+    original, rows = held.model.velocity, []
+    held.model.velocity = lambda x, *args, **more: (rows.append(len(x)), original(x, *args, **more))[1]
+    sums = Sums(["loss", "count", *objective.sums])
+    count = accumulate(held, objective, bundles, sums)
+    found = {name: each.grad.clone() for name, each in held.model.adapter_parameters().items() if each.grad is not None}
+    held.learner.optimizer.zero_grad()
+    all_rows = sum(len(moment.transition.x) for bundle in bundles for moment in bundle.moments)
+    assert sum(rows) == all_rows * 4 // 6
+    monkeyed = [replace(bundle, moments=tuple(map(whole, bundle.moments))) for bundle in bundles]
+    assert accumulate(held, objective, monkeyed, Sums(["loss", "count", *objective.sums])) == count
+    largest = max(float(gradient.abs().max()) for gradient in found.values())
+    for name, gradient in found.items():
+        expected = held.model.adapter_parameters()[name].grad
+        torch.testing.assert_close(gradient, expected, rtol=0, atol=2e-4 * largest)
+    assert sums.totals(Processes("cpu"))["replayed"] == count * 4 // 6
+
+
+def whole(moment):
+    """It cannot be made smaller."""
+    return type("Whole", (Moment,), {"taught": lambda self: self})(moment.transition, moment.signal, moment.scored)
 
 
 @pytest.mark.parametrize("layers", ["pipeline", "fused"])

@@ -240,7 +240,7 @@ def test_signals(pipeline):
         ("{name: awm, behaviour_weight: 0}", "behaviour_rate and behaviour_decay have no effect with off_policy false"),
         ("{name: epg, levels: 0}", "greater than or equal to 1"),
         ("{name: dgpo, against: base}", "input should be 'reference' or 'behaviour'"),
-        ("{name: pepg, beta: 1}", "belongs to objective nft and dgpo, not to pepg"),
+        ("{name: pepg, beta: 1}", "belongs to objective nft and dgpo and dpo, not to pepg"),
     ],
 )
 def test_a_setting_without_effect_is_refused(objective, sentence):

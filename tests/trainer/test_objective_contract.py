@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 import tiny_runs
 import torch
+from tiny_runs import with_objective as config
 
-from flowbench.config import RECIPES, load_config, recipe_names
+from flowbench.config import load_config
 from flowbench.errors import ConfigError, PolicyMismatch
 from flowbench.objective_config import BUILT_IN, NOISY_KINDS, config_of, objective_configs
+from flowbench.recipe_files import RECIPES, recipe_names
 from flowbench.trainer import check_policy, scoring, train
 from flowbench.trainer.learner import Shadow
 from flowbench.trainer.objectives import OBJECTIVES, register, registry
@@ -28,11 +30,6 @@ DOCS = Path(__file__).parents[2] / "docs"
 REWARDS = torch.tensor(
     [[0.1, 0.9, 0.4, 0.2], [0.5, 0.5, 0.5, 0.5], [1.0, 0.0, 0.0, 0.0], [0.3, 0.6, 0.2, 0.8]], dtype=torch.float64
 )
-
-
-def config(name, pipeline, out="unused", **changes):
-    rollout = {f"rollout__{key}": value for key, value in config_of(name).default_rollout.items()}
-    return tiny_runs.config(pipeline, out, objective={"name": name}, **rollout, **changes)
 
 
 def learned(settings, rewards=REWARDS, members=range(4)):

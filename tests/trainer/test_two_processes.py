@@ -16,6 +16,7 @@ from flowbench.errors import ConfigError
 from flowbench.store import read_json
 from flowbench.tensors import load_tensors
 from flowbench.trainer import train, training
+from flowbench.trainer.objectives import OBJECTIVES
 from flowbench.trainer.processes import Processes
 
 HERE = Path(__file__).parent
@@ -72,7 +73,23 @@ def test_same_log_and_same_adapter(launched):
     for left, right in zip(one, two, strict=True):
         assert left == pytest.approx(right, rel=1e-4, abs=1e-9)
     assert one[0]["reward/mean"] == two[0]["reward/mean"]
-    left, right = (_newest(launched[count] / "run") for count in (1, 2))
+    assert_same_adapter(*(_newest(launched[count] / "run") for count in (1, 2)))
+
+
+@pytest.mark.alone
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective_learns_the_same_on_one_process_and_two(launched, name):
+    one, two = (tiny_runs.log_without_timing(launched[count] / f"run-{name}") for count in (1, 2))
+    assert len(one) == len(two) == 2
+    for left, right in zip(one, two, strict=True):
+        figures = {key: value for key, value in right.items() if value is not None}
+        assert {key for key, value in left.items() if value is not None} == set(figures)
+        assert {key: left[key] for key in figures} == pytest.approx(figures, rel=1e-3, abs=1e-7)
+    assert_same_adapter(*(_newest(launched[count] / f"run-{name}") for count in (1, 2)))
+
+
+def assert_same_adapter(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> None:
     moved = max(float(tensor.abs().max()) for name, tensor in left.items() if "lora_B" in name)
     assert moved > 1e-3
     for name, tensor in left.items():

@@ -13,6 +13,7 @@ from flowbench import Sample, Score, rewards
 from flowbench.config import TrainConfig, load_config
 from flowbench.models import load_model
 from flowbench.models.base import FlowModel
+from flowbench.objective_config import config_of
 from flowbench.trainer import objectives
 from flowbench.trainer.groups import Group, GroupSampler
 from flowbench.trainer.learner import Learner
@@ -49,6 +50,12 @@ def config(pipeline: Path, out: Path | str = "unused", **changes: Any) -> TrainC
         "steps": 3, "save_every": 2, "sample_every": 50, "out": str(out),
     }  # fmt: skip
     return load_config(tree, [f"{key.replace('__', '.')}={json.dumps(value)}" for key, value in changes.items()])
+
+
+def with_objective(name: str, pipeline: Path, out: Path | str = "unused", **changes: Any) -> TrainConfig:
+    """The same with that objective under its own settings, and a rollout that suits it."""
+    rollout = {f"rollout__{key}": value for key, value in config_of(name).default_rollout.items()}
+    return config(pipeline, out, objective={"name": name}, **(rollout | changes))
 
 
 def model(settings: TrainConfig, *, moved: float = 0.0) -> FlowModel:

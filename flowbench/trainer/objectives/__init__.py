@@ -23,12 +23,17 @@ from flowbench.registry import Registry
 if TYPE_CHECKING:
     from flowbench.config import RolloutConfig
     from flowbench.trainer.objectives.base import Comparison, Figure, Objective, Term
-    from flowbench.trainer.objectives.flow_grpo import PolicyLoss, policy_loss
+    from flowbench.trainer.objectives.dppo import keeps
+    from flowbench.trainer.objectives.flow_grpo import policy_loss
+    from flowbench.trainer.objectives.grpo_guard import guarded_ratio
     from flowbench.trainer.objectives.kl import KL_FORMS, check_kl_form, kl_penalty
     from flowbench.trainer.objectives.nft import nft_loss
+    from flowbench.trainer.objectives.replayed import PolicyLoss
 
 OBJECTIVES = {
     "flow_grpo": "flowbench.trainer.objectives.flow_grpo:FlowGRPO",
+    "grpo_guard": "flowbench.trainer.objectives.grpo_guard:GRPOGuard",
+    "dppo": "flowbench.trainer.objectives.dppo:DPPO",
     "nft": "flowbench.trainer.objectives.nft:NFT",
     "awm": "flowbench.trainer.objectives.awm:AWM",
     "epg": "flowbench.trainer.objectives.elbo:EPG",
@@ -45,9 +50,11 @@ _LAZY = {
     "Figure": "flowbench.trainer.objectives.base",
     "KL_FORMS": "flowbench.trainer.objectives.kl",
     "Objective": "flowbench.trainer.objectives.base",
-    "PolicyLoss": "flowbench.trainer.objectives.flow_grpo",
+    "PolicyLoss": "flowbench.trainer.objectives.replayed",
     "Term": "flowbench.trainer.objectives.base",
     "check_kl_form": "flowbench.trainer.objectives.kl",
+    "guarded_ratio": "flowbench.trainer.objectives.grpo_guard",
+    "keeps": "flowbench.trainer.objectives.dppo",
     "kl_penalty": "flowbench.trainer.objectives.kl",
     "nft_loss": "flowbench.trainer.objectives.nft",
     "policy_loss": "flowbench.trainer.objectives.flow_grpo",
@@ -65,6 +72,8 @@ __all__ = [  # noqa: RUF022 - as Python sorts
     "Term",
     "build",
     "check_kl_form",
+    "guarded_ratio",
+    "keeps",
     "kl_penalty",
     "nft_loss",
     "policy_loss",
