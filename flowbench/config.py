@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     Field,
     SerializeAsAny,
@@ -31,7 +32,6 @@ from flowbench.objective_config import (
     FlowGRPOConfig,
     Frozen,
     ObjectiveSettings,
-    Text,
     config_of,
     objective_configs,
 )
@@ -41,6 +41,16 @@ from flowbench.recipe_files import RECIPES, recipe_names
 from flowbench.registry import did_you_mean
 from flowbench.rollout_config import RolloutConfig
 from flowbench.yaml_text import parse_yaml
+
+
+def _said(text: str) -> str:
+    """Names and paths: something, and on one line."""
+    if not text.strip() or any(sign < " " or sign == "\x7f" for sign in text):
+        raise ValueError("give a name or a path: neither blanks alone nor control characters")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_said)]
 
 
 class ModelConfig(Frozen):

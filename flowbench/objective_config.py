@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from flowbench import bounds
 from flowbench.errors import ConfigError, UnknownName
@@ -19,16 +19,6 @@ from flowbench.registry import Registry
 DEFAULT = "flow_grpo"
 NOISY_KINDS = ("flow", "cps", "dance")
 """Rollouts some of whose steps draw noise; kind `ode` draws none."""
-
-
-def _said(text: str) -> str:
-    """Names and paths: something, and on one line."""
-    if not text.strip() or any(sign < " " or sign == "\x7f" for sign in text):
-        raise ValueError("give a name or a path: neither blanks alone nor control characters")
-    return text
-
-
-Text = Annotated[str, AfterValidator(_said)]
 
 
 class Frozen(BaseModel):
