@@ -323,7 +323,8 @@ def test_the_pictures_of_the_grid_are_made_by_the_rollouts_solver(pipeline, tmp_
         return plain(*args, **settings)
 
     monkeypatch.setattr(SD3Model, "generate", watched)
-    train(tiny_runs.config(pipeline, tmp_path / "run", rollout__solver="dpmpp_2m", steps=1, sample_every=1))
+    changes = {"rollout__solver": "dpmpp_2m", "rollout__window": 1, "steps": 1, "sample_every": 1}
+    train(tiny_runs.config(pipeline, tmp_path / "run", **changes))
     assert solvers == ["dpmpp_2m"]
 
 
