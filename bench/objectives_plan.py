@@ -13,15 +13,15 @@ from typing import Any
 
 from flowbench import store
 from flowbench.cli.train_processes import cores
-from flowbench.config import TrainConfig, load_config, recipe_names
+from flowbench.config import TrainConfig, load_config
+from flowbench.objective_presets import PRESETS, recipe_end
+from flowbench.recipe_files import recipe_names
 from flowbench.trainer.objectives import OBJECTIVES
 
 FORMAT = 1
 """Of the JSON files; a change of their form, or of what is measured, is another number: all runs are made again."""
-DEFAULT, FLOW_GRPO = "shapes-geneval", "shapes-flow_grpo"
+DEFAULT, FLOW_GRPO = "shapes-geneval", "shapes-geneval-plain"
 """The default recipe, and the default before it (Flow-GRPO): both get all seeds."""
-MORE = ("shapes-dance", "shapes-mixgrpo", "shapes-tempflow")
-"""Recipes of published variants that are settings of an objective, not objectives of their own."""
 SAME_GRADIENT = {"par": "pepg"}
 """Objectives whose gradient is another's everywhere (their tests say so): a run of their own would show nothing."""
 SEEDS = (0, 1, 2)
@@ -61,8 +61,7 @@ class Plan:
     @cached_property
     def yardstick(self) -> TrainConfig:
         """Twenty steps of the old default recipe, in the old arrangement: a measure of machine and moment."""
-        recipe = FLOW_GRPO if FLOW_GRPO in recipe_names() else DEFAULT
-        return load_config(recipe, [*OLD_ARRANGEMENT, *self.overrides, f"steps={YARDSTICK_STEPS}"])
+        return load_config(FLOW_GRPO, [*OLD_ARRANGEMENT, *self.overrides, f"steps={YARDSTICK_STEPS}"])
 
     @cached_property
     def processes(self) -> int:
@@ -139,8 +138,9 @@ class Run:
 def recipes(only: Sequence[str] = ()) -> list[str]:
     """Those to compare: of every objective that has one, the variants, the default; or those named, in that order."""
     if only:
-        return [name if name in recipe_names() else f"shapes-{name}" for name in only]
-    names = [DEFAULT, *(f"shapes-{name}" for name in OBJECTIVES if name not in SAME_GRADIENT), *MORE]
+        return [name if name in recipe_names() else f"shapes-{recipe_end(name)}" for name in only]
+    objectives = [name for name in (*OBJECTIVES, *PRESETS) if name not in SAME_GRADIENT]
+    names = [DEFAULT, FLOW_GRPO, *(f"shapes-{recipe_end(name)}" for name in objectives)]
     return [name for name in dict.fromkeys(names) if name in recipe_names()]
 
 
