@@ -14,14 +14,14 @@ from typing import Any
 from flowbench import store
 from flowbench.cli.train_processes import cores
 from flowbench.config import TrainConfig, load_config, recipe_names
-from flowbench.trainer.objectives import OBJECTIVES
 
 FORMAT = 1
 """Of the JSON files; a change of their form, or of what is measured, is another number: all runs are made again."""
 DEFAULT, FLOW_GRPO = "shapes-geneval", "shapes-flow_grpo"
 """The default recipe, and the default before it (Flow-GRPO): both get all seeds."""
-MORE = ("shapes-dance", "shapes-mixgrpo", "shapes-tempflow")
-"""Recipes of published variants that are settings of an objective, not objectives of their own."""
+APART = ("shapes-geneval-paper", "shapes-geneval-plain")
+"""Recipes that are not compared: the paper's own settings (docs/results/learning_paper.md compares them), and the
+arrangement that the yardstick has."""
 SAME_GRADIENT = {"par": "pepg"}
 """Objectives whose gradient is another's everywhere (their tests say so): a run of their own would show nothing."""
 SEEDS = (0, 1, 2)
@@ -137,11 +137,13 @@ class Run:
 
 
 def recipes(only: Sequence[str] = ()) -> list[str]:
-    """Those to compare: of every objective that has one, the variants, the default; or those named, in that order."""
+    """Those to compare: the default and all others of the built-in model, one for each objective and variant; or those
+    named, in that order."""
     if only:
         return [name if name in recipe_names() else f"shapes-{name}" for name in only]
-    names = [DEFAULT, *(f"shapes-{name}" for name in OBJECTIVES if name not in SAME_GRADIENT), *MORE]
-    return [name for name in dict.fromkeys(names) if name in recipe_names()]
+    left_out = {*APART, *(f"shapes-{name}" for name in SAME_GRADIENT)}
+    names = [DEFAULT, *(name for name in recipe_names() if name.startswith("shapes-"))]
+    return [name for name in dict.fromkeys(names) if name not in left_out]
 
 
 def first_runs(plan: Plan, only: Sequence[str] = ()) -> list[Run]:
