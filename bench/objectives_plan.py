@@ -14,14 +14,18 @@ from typing import Any
 from flowbench import store
 from flowbench.cli.train_processes import cores
 from flowbench.config import TrainConfig, load_config
-from flowbench.objective_presets import PRESETS, recipe_end
+from flowbench.objective_presets import recipe_end
 from flowbench.recipe_files import recipe_names
-from flowbench.trainer.objectives import OBJECTIVES
 
 FORMAT = 1
 """Of the JSON files; a change of their form, or of what is measured, is another number: all runs are made again."""
-DEFAULT, FLOW_GRPO = "shapes-geneval", "shapes-geneval-plain"
+DEFAULT, FLOW_GRPO = "shapes-geneval", "shapes-flow_grpo"
 """The default recipe, and the default before it (Flow-GRPO): both get all seeds."""
+YARDSTICK = "shapes-geneval-plain"
+"""The default as it was before this comparison, settings and arrangement."""
+APART = ("shapes-geneval-paper", YARDSTICK)
+"""Recipes that are not compared: the paper's own settings (docs/results/learning_paper.md compares them), and the
+arrangement that the yardstick has."""
 SAME_GRADIENT = {"par": "pepg"}
 """Objectives whose gradient is another's everywhere (their tests say so): a run of their own would show nothing."""
 SEEDS = (0, 1, 2)
@@ -61,7 +65,7 @@ class Plan:
     @cached_property
     def yardstick(self) -> TrainConfig:
         """Twenty steps of the old default recipe, in the old arrangement: a measure of machine and moment."""
-        return load_config(FLOW_GRPO, [*OLD_ARRANGEMENT, *self.overrides, f"steps={YARDSTICK_STEPS}"])
+        return load_config(YARDSTICK, [*OLD_ARRANGEMENT, *self.overrides, f"steps={YARDSTICK_STEPS}"])
 
     @cached_property
     def processes(self) -> int:
@@ -136,12 +140,13 @@ class Run:
 
 
 def recipes(only: Sequence[str] = ()) -> list[str]:
-    """Those to compare: of every objective that has one, the variants, the default; or those named, in that order."""
+    """Those to compare: the default and all others of the built-in model, one for each objective and variant; or those
+    named, in that order."""
     if only:
         return [name if name in recipe_names() else f"shapes-{recipe_end(name)}" for name in only]
-    objectives = [name for name in (*OBJECTIVES, *PRESETS) if name not in SAME_GRADIENT]
-    names = [DEFAULT, FLOW_GRPO, *(f"shapes-{recipe_end(name)}" for name in objectives)]
-    return [name for name in dict.fromkeys(names) if name in recipe_names()]
+    left_out = {*APART, *(f"shapes-{name}" for name in SAME_GRADIENT)}
+    names = [DEFAULT, *(name for name in recipe_names() if name.startswith("shapes-"))]
+    return [name for name in dict.fromkeys(names) if name not in left_out]
 
 
 def first_runs(plan: Plan, only: Sequence[str] = ()) -> list[Run]:

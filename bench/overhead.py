@@ -29,6 +29,7 @@ import torch
 from flowbench import prompts
 from flowbench.config import TrainConfig, load_config
 from flowbench.errors import ConfigError, FlowbenchError
+from flowbench.models import load_model
 from flowbench.models.base import Condition, FlowModel
 from flowbench.store import write_text
 from flowbench.trainer import objectives, scoring
@@ -38,7 +39,6 @@ from flowbench.trainer.objectives.base import Objective
 from flowbench.trainer.policy import Policy
 from flowbench.trainer.processes import Processes
 from flowbench.trainer.rollout import collect
-from flowbench.trainer.training import fresh_policy
 from flowbench.trainer.trajectory import Bundle, Trajectory
 from flowbench.trainer.update import update
 from flowbench.types import Sample, Score
@@ -156,8 +156,8 @@ class Subject:
 
 def prepare(model_name: str, config: TrainConfig, device: str) -> Subject:
     """Load the model with a fresh adapter and draw the first step's groups."""
-    config = config.model_copy(update={"model": config.model.model_copy(update={"name": model_name})})
-    model = fresh_policy(config, device)
+    model, adapter = load_model(model_name, device=device, dtype=config.model.dtype), config.adapter
+    model.add_adapter(adapter.rank, adapter.alpha, targets=adapter.targets)
     objective = objectives.build(config.objective, config.rollout)
     learner = Learner(model.adapter_parameters(), config.optimizer, objective.shadows())
     training = prompts.load(config.prompts.name, "train")
