@@ -86,7 +86,7 @@ class RolloutConfig(Frozen):
 
     def _refuse_uneven_parts(self) -> None:
         if self.groups % self.bundle:
-            raise ValueError(f"groups {self.groups} is not a multiple of bundle {self.bundle}")
+            raise ValueError(f"groups {self.groups} is not a multiple of bundle {self.bundle}: lower bundle, too")
         if self.bundle * self.group_size % self.micro_batch:
             bundle = f"bundle {self.bundle} x " if self.bundle > 1 else ""
             more = "; to span groups, raise bundle" if self.micro_batch > self.bundle * self.group_size else ""

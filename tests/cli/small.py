@@ -6,6 +6,7 @@ SMALL = (
     "rollout.groups=2",
     "rollout.group_size=4",
     "rollout.micro_batch=4",
+    "rollout.bundle=1",
     "rollout.steps=4",
     "rollout.guidance=1",
     "rollout.window=2",

@@ -155,7 +155,13 @@ main(sys.argv[1:])
 """
 
 
-@pytest.mark.parametrize("words", [("--processes", "2"), ("rollout.groups=2", "rollout.bundle=1", "model.device=cpu")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--processes", "2"),
+        ("rollout.groups=2", "rollout.micro_batch=32", "rollout.bundle=1", "model.device=cpu"),
+    ],
+)
 def test_who_only_launches_imports_no_torch(words: tuple[str, ...], tmp_path: Path) -> None:
     """Up to the moment at which it starts the first process; also when it has to find out how many there will be."""
     command = [sys.executable, "-c", LAUNCHER, "train", "--reward", "jpeg", "--out", str(tmp_path / "run"), *words]

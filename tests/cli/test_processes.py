@@ -51,9 +51,10 @@ def test_killed_launcher_takes_its_processes_along(tiny_model: Path, tmp_path: P
     [
         ("model.device=cpu", 1, 1),
         ("model.device=cpu", 2, 2),
-        ("model.device=cpu", 6, 4),  # 16 groups are not dealt to 5 or 6
-        ("model.device=cpu", 64, 8),
-        ("rollout.groups=6", 6, 6),
+        ("model.device=cpu", 3, 2),  # 4 bundles of 2 groups are not dealt to 3
+        ("model.device=cpu", 64, 4),
+        ("rollout.groups=6", 6, 3),
+        ("rollout.groups=64", 64, 8),
         ("model.device=cuda", 8, 1),
         ("model.name=some/folder", 8, 1),
     ],

@@ -17,6 +17,7 @@ SMALL_TRAINING = (
     "rollout.groups=2",
     "rollout.group_size=2",
     "rollout.micro_batch=2",
+    "rollout.bundle=1",
     "rollout.steps=3",
     "rollout.window=1",
     "rollout.window_range=1",

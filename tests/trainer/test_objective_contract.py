@@ -163,7 +163,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(name, pipeline, tmp_path):
 def test_brightness_is_learned(name, pipeline, tmp_path):
     """By more than it spreads within a group, .002; in the mean of five steps, for prompts differ."""
     changes = {"optimizer__lr": 3e-3, "optimizer__updates": 1}
-    fitting = {"advantage_scale": "group", "refresh_every": 1, "temperature": 0.003}
+    fitting = {"advantage_scale": "group", "multiplier": 5.0, "refresh_every": 1, "temperature": 0.003}
     known = config_of(name).model_fields
     changes |= {f"objective__{key}": value for key, value in fitting.items() if key in known}
     if name == "dpo":  # errors move by .01 here
@@ -212,7 +212,7 @@ def test_the_pages_objective_of_ones_own_trains(tmp_path):
     (example,) = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
     plugin = tmp_path / "mine.py"
     plugin.write_text(example, encoding="utf-8")
-    small = ["rollout.groups=1", "rollout.group_size=4", "rollout.micro_batch=2", "rollout.steps=2"]
+    small = ["rollout.groups=2", "rollout.group_size=4", "rollout.micro_batch=2", "rollout.steps=2"]
     words = ["train", "--plugin", str(plugin), "--objective", "regression", "--reward", "jpeg", "--steps", "2"]
     command = [sys.executable, "-m", "flowbench", *words, "--processes", "1", "--out", str(tmp_path / "run"), *small]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
