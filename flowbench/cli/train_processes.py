@@ -14,7 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from flowbench.children import LAUNCHER, MEETING, python
+from flowbench import children
+from flowbench.children import LAUNCHER, MEETING
 from flowbench.cli.machine import MOST_PROCESSES, check_processes, cores, gpus, is_cpu
 from flowbench.cli.recipes import BUILT_IN
 from flowbench.errors import RunError
@@ -86,7 +87,8 @@ def launch(words: Sequence[str], processes: int) -> None:
                 place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
                 own = environment | {name: str(number) for name, number in place.items()}
                 # a session of its own: Ctrl-C reaches it by way of this process alone
-                started.append(subprocess.Popen(python("flowbench.cli", *words), env=own, start_new_session=True))
+                command = children.python("flowbench.cli", *words)
+                started.append(subprocess.Popen(command, env=own, start_new_session=True))
             failed = _wait(started, signals)
         finally:
             for each in started:

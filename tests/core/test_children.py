@@ -56,5 +56,5 @@ def test_every_child_is_started_here() -> None:
     named = {path.name for path in PACKAGE.rglob("*.py") if "sys.executable" in path.read_text(encoding="utf-8")}
     assert named == {"children.py"}
     starts = [path for path in PACKAGE.rglob("*.py") if "subprocess.Popen(" in path.read_text(encoding="utf-8")]
-    assert len(starts) == 2
+    assert len(starts) == 3
     assert all("children.python(" in path.read_text(encoding="utf-8") for path in starts)
