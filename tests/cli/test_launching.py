@@ -28,7 +28,7 @@ def program(monkeypatch: Any, tmp_path: Path) -> Any:
         monkeypatch.setattr(module, "cores", lambda: 4)
 
     def use(text: str) -> None:
-        monkeypatch.setattr(train_processes, "python", lambda *words: [sys.executable, "-c", STARTED + text])
+        monkeypatch.setattr(train_processes.children, "python", lambda *words: [sys.executable, "-c", STARTED + text])
 
     return use
 
