@@ -36,9 +36,6 @@ def attach(transformer: Any, config: Mapping[str, Any], *, fuse: bool) -> None:
         for layer in layers(transformer):
             if not isinstance(layer.base_layer, torch.nn.Linear):  # a convolution: PEFT's own form
                 continue
-            # Weights mapped from a file may start at any address, and a product of one row rounds by it: a copy starts
-            # where every tensor of torch's own does, so that a fresh adapter changes no bit.
-            layer.base_layer.weight.data = layer.base_layer.weight.data.clone()
             layer.forward = FusedLinear(layer)
 
 

@@ -10,7 +10,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 
 from flowbench.bounds import DENOISING_STEPS
 from flowbench.errors import ConfigError, ModelError
-from flowbench.models.diffusers_parts import sigmas_of
+from flowbench.models.diffusers_parts import ALIGNED, frozen, sigmas_of
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,19 @@ def test_other_schedules_are_refused(config: dict[str, Any]) -> None:
 def test_steps_are_a_whole_number_within_bounds(steps: Any) -> None:
     with pytest.raises(ConfigError, match=f"steps: {steps} cannot be"):
         sigmas_of(FlowMatchEulerDiscreteScheduler(), steps)
+
+
+def test_where_weights_lie_in_a_file_changes_no_bit() -> None:
+    """Mapped ones start anywhere, those that a process beside others reads do not: a row must come out the same."""
+    torch.manual_seed(0)
+    layer, row = torch.nn.Linear(96, 96), torch.randn(1, 96)
+    expected = frozen(layer, torch.device("cpu"))(row)
+    for shift in (1, 2, 5, 14):
+        mapped = torch.nn.Linear(96, 96)
+        for parameter, held in zip(mapped.parameters(), layer.parameters(), strict=True):
+            room = torch.zeros(held.numel() + shift)
+            parameter.data = room[shift:].view(held.shape).copy_(held.data)
+        assert mapped.weight.data_ptr() % ALIGNED
+        found = frozen(mapped, torch.device("cpu"))
+        assert torch.equal(found(row), expected)
+        assert not any(parameter.data_ptr() % ALIGNED or parameter.requires_grad for parameter in found.parameters())

@@ -80,25 +80,20 @@ def test_same_log_and_same_adapter(launched):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_every_objective_learns_the_same_on_one_process_and_two(launched, name):
-    """Within rounding, of which this reward makes much: one byte of one JPEG is a two-hundredth of an advantage, and a
-    mean loss over a group is nearly 0. On some processors sums depend on where in memory a row lies."""
     one, two = (tiny_runs.log_without_timing(launched[count] / f"run-{name}") for count in (1, 2))
     assert len(one) == len(two) == 2
     for left, right in zip(one, two, strict=True):
         figures = {key: value for key, value in right.items() if value is not None}
         assert {key for key, value in left.items() if value is not None} == set(figures)
-        assert left["policy/loss"] == pytest.approx(figures.pop("policy/loss"), rel=2e-2, abs=1e-3)
-        assert {key: left[key] for key in figures} == pytest.approx(figures, rel=2e-2, abs=1e-7)
+        assert {key: left[key] for key in figures} == pytest.approx(figures, rel=1e-3, abs=1e-7)
     assert_same_adapter(*(_newest(launched[count] / f"run-{name}") for count in (1, 2)))
 
 
 def assert_same_adapter(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> None:
-    """Within a hundredth of how far B has moved; where a gradient is nearly 0, Adam makes a step of its rounding."""
-    moved = torch.cat([tensor.flatten() for name, tensor in left.items() if "lora_B" in name])
-    assert moved.abs().max() > 1e-3
-    apart = torch.cat([(right[name] - tensor).flatten() for name, tensor in left.items()])
-    assert apart.square().mean().sqrt() < 0.01 * moved.square().mean().sqrt()
-    assert apart.abs().max() < 0.1 * moved.abs().max()
+    moved = max(float(tensor.abs().max()) for name, tensor in left.items() if "lora_B" in name)
+    assert moved > 1e-3
+    for name, tensor in left.items():
+        torch.testing.assert_close(right[name], tensor, rtol=0, atol=0.01 * moved)
 
 
 def _newest(run: Path) -> dict[str, torch.Tensor]:
