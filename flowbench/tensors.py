@@ -14,6 +14,9 @@ from safetensors.torch import save as to_bytes
 from flowbench.errors import MissingFile, RunError
 from flowbench.store import write_bytes
 
+ALIGNED = 64
+"""bytes: torch's own memory begins at a multiple of them"""
+
 
 def save_tensors(
     path: str | Path, tensors: Mapping[str, torch.Tensor], header: Mapping[str, str] | None = None
@@ -70,3 +73,14 @@ def _sorted_header(data: bytes) -> bytes:
     header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
     return len(header).to_bytes(8, "little") + header + data[8 + size :]
+
+
+def align(module: torch.nn.Module) -> None:
+    """Copy weights that are mapped from a file to where torch's own memory begins.
+
+    Mapped, they may start at any address, and on a CPU a product of one row rounds by it. transformers maps a file in a
+    process that is alone and reads it in one beside others, so that the last bits would hang on their number.
+    """
+    for parameter in module.parameters():
+        if parameter.data_ptr() % ALIGNED:
+            parameter.data = parameter.data.clone()

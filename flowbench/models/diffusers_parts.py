@@ -14,9 +14,8 @@ from flowbench.errors import ConfigError, ModelError
 from flowbench.models.base import Condition, ConditionT
 from flowbench.models.families import INDEX
 from flowbench.store import read_json
+from flowbench.tensors import align
 
-ALIGNED = 64
-"""bytes: where torch's own memory begins, at a multiple of them"""
 PIXELS_AT_ONCE = 1 << 21
 """through a VAE in one go: 8 pictures of 512 x 512, about 10 GB in the SD3 decoder"""
 
@@ -49,15 +48,9 @@ def load_pipeline(pipeline: Any, folder: Path, dtype: torch.dtype, *, optional: 
 
 
 def frozen(module: Any, device: torch.device) -> Any:
-    """The module on the device, as an evaluation needs it, and none of its weights trained.
-
-    Weights that are mapped from a file may start at any address, and on a CPU a product of one row rounds by it; those
-    of a process beside others are read instead. So they are copied to where every process has them.
-    """
+    """The module on the device, as an evaluation needs it, and none of its weights trained."""
     module = module.to(device).eval().requires_grad_(False)
-    for parameter in module.parameters():
-        if parameter.data_ptr() % ALIGNED:
-            parameter.data = parameter.data.clone()
+    align(module)
     return module
 
 

@@ -28,6 +28,7 @@ from flowbench.errors import AssetError
 from flowbench.rewards import Card, Part, register
 from flowbench.rewards.networks import Placement, building, encode_once, in_batches, place, score_texts
 from flowbench.rewards.openclip import unit
+from flowbench.tensors import align
 from flowbench.types import RewardFunction, Sample, Score
 
 CARD = Card(
@@ -134,7 +135,7 @@ def load(folder: Path, processor_folder: Path, placement: Placement) -> PickScor
         found = tokenizer.vocab_size
         raise AssetError(f"{processor_folder}: its vocabulary has {found} words, PickScore's {words}. Fetch it again.")
     logit_scale = math.exp(float(model.logit_scale.detach().float()))
-    model.requires_grad_(False).eval().to(placement.device, placement.dtype)
+    align(model.requires_grad_(False).eval().to(placement.device, placement.dtype))
     return PickScore(model, processor, tokenizer, logit_scale, placement)
 
 

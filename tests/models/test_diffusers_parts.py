@@ -10,7 +10,8 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 
 from flowbench.bounds import DENOISING_STEPS
 from flowbench.errors import ConfigError, ModelError
-from flowbench.models.diffusers_parts import ALIGNED, frozen, sigmas_of
+from flowbench.models.diffusers_parts import frozen, sigmas_of
+from flowbench.tensors import ALIGNED
 
 
 @pytest.mark.parametrize(

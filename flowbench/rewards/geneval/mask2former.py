@@ -36,6 +36,7 @@ from flowbench.rewards.geneval.postprocess import (
     upsample,
 )
 from flowbench.rewards.networks import Placement, building, place
+from flowbench.tensors import align
 from flowbench.types import Detection
 
 __all__ = ["Instances", "build", "build_hf", "convert_file", "convert_state_dict", "instance_postprocess", "load"]
@@ -97,7 +98,9 @@ def load_hf(folder: Path, *, dtype: torch.dtype = torch.float32, device: str | t
     missing = sorted(set(report["missing_keys"]) & set(names(model).values()))
     if missing:
         raise AssetError(f"{folder}: {len(missing)} weights are missing, such as {missing[0]}. Fetch it again.")
-    return model.requires_grad_(False).eval().to(device, dtype)
+    model.requires_grad_(False).eval().to(device, dtype)
+    align(model)
+    return model
 
 
 def detector(
