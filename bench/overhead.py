@@ -164,7 +164,7 @@ def prepare(model_name: str, config: TrainConfig, device: str) -> Subject:
     sampler = GroupSampler(training, config.rollout, config.prompts.tag_weights, config.seed)
     for group in learner.optimizer.param_groups:  # of the bare steps; the trainer's set it themselves
         group["lr"] = LEARNING_RATE
-    policy = Policy(model, learner, config.rollout.guidance)
+    policy = Policy(model, learner, config.rollout.guidance, reference_guidance=adapter.reference_guidance)
     return Subject(config, policy, objective, sampler.at(0), Processes(str(model.device)))
 
 

@@ -90,7 +90,8 @@ def variants(recipe: str, groups: int, overrides: Sequence[str], device: str) ->
 def take(variant: Variant, subject: Subject) -> Taken:
     """One step."""
     if not variant.keeps_texts:
-        subject.policy = Policy(subject.model, subject.policy.learner, subject.policy.guidance)
+        held = subject.policy
+        subject.policy = Policy(held.model, held.learner, held.guidance, reference_guidance=held.reference_guidance)
     started = time.perf_counter(), time.process_time()
     trajectories = subject.collect()
     _synchronise(subject)

@@ -80,6 +80,8 @@ class AdapterConfig(Frozen):
     """An adapter to begin from: a run, a checkpoint, an adapter's folder or a hub id; null: a fresh one, B = 0."""
     reference: Literal["base", "start"] = "base"
     """The policy from which a KL or a preference is measured: the base model, or that with the adapter of `start`."""
+    reference_guidance: float | None = Field(None, ge=1, le=bounds.GUIDANCE)
+    """Guidance of that policy, which is then a teacher: what guidance gives is learned from it; null: the rollout's."""
 
     @model_validator(mode="after")
     def _has_a_start(self) -> AdapterConfig:
@@ -222,11 +224,15 @@ class TrainConfig(Frozen):
             raise ValueError(misfit)
         if self.data is not None and self.prompts.tag_weights is not None:
             raise ValueError("prompts.tag_weights has no effect with data, whose rows are all drawn: set it to null")
-        if self.adapter.reference == "start" and not self.objective.uses_reference():
-            raise ValueError(
-                f"adapter.reference start has no effect: objective {self.objective.name} under these settings measures "
-                "no distance from a reference (objective.kl_weight is 0)"
-            )
+        for setting, given in (
+            ("reference start", self.adapter.reference == "start"),
+            ("reference_guidance", self.adapter.reference_guidance is not None),
+        ):
+            if given and not self.objective.uses_reference():
+                raise ValueError(
+                    f"adapter.{setting} has no effect: objective {self.objective.name} under these settings measures "
+                    "no distance from a reference (objective.kl_weight is 0)"
+                )
         return self
 
 

@@ -114,9 +114,12 @@ def _checked(config: TrainConfig) -> str:
     model = first_policy(config, read_start(config, resume=False), config.model.device)
     objective = objectives.build(config.objective, rollout)
     learner = Learner(model.adapter_parameters(), config.optimizer, shadows_of(config, objective))
-    check = check_policy(Policy(model, learner, rollout.guidance), objective, sampler.at(0)[: rollout.bundle])
+    guided = config.adapter.reference_guidance
+    policy = Policy(model, learner, rollout.guidance, reference_guidance=guided)
+    check = check_policy(policy, objective, sampler.at(0)[: rollout.bundle])
     error = check.reference_error
-    distance = "not 0, for it begins from an adapter" if error is None else f"{error:g}"
+    why = "it begins from an adapter" if guided is None else "it has a guidance of its own"
+    distance = f"not 0, for {why}" if error is None else f"{error:g}"
     return "\n".join(
         [
             f"model {config.model.name} ({model.device}, {config.model.dtype}), objective {config.objective.name}, "

@@ -19,10 +19,14 @@ TEXTS_AT_MOST = 1 << 30
 class Policy:
     """A model with its adapter under training; the guided velocity is the policy."""
 
-    def __init__(self, model: FlowModel, learner: Learner, guidance: float):
+    def __init__(
+        self, model: FlowModel, learner: Learner, guidance: float, *, reference_guidance: float | None = None
+    ):
+        """guidance: of the policy, and of the reference unless that has one of its own."""
         self.model = model
         self.learner = learner
         self.guidance = guidance
+        self.reference_guidance = guidance if reference_guidance is None else reference_guidance
         self._texts: OrderedDict[str, Condition] = OrderedDict()
         self._bytes = 0
 
@@ -55,16 +59,20 @@ class Policy:
     @contextmanager
     def reference(self) -> Iterator[None]:
         """Inside, without gradient, the model is its base, or has the adapter that the run began from where that is
-        the reference (`adapter.reference`)."""
-        if START in self.learner.shadows:
-            with self.using(START):
+        the reference (`adapter.reference`); and guidance is the reference's (`adapter.reference_guidance`)."""
+        weights = self.using(START) if START in self.learner.shadows else self.model.adapter_disabled()
+        own = self.guidance
+        with torch.no_grad(), weights:
+            self.guidance = self.reference_guidance
+            try:
                 yield
-        else:
-            with torch.no_grad(), self.model.adapter_disabled():
-                yield
+            finally:
+                self.guidance = own
 
     def has_moved(self) -> bool:
-        """Whether the live weights are no longer those of the reference."""
+        """Whether the policy is no longer the reference: other weights, or, from the beginning, another guidance."""
+        if self.reference_guidance != self.guidance:
+            return True
         start = self.learner.weights.get(START)
         if start is None:
             return any(bool(each.any()) for name, each in self.learner.parameters.items() if "lora_B" in name)

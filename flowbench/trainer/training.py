@@ -259,7 +259,9 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
             runs.keep_card(folder, card)
         objective = objectives.build(config.objective, config.rollout)
         learner = Learner(model.adapter_parameters(), config.optimizer, shadows_of(config, objective))
-        policy = Policy(model, learner, config.rollout.guidance)
+        policy = Policy(
+            model, learner, config.rollout.guidance, reference_guidance=config.adapter.reference_guidance
+        )
         first, said = checkpoint.restore(RunFolder(folder), learner, identity) if resume else (0, [])
         scorer = None if config.data else stack.enter_context(RewardThread(_reward(config, vocabulary)))
         tracker: Tracker | NullTracker = NullTracker()
@@ -315,6 +317,11 @@ def first_policy(config: TrainConfig, start: Start | None, device: str) -> FlowM
         torch.set_float32_matmul_precision("high")  # TF32: of the products, only the adapter's are in float32 here
     if settings.compile:
         model.compile()
+    if adapter.reference_guidance is not None and model.effective_guidance(adapter.reference_guidance) == 1.0:
+        raise ConfigError(
+            f"adapter.reference_guidance {adapter.reference_guidance:g} is none for {model.name} (guidance of the kind "
+            f"{model.guidance_kind}). Give one above 1 to a model that has it, or null."
+        )
     model.add_adapter(adapter.rank, adapter.alpha, seed=draw_seed(config.seed, "adapter"), targets=adapter.targets)
     if start is not None:
         begin(model, start, adapter)

@@ -165,6 +165,8 @@ def test_a_reference_without_effect_is_refused():
     with pytest.raises(ConfigError, match=r"adapter\.reference start has no effect: objective flow_grpo under these"):
         tiny_runs.config("shapes", adapter__reference="start", adapter__start="runs/sft", objective__kl_weight=0)
     assert tiny_runs.config("shapes", adapter__reference="start", adapter__start="runs/sft", objective__kl_weight=0.1)
+    with pytest.raises(ConfigError, match=r"adapter\.reference_guidance has no effect: objective flow_grpo"):
+        tiny_runs.config("shapes", adapter__reference_guidance=3, objective__kl_weight=0)
 
 
 @pytest.mark.parametrize(("name", "layers"), [("flow_grpo", "fused"), ("nft", "pipeline")])
@@ -213,3 +215,30 @@ def test_a_reference_that_is_not_the_start_is_noticed(before, pipeline):
     policy.using = shifted
     with pytest.raises(PolicyMismatch, match="policy and reference have one adapter and differ by up to"):
         check_policy(policy, objective, tiny_runs.groups(settings)[:1])
+
+
+def test_a_guided_reference_teaches_what_guidance_gives(pipeline, tmp_path):
+    """ram without an advantage is regression on the reference: its distance falls, and no picture is made with it."""
+    changes = {"adapter__reference_guidance": 3.0, "objective__multiplier": 1e-6, "optimizer__lr": 3e-3, "steps": 12}
+    settings = tiny_runs.with_objective("ram", pipeline, tmp_path / "run", **changes)
+    model = tiny_runs.model(settings)
+    objective = tiny_runs.objective(settings)
+    policy = Policy(model, Learner(model.adapter_parameters(), settings.optimizer, objective.shadows()), 1.0,
+                    reference_guidance=3.0)  # fmt: skip
+    condition, x = model.encode(["a photo of a star"]), model.noise([7])
+    with policy.reference():
+        guided = policy.velocity(x, 0.5, condition)
+    assert torch.equal(guided, model.velocity(x, 0.5, condition, guidance=3.0))  # a fresh adapter is the base
+    assert torch.equal(policy.velocity(x, 0.5, condition).detach(), model.velocity(x, 0.5, condition).detach())
+    assert (guided - policy.velocity(x, 0.5, condition)).abs().max() > 1e-3
+    found = check_policy(policy, objective, tiny_runs.groups(settings)[:1])
+    assert (found.error, found.reference_error) == (0.0, None)
+    log = tiny_runs.log_without_timing(train(settings))
+    assert log[-1]["policy/loss"] < 0.7 * log[0]["policy/loss"]
+
+
+def test_a_guided_reference_needs_guidance(pipeline):
+    settings = tiny_runs.with_objective("ram", pipeline, adapter__reference_guidance=1.0)
+    said = r"adapter\.reference_guidance 1 is none for plain \(guidance of the kind cfg\)"
+    with pytest.raises(ConfigError, match=said):
+        first_policy(settings, None, "cpu")
