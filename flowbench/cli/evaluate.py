@@ -121,9 +121,12 @@ def evaluate(
     if not names:
         raise ConfigError("--suite names no suite. `flowbench list suites` shows them.")
     chosen = [_suite(name, settings, metrics, arguments) for name in names]
-    processes = processes or fitting_processes(source, settings, len(chosen))
+    if processes is None:
+        processes = fitting_processes(source, settings, len(chosen))
     if processes > 1 and settings["shard"] is None:
-        asked = _shared(source, chosen, asked, processes, settings["device"])
+        for stage in [stage for stage in STAGES[:2] if stage in asked]:
+            run_shares(click.get_current_context().obj, stage, processes, settings["device"])
+        asked = [stage for stage in asked if stage != "generate"]
     source.load(settings["device"] or "auto", settings["dtype"] or "float32")
     folders = [_evaluated(source, suite, asked, settings) for suite in chosen]
     if "summarise" not in asked:
@@ -161,19 +164,6 @@ def _suite(name: str, settings: dict[str, Any], metrics: Sequence[str], argument
     for scorer, found in scorers.items():
         replace(found, options=options[scorer]).check()
     return replace(suite, options=options)
-
-
-def _shared(
-    source: PictureSource, suites: Sequence[Suite], asked: Sequence[str], processes: int, device: str | None
-) -> list[str]:
-    """Make and score the pictures in so many processes; returns the stages that are left to this one."""
-    from flowbench.benchmarks.execution import STAGES
-
-    for suite in suites:
-        source.prompts(suite)  # what is wrong with them is said once, before anything is started
-    for stage in [stage for stage in STAGES[:2] if stage in asked]:
-        run_shares(click.get_current_context().obj, stage, processes, device)
-    return [stage for stage in asked if stage != "generate"]
 
 
 def _evaluated(source: PictureSource, suite: Suite, stages: Sequence[str], settings: dict[str, Any]) -> Path:
