@@ -41,11 +41,6 @@ class PictureSource(ABC):
     makes_all: bool = True
     """Whether there will be a picture for every prompt."""
 
-    @property
-    def is_built_in(self) -> bool:
-        """Whether the built-in model makes them, with or without an adapter; known before it is loaded."""
-        return False
-
     @staticmethod
     def find(ckpt: str | None, images: str | None) -> PictureSource:
         """What `--ckpt` (a model, a run, a checkpoint, an evaluation) or `--images` (pictures) names; a model is not
@@ -116,14 +111,6 @@ class ModelSource(PictureSource):
         self._named, self._run = named, run
         if model is not None:
             self._take(model)
-
-    @property
-    def is_built_in(self) -> bool:
-        from flowbench.run_config import read_run_config
-        from flowbench.shapes import NAME
-
-        base = read_run_config(self._run.config, any_objective=True).model.name if self._run else self._named
-        return base == NAME
 
     def load(self, device: str, dtype: str) -> None:
         from flowbench.models import load_model

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
@@ -17,18 +17,13 @@ import click
 
 from flowbench import bounds, children
 from flowbench.children import LAUNCHER
-from flowbench.cli.machine import MOST_PROCESSES, check_processes, cores, gpus, is_cpu
+from flowbench.cli.machine import check_processes, cores, gpus
 from flowbench.errors import RunError
 
 if TYPE_CHECKING:
     from flowbench.benchmarks.execution import Share
-    from flowbench.benchmarks.sources import PictureSource
 
 _BETWEEN_LOOKS, _A_MOMENT = 0.05, 5.0
-_OF_A_PROMPT = 4
-"""Pictures, where the suite says how many."""
-_WORTH_IT = 200
-"""Pictures of the built-in model that are made in the time in which a process starts, about."""
 
 
 class _Share(click.ParamType):
@@ -53,19 +48,6 @@ class _Share(click.ParamType):
 
 
 SHARE = _Share()
-
-
-def fitting_processes(source: PictureSource, settings: Mapping[str, Any], suites: int) -> int:
-    """How many processes to evaluate in when nobody said: one, but for the built-in model on a CPU one per core, as in
-    training, where there are pictures enough to outweigh their start.
-
-    settings: the command's options `limit`, `images_per_prompt` and `device`; suites: how many are evaluated.
-    """
-    limit, each = settings["limit"], settings["images_per_prompt"] or _OF_A_PROMPT
-    few = limit is not None and limit * each * suites < _WORTH_IT
-    if few or not source.is_built_in or sys.platform != "linux" or not is_cpu(settings["device"]):
-        return 1
-    return min(cores(), MOST_PROCESSES)
 
 
 def run_shares(words: Sequence[str], stage: str, processes: int, device: str | None) -> None:

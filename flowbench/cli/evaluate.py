@@ -13,7 +13,7 @@ import click
 
 from flowbench import bounds
 from flowbench.children import LAUNCHER
-from flowbench.cli.eval_processes import SHARE, fitting_processes, run_shares
+from flowbench.cli.eval_processes import SHARE, run_shares
 from flowbench.cli.machine import end_with_launcher
 from flowbench.cli.options import (
     SECONDS,
@@ -82,8 +82,10 @@ _OF_EVALUATE = ("limit", "batch_size", "seed", "steps", "images_per_prompt", "gu
 @click.option(
     "--processes",
     type=count(bounds.PROCESSES),
+    default=1,
+    show_default=True,
     metavar="N",
-    help="Make and score the pictures in N processes. Default: one, but one per core for the built-in model on a CPU.",
+    help="Make and score the pictures in N processes.",
 )
 @click.option(
     "--shard", type=SHARE, metavar="I/N", help="The I-th of N shares of one --stage, on machines that share the folder."
@@ -102,7 +104,7 @@ _OF_EVALUATE = ("limit", "batch_size", "seed", "steps", "images_per_prompt", "gu
 @plugin_option
 def evaluate(
     arguments: tuple[str, ...], suites: tuple[str, ...], metrics: tuple[str, ...], stages: tuple[str, ...],
-    processes: int | None, style: str | None, max_error_rate: float, **settings: Any,
+    processes: int, style: str | None, max_error_rate: float, **settings: Any,
 ) -> None:  # fmt: skip
     """Evaluate a model on suites.
 
@@ -121,8 +123,6 @@ def evaluate(
     if not names:
         raise ConfigError("--suite names no suite. `flowbench list suites` shows them.")
     chosen = [_suite(name, settings, metrics, arguments) for name in names]
-    if processes is None:
-        processes = fitting_processes(source, settings, len(chosen))
     if processes > 1 and settings["shard"] is None:
         for stage in [stage for stage in STAGES[:2] if stage in asked]:
             run_shares(click.get_current_context().obj, stage, processes, settings["device"])

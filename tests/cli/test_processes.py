@@ -68,38 +68,6 @@ def test_processes_when_nobody_says(setting: str, cores: int, expected: int, mon
     assert fitting_processes(load_config("shapes-geneval", ["model.device=cpu", setting])) == expected
 
 
-@pytest.mark.parametrize(
-    ("named", "cores", "options", "expected"),
-    [
-        ("shapes", 2, {}, 2),
-        ("shapes", 64, {}, 8),
-        ("shapes", 1, {}, 1),
-        ("shapes", 2, {"limit": 10}, 1),  # 40 pictures are made before another process has started
-        ("shapes", 2, {"limit": 10, "images_per_prompt": 20}, 2),
-        ("shapes", 2, {"device": "cuda"}, 1),
-        ("run", 2, {}, 2),
-        ("some/folder", 2, {}, 1),
-    ],
-)
-def test_processes_of_an_evaluation_when_nobody_says(
-    named: str, cores: int, options: dict[str, Any], expected: int, monkeypatch: Any, tmp_path: Path
-) -> None:
-    """The built-in model's, with an adapter or without, are as many as in training."""
-    from flowbench.benchmarks.sources import ModelSource
-    from flowbench.cli.eval_processes import fitting_processes
-    from flowbench.config import load_config
-    from flowbench.layout import RunFolder
-    from flowbench.run_config import sealed_text
-
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
-    monkeypatch.setattr(sys, "platform", "linux")
-    run = RunFolder(tmp_path) if named == "run" else None
-    (tmp_path / "config.yaml").write_text(sealed_text(load_config("shapes-geneval", [])))
-    source = ModelSource(named=named, run=run)
-    settings = {"limit": None, "images_per_prompt": None, "device": "cpu", **options}
-    assert fitting_processes(source, settings, suites=1) == expected
-
-
 @pytest.mark.parametrize(("text", "cores"), [("max 100000\n", None), ("200000 100000\n", 2), ("50000 100000\n", 1)])
 def test_a_container_may_grant_fewer_cores(text: str, cores: int | None, tmp_path: Path) -> None:
     from flowbench.cli.machine import _quota
