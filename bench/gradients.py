@@ -22,12 +22,11 @@ from flowbench.config import TrainConfig, load_config
 from flowbench.errors import FlowbenchError
 from flowbench.trainer import objectives, scoring
 from flowbench.trainer.groups import Group, GroupSampler
-from flowbench.trainer.learner import Learner
 from flowbench.trainer.policy import Policy
 from flowbench.trainer.processes import Processes
 from flowbench.trainer.rollout import collect
 from flowbench.trainer.start import read_start
-from flowbench.trainer.training import first_policy, shadows_of
+from flowbench.trainer.training import first_policy, policy_of
 from flowbench.trainer.update import TERMS, Sums, accumulate
 from flowbench.types import Prompt
 
@@ -83,9 +82,7 @@ def prepare(spec: str, start: str | None) -> Subject:
     config = load_config(recipe, [*settings, *([f"adapter.start={start}"] if start else []), "model.device=cpu"])
     model = first_policy(config, read_start(config, resume=False), "cpu")
     objective = objectives.build(config.objective, config.rollout)
-    learner = Learner(model.adapter_parameters(), config.optimizer, shadows_of(config, objective))
-    guided = config.adapter.reference_guidance
-    policy = Policy(model, learner, config.rollout.guidance, reference_guidance=guided)
+    policy = policy_of(config, model, objective)
     training = prompts.load(config.prompts.name, "train")
     sampler = GroupSampler(training, config.rollout, config.prompts.tag_weights, config.seed)
     reward = rewards.build(config.reward.name, vocabulary=model.vocabulary, options=config.reward.options)

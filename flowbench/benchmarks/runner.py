@@ -63,12 +63,7 @@ def evaluate(
     source = model if isinstance(model, PictureSource) else ModelSource(model)
     suite = catalog.find(suite).with_protocol(**protocol)
     prompt_set = source.prompts(suite)
-    if prompt_set.vocabulary and source.vocabulary and prompt_set.vocabulary != source.vocabulary:
-        raise ConfigError(
-            f"suite '{suite.name}' speaks of {prompt_set.vocabulary}, model '{source.name}' draws "
-            f"{source.vocabulary}. Choose a suite of the model's vocabulary."
-        )
-    vocabulary = prompt_set.vocabulary or source.vocabulary or suite.vocabulary or REAL_WORLD
+    vocabulary = _vocabulary(source, suite, prompt_set.vocabulary)
     every = prompts.load(suite.prompt_set, suite.split) if suite.prompt_set else prompt_set.load(suite.split)
     items = source.plan(suite, limited(every, limit), seed)
     card = build_evaluation_card(source, suite, prompt_set, items, seed=seed)
@@ -94,6 +89,16 @@ def evaluate(
         if "summarise" in execution.stages:
             sum_up(evaluation, ready, label or source.name)
     return folder.path
+
+
+def _vocabulary(source: PictureSource, suite: Suite, of_prompts: str) -> str:
+    """The object names that pictures and prompts share. Raises ConfigError when theirs differ."""
+    if of_prompts and source.vocabulary and of_prompts != source.vocabulary:
+        raise ConfigError(
+            f"suite '{suite.name}' speaks of {of_prompts}, model '{source.name}' draws {source.vocabulary}. Choose a "
+            "suite of the model's vocabulary."
+        )
+    return of_prompts or source.vocabulary or suite.vocabulary or REAL_WORLD
 
 
 def _folder(source: PictureSource, card: EvaluationCard, new: EvaluationFolder) -> EvaluationFolder:

@@ -104,21 +104,16 @@ def _checked(config: TrainConfig) -> str:
     from flowbench import prompts
     from flowbench.trainer import check_policy, objectives
     from flowbench.trainer.groups import GroupSampler
-    from flowbench.trainer.learner import Learner
-    from flowbench.trainer.policy import Policy
     from flowbench.trainer.start import read_start
-    from flowbench.trainer.training import first_policy, shadows_of
+    from flowbench.trainer.training import first_policy, policy_of
 
     rollout = config.rollout
     sampler = GroupSampler(prompts.load(config.prompts.name, "train"), rollout, config.prompts.tag_weights, config.seed)
     model = first_policy(config, read_start(config, resume=False), config.model.device)
     objective = objectives.build(config.objective, rollout)
-    learner = Learner(model.adapter_parameters(), config.optimizer, shadows_of(config, objective))
-    guided = config.adapter.reference_guidance
-    policy = Policy(model, learner, rollout.guidance, reference_guidance=guided)
-    check = check_policy(policy, objective, sampler.at(0)[: rollout.bundle])
+    check = check_policy(policy_of(config, model, objective), objective, sampler.at(0)[: rollout.bundle])
     error = check.reference_error
-    why = "it begins from an adapter" if guided is None else "it has a guidance of its own"
+    why = "it begins from an adapter" if config.adapter.reference_guidance is None else "it has a guidance of its own"
     distance = f"not 0, for {why}" if error is None else f"{error:g}"
     return "\n".join(
         [

@@ -258,11 +258,8 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
             held.check()
             runs.keep_card(folder, card)
         objective = objectives.build(config.objective, config.rollout)
-        learner = Learner(model.adapter_parameters(), config.optimizer, shadows_of(config, objective))
-        policy = Policy(
-            model, learner, config.rollout.guidance, reference_guidance=config.adapter.reference_guidance
-        )
-        first, said = checkpoint.restore(RunFolder(folder), learner, identity) if resume else (0, [])
+        policy = policy_of(config, model, objective)
+        first, said = checkpoint.restore(RunFolder(folder), policy.learner, identity) if resume else (0, [])
         scorer = None if config.data else stack.enter_context(RewardThread(_reward(config, vocabulary)))
         tracker: Tracker | NullTracker = NullTracker()
         if processes.is_main:
@@ -326,6 +323,12 @@ def first_policy(config: TrainConfig, start: Start | None, device: str) -> FlowM
     if start is not None:
         begin(model, start, adapter)
     return model
+
+
+def policy_of(config: TrainConfig, model: FlowModel, objective: Objective) -> Policy:
+    """The model with its adapter as the objective trains it: optimizer, shadows, guidance."""
+    learner = Learner(model.adapter_parameters(), config.optimizer, shadows_of(config, objective))
+    return Policy(model, learner, config.rollout.guidance, reference_guidance=config.adapter.reference_guidance)
 
 
 def shadows_of(config: TrainConfig, objective: Objective) -> dict[str, Shadow]:
