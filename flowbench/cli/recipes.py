@@ -157,6 +157,7 @@ def check_names(config: TrainConfig) -> None:
 def _use_objective(tree: dict[str, Any], name: str, recipe: str) -> bool:
     """Put the objective's defaults and its kind of rollout in the place of the recipe's; False when it has it already.
 
+    The reference's own guidance goes, too: a recipe chooses it together with its objective's KL weight.
     Raises UnknownName.
     """
     from flowbench.config import DEFAULT, config_of
@@ -169,12 +170,13 @@ def _use_objective(tree: dict[str, Any], name: str, recipe: str) -> bool:
     if preset is not None:
         tree["objective"] = dict(preset.objective)
         _section(tree, "rollout").update({**ObjectiveConfig.default_rollout, **preset.rollout})
-        return True
-    kind, section = config_of(name), _section(tree, "objective")
-    if section.get("name", DEFAULT) == name:
-        return False
-    tree["objective"] = {"name": name}
-    _section(tree, "rollout").update(kind.default_rollout)
+    else:
+        kind, section = config_of(name), _section(tree, "objective")
+        if section.get("name", DEFAULT) == name:
+            return False
+        tree["objective"] = {"name": name}
+        _section(tree, "rollout").update(kind.default_rollout)
+    _section(tree, "adapter")["reference_guidance"] = None
     return True
 
 

@@ -68,6 +68,13 @@ class Learner:
             for shadow in self.shadows
         }
 
+    def live(self) -> set[str]:
+        """The shadows whose weights are, to the bit, the live ones."""
+        return {shadow for shadow in self.shadows if self._is_live(self.weights[shadow])}
+
+    def _is_live(self, values: Mapping[str, torch.Tensor]) -> bool:
+        return all(torch.equal(value, self.parameters[name]) for name, value in values.items())
+
     def apply(self, lr: float) -> float:
         """One optimizer step on the gradients at hand, then clear them; returns the gradient norm before clipping.
 

@@ -48,6 +48,17 @@ def test_an_objective_without_a_recipe_puts_its_defaults_in_place_and_says_so() 
         resolved(objective="nftt")
 
 
+@pytest.mark.parametrize("name", ["sft", "rwr", "dppo", *PRESETS])
+def test_another_objective_takes_no_guided_reference_along(tmp_path: Path, name: str) -> None:
+    """Its recipe chose it with a KL weight that goes with the objective; one without any could not use it."""
+    recipe = tmp_path / "guided.yaml"
+    rollout = "rollout: {kind: ode, noise_level: null, window: null}"
+    recipe.write_text(f"adapter: {{reference_guidance: 3}}\nobjective: {{name: nft, kl_weight: 0.1}}\n{rollout}\n")
+    assert resolved(str(recipe)).adapter.reference_guidance == 3
+    assert resolved(str(recipe), objective=name).adapter.reference_guidance is None
+    assert resolved(str(recipe), objective="nft").adapter.reference_guidance == 3
+
+
 @pytest.mark.parametrize(
     ("name", "recipe"),
     [

@@ -4,6 +4,7 @@ against its pure loss on velocities that are computed here."""
 from __future__ import annotations
 
 import math
+from unittest.mock import Mock
 
 import pytest
 import tiny_runs
@@ -101,6 +102,29 @@ def test_terms_are_the_pure_loss_with_its_penalties(name, pipeline):
             assert float(term.figures["kl"]) == pytest.approx(float(kl.sum()), rel=1e-6)
             assert float(term.figures["drift"]) == pytest.approx(float(drift.sum()), rel=1e-6)
             assert float(kl.min()) > 1e-9 and float(drift.min()) > 1e-9
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_copy_that_is_the_live_policy_costs_no_forward_pass(name, pipeline, monkeypatch):
+    """And nothing else changes, to the bit; dgpo asks for the copies before it learns, and computes all."""
+    found, calls = [], []
+    for known in (True, False):
+        settings = config(name, pipeline)
+        policy, objective = tiny_runs.policy(settings), tiny_runs.objective(settings)
+        groups = tiny_runs.groups(settings)
+        trajectories = collect(policy, objective, groups, lambda samples: None).trajectories
+        bundles = scoring.to_bundles(objective, groups, trajectories, REWARDS)
+        if not known:
+            monkeypatch.setattr(policy.learner, "live", lambda: set())
+        counted = Mock(wraps=policy.velocity)
+        monkeypatch.setattr(policy, "velocity", counted)
+        learned = update(policy, objective, bundles, 1e-2, Processes("cpu"))
+        found.append((learned, {key: value.clone() for key, value in policy.model.adapter_parameters().items()}))
+        calls.append(counted.call_count)
+    assert str(found[0][0]) == str(found[1][0])
+    assert all(torch.equal(value, found[1][1][key]) for key, value in found[0][1].items())
+    points_of_two_groups = 0 if name == "dgpo" else 2 * 2
+    assert calls[1] - calls[0] == points_of_two_groups
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar
@@ -103,10 +103,11 @@ class LevelsObjective(Objective):
             for turn in (range(settings.levels) if turns is None else turns)
         ]
 
-    def with_others(self, policy: Policy, points: Sequence[Noised]) -> list[Noised]:
-        """The same with the velocities of `compared`, whose weights are put in place once for all points."""
+    def with_others(self, policy: Policy, points: Sequence[Noised], but: Set[str] = frozenset()) -> list[Noised]:
+        """The same with the velocities of `compared`, whose weights are put in place once for all points. but: these
+        are not computed."""
         found: dict[str, list[Tensor]] = {}
-        for who in sorted(self.compared(policy)):
+        for who in sorted(self.compared(policy) - but):
             with policy.reference() if who == REFERENCE else policy.using(who), policy.model.adapter_frozen():
                 found[who] = [policy.velocity(at.x_t, at.t, at.condition) for at in points]
         return [
@@ -149,12 +150,14 @@ class ForwardObjective(LevelsObjective):
         return {BEHAVIOUR: Shadow(lambda step: min(rate * max(0, step - warmup), most))}
 
     def terms(self, policy: Policy, bundle: Bundle) -> Iterator[Term]:
+        live = self.compared(policy) & policy.learner.live()  # their velocity is v itself: a forward pass less
         for each in bundle:
             if each.count == 0:
                 yield Term(torch.zeros(len(each.signal)), count=0)
                 continue
-            for at in self.with_others(policy, self.noised(policy, each.trajectory)):
-                v = policy.velocity(at.x_t, at.t, at.condition)
+            for point in self.with_others(policy, self.noised(policy, each.trajectory), but=live):
+                v = policy.velocity(point.x_t, point.t, point.condition)
+                at = replace(point, velocities={**point.velocities, **dict.fromkeys(live, v.detach())})
                 yield self.term(each, at, v, *self.loss(at, v, each.signal.to(v.device)))
 
     def term(self, each: Slice, at: Noised, v: Tensor, loss: Tensor, own: Mapping[str, Tensor]) -> Term:
