@@ -1,9 +1,10 @@
 """What an objective's gradient is worth: `python bench/gradients.py shapes-geneval shapes-epg --start RUN`.
 
 For each recipe: the gradients of `--steps` training steps, with no update between them; how far those of the even and
-of the odd steps agree (cosine); then steps along their sum, and what each changes of the reward on other training
-prompts, without guidance and from the same noise before and after. A recipe followed by settings, all joined by
-commas, is a variant: shapes-epg,objective.kl_weight=0. A start is an adapter; the reference stays the base.
+of the odd steps agree (cosine); then steps along their sum, and what each changes of the reward on training prompts
+that gave none of the gradients, each once, without guidance and from the same noise before and after. A recipe
+followed by settings, all joined by commas, is a variant: shapes-epg,objective.kl_weight=0. A start is an adapter; the
+reference stays the base.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import torch
 
 from flowbench import prompts, rewards, store
 from flowbench.config import TrainConfig, load_config
-from flowbench.errors import FlowbenchError
+from flowbench.errors import ConfigError, FlowbenchError
 from flowbench.trainer import objectives, scoring
 from flowbench.trainer.groups import Group, GroupSampler
 from flowbench.trainer.policy import Policy
@@ -32,8 +33,6 @@ from flowbench.types import Prompt
 
 LENGTHS = (0.1, 0.2, 0.4, 0.8)
 """Of the steps: Euclidean, over all adapter parameters."""
-HELD_FROM = 500
-"""Training step whose prompts are the first to be held for the reward."""
 BATCH = 64
 
 
@@ -49,6 +48,17 @@ class Subject:
 
     def groups(self, step: int) -> list[Group]:
         return list(self.sampler.at(step))
+
+    def others(self, steps: int, number: int) -> list[Prompt]:
+        """The first prompts, each once, that the sampler draws after these steps and has not drawn in them. The tags
+        are drawn with the recipe's weights, as far as they have so many prompts."""
+        learned = {group.prompt.text for step in range(steps) for group in self.groups(step)}
+        held: dict[str, Prompt] = {}
+        for step in range(steps, steps + number):
+            held |= {each.prompt.text: each.prompt for each in self.groups(step) if each.prompt.text not in learned}
+            if len(held) >= number:
+                return list(held.values())[:number]
+        raise ConfigError(f"there are not {number} training prompts beside those of {steps} steps: lower --held.")
 
 
 @dataclass(frozen=True)
@@ -167,11 +177,10 @@ def main(specs: tuple[str, ...], start: str | None, steps: int, held: int, threa
     measured: list[Prompt] = []
     for spec in specs:
         subject = prepare(spec, start)
-        while len(measured) < held:  # of the first recipe, for all
-            measured += [group.prompt for group in subject.groups(HELD_FROM + len(measured))]
+        measured = measured or subject.others(steps, held)  # of the first recipe, for all
         found = gradient(subject, steps)
         of_recipe = f"| {spec} | {found.cosine:+.3f} | {found.rollout:.2f} | {found.update:.2f} |"
-        for moved in along(subject, found, measured[:held]):
+        for moved in along(subject, found, measured):
             change = f"{moved.change:+.3f} ± {moved.error:.3f}"
             lines.append(f"{of_recipe} {moved.length:g} | {moved.kl:.4f} | {moved.reward:.3f} | {change} |")
             click.echo(lines[-1])

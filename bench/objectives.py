@@ -36,8 +36,7 @@ def measure(plan: Plan, only: list[str], seeds: list[int]) -> list[str]:
     measured_base(plan.base_file, plan.work / "base", plan.limit, provenance(plan))
     first = [run for run in first_runs(plan, only) if run.seed in seeds]
     failed = [run.name for run in first if not _made(run)]
-    outcomes = load(plan.data)[1]
-    ranked = [outcome.recipe for outcome in sorted(outcomes, key=lambda outcome: outcome.key(seeds=1))]
+    ranked = [outcome.recipe for outcome in sorted(load(plan).outcomes, key=lambda outcome: outcome.key(seeds=1))]
     more = [run for run in more_runs(plan, ranked, only) if run.seed in seeds]
     return failed + [run.name for run in more if not _made(run)]
 
@@ -67,20 +66,20 @@ def show(plan: Plan, only: list[str]) -> None:
         click.echo(f"not as {listed[0].recipe}: {difference}: {', '.join(recipes)}")
 
 
-def write(results: Path) -> None:
+def write(plan: Plan, results: Path) -> None:
     """The page and its plot."""
-    base, outcomes = load(results / DATA)
-    if not outcomes:
-        raise click.ClickException(f"{results / DATA}: no run is there yet.")
-    plot = store.write_bytes(results / "objectives.png", draw(base, outcomes))
-    text = page(results / DATA, results / "objectives_conclusions.md", plot.name)
+    found = load(plan)
+    if not found.outcomes:
+        raise click.ClickException(f"{plan.data}: no run of these settings is there yet.")
+    plot = store.write_bytes(results / "objectives.png", draw(found.base, found.outcomes))
+    text = page(found, results / "objectives_conclusions.md", plot.name)
     click.echo(f"written: {store.write_text(results / 'objectives.md', text)}")
 
 
 @click.command(help=__doc__)
 @click.option("--only", default="", help="Recipes (nft, shapes-nft), with commas; default: all.")
 @click.option("--seeds", default=",".join(map(str, SEEDS)), help="Of these seeds alone.")
-@click.option("--budget", default=50.0, help="Training time of a run, in yardsticks of 20 steps.")
+@click.option("--budget", default=20.0, help="Training time of a run, in yardsticks of 20 steps.")
 @click.option("--limit", type=int, help="Prompts of every evaluation; default: all. For trying the command.")
 @click.option("--work", type=click.Path(path_type=Path), default=Path("runs/objectives"), help="Runs and evaluations.")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("docs/results"), help="The page, and data/.")
@@ -98,7 +97,7 @@ def main(
         show(plan, chosen)
         return
     failed = [] if instead == "page" else measure(plan, chosen, [int(seed) for seed in seeds.split(",")])
-    write(results)
+    write(plan, results)
     if failed:
         raise click.ClickException(f"failed, and to be made by the same command: {', '.join(failed)}")
 

@@ -12,10 +12,12 @@ from statistics import fmean, median
 from typing import Any
 
 from objectives_measure import COLORS, GUIDANCE, LAYOUT, guidance_key
-from objectives_plan import DEFAULT, FLOW_GRPO, SAME_GRADIENT
+from objectives_plan import DEFAULT, FLOW_GRPO, FORMAT, SAME_GRADIENT, Plan
 from objectives_run import typical_yardstick, yardstick_of
 
 from flowbench import store
+from flowbench.errors import ConfigError
+from flowbench.recipe_files import recipe_names
 from flowbench.stats.paired import paired_test
 
 GAINS = (0.10, 0.20)
@@ -78,17 +80,37 @@ class Outcome:
         return sum(pair[0] for pair in pairs) / of_base if of_base else math.nan
 
 
-def load(data: Path) -> tuple[Json, list[Outcome]]:
-    """The base, and what there is of each recipe, the best first."""
-    base = store.read_object(data / "objectives-base.json")
-    found: dict[str, list[Json]] = {}
-    for path in sorted(data.glob("objectives-*-seed*.json")):
+@dataclass(frozen=True)
+class Found:
+    """What a folder holds of a plan."""
+
+    base: Json
+    outcomes: tuple[Outcome, ...]
+    """of each recipe, the best first"""
+    left_out: tuple[str, ...]
+    """names of files whose runs had other settings, another budget or another form than the plan's"""
+
+
+def load(plan: Plan) -> Found:
+    """The results that are there of a plan's runs, as its settings and recipes are now.
+
+    Raises ConfigError where the base's is missing, or was measured otherwise.
+    """
+    base = store.read_object(plan.base_file) if plan.base_file.is_file() else {}
+    if (base.get("format"), base.get("limit")) != (FORMAT, plan.limit):
+        raise ConfigError(f"{plan.base_file}: the base is not there, or of other settings. Leave out --page.")
+    found, left_out = dict[str, list[Json]](), list[str]()
+    for path in sorted(plan.data.glob("objectives-*-seed*.json")):
         run = store.read_object(path)
-        found.setdefault(run["recipe"], []).append(run)
+        known = run["recipe"] in recipe_names()
+        if known and run["digest"] == plan.run(run["recipe"], run["seed"]).digest:
+            found.setdefault(run["recipe"], []).append(run)
+        else:
+            left_out.append(path.name)
     outcomes = [
         Outcome(recipe, tuple(sorted(runs, key=lambda run: int(run["seed"]))), base) for recipe, runs in found.items()
     ]
-    return base, sorted(outcomes, key=Outcome.key)
+    return Found(base, tuple(sorted(outcomes, key=Outcome.key)), tuple(left_out))
 
 
 def target(base: Json, gain: float) -> float:
@@ -210,9 +232,9 @@ def most_used_machine(outcomes: Sequence[Outcome]) -> str:
     return names.most_common(1)[0][0]
 
 
-def page(data: Path, conclusions: Path, plot: str) -> str:
+def page(found: Found, conclusions: Path, plot: str) -> str:
     """The whole page. conclusions: a file with what people say of it, which is put first where it is there."""
-    base, outcomes = load(data)
+    base, outcomes = found.base, found.outcomes
     machine = most_used_machine(outcomes)
     runs = [run for outcome in outcomes for run in outcome.runs]
     written = conclusions.read_text(encoding="utf-8").strip() if conclusions.is_file() else "Not yet written."
@@ -224,6 +246,9 @@ def page(data: Path, conclusions: Path, plot: str) -> str:
         "",
         f"Written by `bench/objectives.py` from {len(runs)} files in `data/`, each of which has its command, date and "
         f"machine. Conclusions: `{conclusions.name}`.",
+        "",
+        f"The code: commit {_each(run['commit'] for run in runs)}."
+        + (f" Left out, of other settings: {', '.join(found.left_out)}." if found.left_out else ""),
         "",
         written,
         "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import subprocess
@@ -31,7 +32,7 @@ SAME_GRADIENT = {"par": "pepg"}
 SEEDS = (0, 1, 2)
 MOST = 5
 """How many of the recipes that are best with the first seed get the others, too."""
-PARTS = 20
+PARTS = 12
 """Checkpoints of a run, and points of its curve."""
 OLD_ARRANGEMENT = (
     "rollout.bundle=1", "rollout.micro_batch=32", "rollout.keep_graph=false", "optimizer.fused=false",
@@ -69,10 +70,14 @@ class Plan:
 
     @cached_property
     def processes(self) -> int:
-        """Of every training: as many as the yardstick is trained on when nobody says."""
+        """Of every training: the most, up to what the yardstick is trained on when nobody says, to which the bundles of
+        every recipe can be dealt."""
         from flowbench.cli.train_processes import fitting_processes
 
-        return fitting_processes(self.yardstick)
+        configs = [self.yardstick, *(load_config(recipe, self.overrides) for recipe in recipes())]
+        bundles = [each.rollout.groups // each.optimizer.updates // each.rollout.bundle for each in configs]
+        most = fitting_processes(self.yardstick)
+        return max(count for count in range(1, most + 1) if math.gcd(*bundles) % count == 0)
 
     def run(self, recipe: str, seed: int) -> Run:
         """The run of a recipe and seed. Raises ConfigError for an unknown recipe or override."""
@@ -181,10 +186,11 @@ def provenance(plan: Plan) -> dict[str, Any]:
     import datetime
 
     threads = os.environ.get("OMP_NUM_THREADS")
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    commit = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=False)
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "flowbench", "bench"], check=False).returncode
     return {
         "command": (f"OMP_NUM_THREADS={threads} " if threads else "") + plan.command,
-        "commit": commit.stdout.strip(),
+        "commit": commit.stdout.strip() + (" with changes" if changed else ""),
         "date": datetime.date.today().isoformat(),
         "format": FORMAT,
         "machine": machine(),

@@ -236,6 +236,17 @@ class TrainConfig(Frozen):
         return self
 
 
+def check_share(config: TrainConfig, processes: int) -> None:
+    """Raises ConfigError unless the bundles of each update can be dealt to that many processes."""
+    share = config.optimizer.updates * config.rollout.bundle
+    if config.rollout.groups // share % processes:
+        bundles = f" and bundles of {config.rollout.bundle}" if config.rollout.bundle > 1 else ""
+        raise ConfigError(
+            f"rollout.groups {config.rollout.groups} cannot be dealt to {processes} processes in "
+            f"{config.optimizer.updates} updates{bundles}. Make it a multiple of {share * processes}."
+        )
+
+
 def read_yaml(name: str | Path) -> dict[str, Any]:
     """The mapping in a YAML file, or in the shipped recipe of that name."""
     path = Path(name)

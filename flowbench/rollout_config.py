@@ -70,10 +70,10 @@ class RolloutConfig(Frozen):
             raise ValueError(f"noise_level {self.noise_level} is above 1, where kind cps has no more noise to give")
         if self.kind != "ode" and self.noise_level is None:
             raise ValueError(f"noise_level is null, and kind {self.kind} draws noise: give a number, such as 0.7")
-        if self.solver != "euler" and self.kind != "ode" and self.window is None and self.branches is None:
+        if self.solver != "euler" and self.noisy_count == self.steps - 1 and self.branches is None:
             raise ValueError(
-                f"solver {self.solver} has no effect without a window, for every step but the last draws noise: set it "
-                "to euler"
+                f"solver {self.solver} has no effect where every step but the last draws noise: set it to euler, or "
+                f"window to less than {self.steps - 1}"
             )
         self._refuse_uneven_parts()
         if self.window is None and self.window_range is not None:
@@ -93,10 +93,13 @@ class RolloutConfig(Frozen):
             raise ValueError(
                 f"{bundle}group_size {self.group_size} is not a multiple of micro_batch {self.micro_batch}{more}"
             )
-        if self.branches is not None and self.group_size % self.branches:
-            raise ValueError(f"group_size {self.group_size} is not a multiple of branches {self.branches}")
         if self.branches is not None and self.same_latent:
             raise ValueError("same_latent has no effect with branches, whose sets share latents: set it to false")
+        if self.branches is not None and self.group_size % (self.branches * max(1, self.noisy_count)):
+            raise ValueError(
+                f"group_size {self.group_size} is not a multiple of branches {self.branches} x {self.noisy_count} "
+                "stochastic steps, so that some of these would be learned less than others, or not at all"
+            )
 
     def _refuse_noise_without_effect(self) -> None:
         if self.kind != "ode":

@@ -111,13 +111,13 @@ def default_recipe(model: str) -> str:
 
 
 def recipe_of(model: str, objective: str | None) -> str:
-    """The model's recipe for the objective, `shapes-nft` for example; its default recipe when there is none."""
+    """The model's recipe for the objective (shapes-nft, sd35-geneval-nft); its default recipe when there is none."""
     from flowbench.objective_presets import recipe_end
     from flowbench.recipe_files import recipe_names
 
     default = default_recipe(model)
-    own = "" if objective is None else f"{default.partition('-')[0]}-{recipe_end(objective)}"
-    return own if own in recipe_names() else default
+    ends = [] if objective is None else [f"{stem}-{recipe_end(objective)}" for stem in (default, default.split("-")[0])]
+    return next((name for name in ends if name in recipe_names()), default)
 
 
 def parse_rewards(words: Sequence[str]) -> str | dict[str, float]:

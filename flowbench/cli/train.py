@@ -93,6 +93,9 @@ def train(
 
         processes = processes or (resumed_processes(resume) if resume else None) or fitting_processes(config)
         if processes > 1:
+            from flowbench.config import check_share
+
+            check_share(config, processes)
             check_folder(Path(config.out), config, resume=resume is not None)  # all processes would say so
             if config.data is not None:
                 from flowbench.prompts.examples import examples_of

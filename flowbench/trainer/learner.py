@@ -8,7 +8,7 @@ start       the adapter that the run began from, where that is the reference: it
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -68,9 +68,9 @@ class Learner:
             for shadow in self.shadows
         }
 
-    def live(self) -> set[str]:
-        """The shadows whose weights are, to the bit, the live ones."""
-        return {shadow for shadow in self.shadows if self._is_live(self.weights[shadow])}
+    def live(self, names: Set[str]) -> set[str]:
+        """Those of the shadows of these names whose weights are, to the bit, the live ones."""
+        return {name for name in names & self.shadows.keys() if self._is_live(self.weights[name])}
 
     def _is_live(self, values: Mapping[str, torch.Tensor]) -> bool:
         return all(torch.equal(value, self.parameters[name]) for name, value in values.items())

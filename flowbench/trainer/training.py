@@ -35,7 +35,7 @@ from typing import Any
 import torch
 
 from flowbench import images, prompts, rewards
-from flowbench.config import TrainConfig
+from flowbench.config import TrainConfig, check_share
 from flowbench.errors import ConfigError, NotFinite
 from flowbench.layout import RunFolder
 from flowbench.models import load_model
@@ -234,13 +234,7 @@ class _Run:
 def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
     """Claim the folder, build every part, restore the latest checkpoint, check that the policy replays exactly."""
     processes = Processes(config.model.device)
-    share = config.optimizer.updates * config.rollout.bundle
-    if config.rollout.groups // share % processes.world:
-        bundles = f" and bundles of {config.rollout.bundle}" if config.rollout.bundle > 1 else ""
-        raise ConfigError(
-            f"rollout.groups {config.rollout.groups} cannot be dealt to {processes.world} processes in "
-            f"{config.optimizer.updates} updates{bundles}. Make it a multiple of {share * processes.world}."
-        )
+    check_share(config, processes.world)
     folder = Path(config.out)
     with ExitStack() as stack:
         held = stack.enter_context(runs.claimed(folder, config, resume=resume)) if processes.is_main else None

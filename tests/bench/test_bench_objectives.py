@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from flowbench import store
+from flowbench.config import check_share
+from flowbench.errors import ConfigError
 from flowbench.evals.evaluation import Record
 from flowbench.trainer.objectives import OBJECTIVES
 
@@ -88,8 +90,8 @@ def test_effort_of_a_log():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("steps", "every"), [(1, 1), (19, 1), (20, 1), (21, 2), (1000, 50), (1013, 51)])
-def test_twenty_checkpoints_at_most_and_the_last(plan, steps, every):
+@pytest.mark.parametrize(("steps", "every"), [(1, 1), (11, 1), (12, 1), (13, 2), (600, 50), (607, 51)])
+def test_twelve_checkpoints_at_most_and_the_last(plan, steps, every):
     config = objectives_run.with_steps(plan.yardstick, steps, Path("run"))
     assert (config.steps, config.save_every) == (steps, every)
     assert config.keep >= -(-steps // every)
@@ -149,14 +151,15 @@ def row(official, layout, colors, guidance=1.5, prompts=24):
             "layout_diversity": layout, "by_prompt": by_prompt}  # fmt: skip
 
 
-def result(recipe, seed, scores, test, *, after=10.0, machine="quick, 2 cores"):
+def result(plan, recipe, seed, scores, test, *, after=10.0, machine="quick, 2 cores"):
     """A run whose checkpoints are 100 seconds apart."""
     dev = [{"1": {"official": score - 0.1}, "1.5": {"official": score}} for score in scores]
     curve = [
         {"step": 10 * place, "seconds": 100.0 * place, "pictures": 2560 * place, "updates": 10 * place, "dev": each}
         for place, each in enumerate(dev, start=1)
     ]
-    return {"recipe": recipe, "seed": seed, "objective": recipe[7:], "digest": "x", "machine": {"name": machine},
+    return {"recipe": recipe, "seed": seed, "objective": recipe[7:], "digest": plan.run(recipe, seed).digest,
+            "commit": "c0ffee", "machine": {"name": machine},
             "yardstick": {"before": 10.0, "after": after}, "curve": curve, "test": test, "steps": 10 * len(scores),
             "pictures_per_step": 256, "budget_in_yardsticks": 50.0, "kl_to_base": 0.01 * seed}  # fmt: skip
 
@@ -164,7 +167,7 @@ def result(recipe, seed, scores, test, *, after=10.0, machine="quick, 2 cores"):
 @pytest.fixture
 def results(tmp_path):
     """Flow-GRPO reaches +.10 after 100 s and +.20 nowhere; nft +.20 at 200 s, with seed 1 at 150 s, on slower pace."""
-    data = tmp_path / "data"
+    data, plan = tmp_path / "data", objectives_plan.Plan(20.0, None, (), tmp_path, tmp_path / "data", "")
     dev = {"1": 0.4, "1.5": 0.5, "2": 0.5, "3": 0.6}
     base = {
         "format": 1, "limit": None, "best_guidance": 3.0,
@@ -172,14 +175,38 @@ def results(tmp_path):
         "test": {"1": row(0.4, 0.2, 3.0, 1.0), "1.5": row(0.5, 0.2, 3.0), "3": row(0.6, 0.15, 2.5, 3.0)},
     }  # fmt: skip
     runs = [
-        result("shapes-geneval", 0, [0.7, 0.7, 0.75], row(0.75, 0.1, 1.5)),
-        result("shapes-nft", 0, [0.7, 0.8, 0.8], row(0.8, 0.18, 2.7)),
-        result("shapes-nft", 1, [0.75, 0.85, 0.85], row(0.9, 0.2, 2.7), after=30.0),
+        result(plan, "shapes-geneval", 0, [0.7, 0.7, 0.75], row(0.75, 0.1, 1.5)),
+        result(plan, "shapes-nft", 0, [0.7, 0.8, 0.8], row(0.8, 0.18, 2.7)),
+        result(plan, "shapes-nft", 1, [0.75, 0.85, 0.85], row(0.9, 0.2, 2.7), after=30.0),
     ]
     store.write_json(data / "objectives-base.json", base)
     for run in runs:
         store.write_json(data / f"objectives-{run['recipe']}-seed{run['seed']}.json", run)
     return tmp_path
+
+
+def test_runs_of_other_settings_are_left_out_and_named(results):
+    """Of another budget, of a recipe as it was, of one that is gone."""
+    data, other = results / "data", objectives_plan.Plan(5.0, None, (), results, results / "data", "")
+    gone = result(other, "shapes-nft", 2, [0.9, 0.9, 0.9], row(0.9, 0.2, 2.7))
+    store.write_json(data / "objectives-shapes-nft-seed2.json", gone)
+    store.write_json(data / "objectives-shapes-old-seed0.json", gone | {"recipe": "shapes-old"})
+    done = CliRunner().invoke(objectives.main, ["--page", "--results", str(results)])
+    assert done.exit_code == 0, done.output
+    page = (results / "objectives.md").read_text()
+    assert "Left out, of other settings: objectives-shapes-nft-seed2.json, objectives-shapes-old-seed0.json." in page
+    assert "commit c0ffee" in page and "| shapes-nft | nft | 0, 1 |" in page and "shapes-old |" not in page
+    plan = objectives_plan.Plan(20.0, 8, (), results, results / "data", "")
+    with pytest.raises(ConfigError, match="the base is not there, or of other settings"):
+        objectives_page.load(plan)
+
+
+def test_every_recipe_can_be_trained_on_as_many_processes(plan, monkeypatch):
+    """Of 8 cores 2: a recipe with bundles of 2 of 8 groups in 2 updates has 2 bundles, one with bundles of 4 too."""
+    monkeypatch.setattr("flowbench.cli.train_processes.cores", lambda: 8)
+    assert plan.processes == 2
+    for recipe in objectives_plan.recipes():
+        check_share(plan.run(recipe, 0).config, plan.processes)
 
 
 def test_the_page_from_the_files_alone(results):
@@ -203,7 +230,7 @@ def test_the_page_from_the_files_alone(results):
 
 
 def test_prompts_without_a_layout_on_one_side_take_no_part(results):
-    _, (nft, _) = objectives_page.load(results / "data")
+    nft, _ = objectives_page.load(objectives_plan.Plan(20.0, None, (), results, results / "data", "")).outcomes
     ours = json.loads(json.dumps(nft.runs[0]["test"]))
     ours["by_prompt"]["layout_diversity"]["tag"] |= {"p0": None, "p1": 0.04}
     pairs = objectives_page.paired_values([ours], [nft.base["test"]["1.5"]], "layout_diversity")
@@ -226,4 +253,4 @@ def test_without_a_run_there_is_no_page(results):
     for path in (results / "data").glob("*seed*"):
         path.unlink()
     done = CliRunner().invoke(objectives.main, ["--page", "--results", str(results)])
-    assert (done.exit_code, "no run is there yet" in done.output) == (1, True)
+    assert (done.exit_code, "no run of these settings is there yet" in done.output) == (1, True)

@@ -88,7 +88,7 @@ def test_the_variants_are_single_changes_and_all_of_them():
 
 
 def test_a_change_that_a_recipe_cannot_have_is_left_out_and_said(capsys):
-    every = {each.name: each for each in step.variants("shapes-nft", 4, [], "cpu")}
+    every = {each.name: each for each in step.variants("shapes-sft", 4, [], "cpu")}
     assert "graph kept" not in every and every["all"].config.rollout.keep_graph is False
     assert (every["all"].config.rollout.bundle, every["all"].keeps_texts) == (4, True)
     assert "graph kept: left out" in capsys.readouterr().err

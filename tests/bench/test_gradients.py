@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from flowbench.errors import ConfigError
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 import gradients
 
@@ -37,3 +39,12 @@ def test_the_sum_is_that_of_its_steps():
     second = [left - right for left, right in zip(both.total, first.total, strict=True)]
     left, right = (torch.cat([each.flatten() for each in part]) for part in (first.total, second))
     assert torch.nn.functional.cosine_similarity(left, right, dim=0) == pytest.approx(both.cosine, abs=1e-4)
+
+
+def test_the_reward_is_measured_on_prompts_that_gave_no_gradient():
+    subject = gradients.prepare(f"shapes-geneval,{SMALL}", None)
+    held = [prompt.text for prompt in subject.others(3, 40)]
+    learned = {group.prompt.text for step in range(3) for group in subject.groups(step)}
+    assert len(set(held)) == len(held) == 40 and not learned & set(held)
+    with pytest.raises(ConfigError, match="not 6000 training prompts"):
+        gradients.Subject.others(subject, 3, 6_000)

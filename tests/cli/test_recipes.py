@@ -48,6 +48,16 @@ def test_an_objective_without_a_recipe_puts_its_defaults_in_place_and_says_so() 
         resolved(objective="nftt")
 
 
+def test_the_published_recipes_of_sd35_are_found_by_their_objective() -> None:
+    said: list[str] = []
+    model = "stabilityai/stable-diffusion-3.5-medium"
+    for name in ("nft", "pepg"):
+        assert resolved(model=model, objective=name, said=said) == resolved(f"sd35-geneval-{name}")
+    assert said == []
+    assert resolved(model=model, objective="awm", said=said).objective.name == "awm"
+    assert said == ["note: sd35-geneval with the default settings of objective awm in place of its own"]
+
+
 @pytest.mark.parametrize("name", ["sft", "rwr", "dppo", *PRESETS])
 def test_another_objective_takes_no_guided_reference_along(tmp_path: Path, name: str) -> None:
     """Its recipe chose it with a KL weight that goes with the objective; one without any could not use it."""

@@ -115,7 +115,7 @@ def test_a_copy_that_is_the_live_policy_costs_no_forward_pass(name, pipeline, mo
         trajectories = collect(policy, objective, groups, lambda samples: None).trajectories
         bundles = scoring.to_bundles(objective, groups, trajectories, REWARDS)
         if not known:
-            monkeypatch.setattr(policy.learner, "live", lambda: set())
+            monkeypatch.setattr(policy.learner, "live", lambda names: set())
         counted = Mock(wraps=policy.velocity)
         monkeypatch.setattr(policy, "velocity", counted)
         learned = update(policy, objective, bundles, 1e-2, Processes("cpu"))

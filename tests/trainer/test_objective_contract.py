@@ -180,6 +180,7 @@ def test_brightness_is_learned(name, pipeline, tmp_path):
         ({"sums": ("drift", "kl")}, ConfigError, "sums up 'learned', which its `sums` does not name"),
         ({"samples_with": "nobody"}, ConfigError, "samples with 'nobody', no shadow of its own"),
         ({"shadows": lambda self: {"live": Shadow(lambda step: 0.5)}}, ConfigError, "calls a shadow 'live', which is"),
+        ({"shadows": lambda self: {"reference": Shadow(lambda step: 0.5)}}, ConfigError, "a shadow 'reference', which"),
         ({"check": lambda self, policy, bundle: iter(())}, PolicyMismatch, "the objective compares nothing"),
     ],
 )
@@ -187,6 +188,15 @@ def test_a_slip_of_an_objective_of_ones_own_is_one_sentence(pipeline, tmp_path, 
     monkeypatch.setitem(registry._targets, "nft", type("Odd", (NFT,), slip))
     with pytest.raises(error, match=re.escape(sentence)):
         train(config("nft", pipeline, tmp_path / "run", steps=1))
+
+
+def test_a_graph_of_other_weights_than_the_live_ones_is_not_kept(pipeline, tmp_path, monkeypatch):
+    """It would teach those, in silence: of an objective of a user's own, that samples with a copy."""
+    slow = {"samples_with": "slow", "shadows": lambda self: {"slow": Shadow(lambda step: 0.5)}}
+    monkeypatch.setitem(registry._targets, "flow_grpo", type("Slow", (FlowGRPO,), slow))
+    train(config("flow_grpo", pipeline, tmp_path / "run", steps=1))
+    with pytest.raises(ConfigError, match=r"samples with 'slow', whose graph .* set rollout\.keep_graph to false"):
+        train(config("flow_grpo", pipeline, tmp_path / "other", steps=1, rollout__keep_graph=True))
 
 
 def test_pictures_that_would_all_be_one_are_refused(pipeline, tmp_path, monkeypatch):

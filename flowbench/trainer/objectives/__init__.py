@@ -104,12 +104,18 @@ def register(
 def build(settings: ObjectiveSettings, rollout: RolloutConfig) -> Objective:
     """The objective that `settings.name` names. Raises UnknownName, ConfigError for one whose shadows do not fit."""
     from flowbench.trainer.learner import AVERAGE, LIVE, START
+    from flowbench.trainer.objectives.forward import REFERENCE
 
     found: Any = registry.get(settings.name)
     objective: Objective = found(settings, rollout)
     shadows = objective.shadows()
-    if reserved := {LIVE, AVERAGE, START, "adam"} & shadows.keys():
+    if reserved := {LIVE, AVERAGE, START, REFERENCE, "adam"} & shadows.keys():
         raise ConfigError(f"objective '{settings.name}' calls a shadow '{min(reserved)}', which is taken. Rename it.")
     if objective.samples_with not in {LIVE, AVERAGE, *shadows}:
         raise ConfigError(f"objective '{settings.name}' samples with '{objective.samples_with}', no shadow of its own.")
+    if rollout.keep_graph and objective.samples_with != LIVE:
+        raise ConfigError(
+            f"objective '{settings.name}' samples with '{objective.samples_with}', whose graph teaches the policy "
+            "nothing: set rollout.keep_graph to false."
+        )
     return objective

@@ -98,16 +98,25 @@ class DGPO(ForwardObjective):
 
     def terms(self, policy: Policy, bundle: Bundle) -> Iterator[Term]:
         slices = [each for each in bundle if each.count > 0]
+        groups = [{place.group.index for place in each.trajectory.places} for each in slices]
+        whole = sum(map(len, groups)) == len(set().union(*groups))
         for turn in range(self.settings.levels if slices else 0):
             noised = [self.noised(policy, each.trajectory, [turn])[0] for each in slices]
             points = self.with_others(policy, noised)
-            # One micro-batch holds its groups whole: its only pass finds the coefficients and is learned from.
-            only = policy.velocity(points[0].x_t, points[0].t, points[0].condition) if len(points) == 1 else None
-            coefficients = self._coefficients(policy, slices, points, only)
-            for each, at, coefficient in zip(slices, points, coefficients, strict=True):
-                v = policy.velocity(at.x_t, at.t, at.condition) if only is None else only
-                loss, own = self.loss(at, v, coefficient * each.signal.to(coefficient))
-                yield self.term(each, at, v, loss, {**own, "preference": coefficient})
+            if whole:  # no group is in two micro-batches: the pass that is learned from finds the coefficients, too
+                for each, at in zip(slices, points, strict=True):
+                    v = policy.velocity(at.x_t, at.t, at.condition)
+                    (coefficient,) = self._coefficients([each], [at], [v])
+                    yield self._weighed(each, at, v, coefficient)
+                continue
+            with torch.no_grad(), policy.model.adapter_frozen():
+                now = [policy.velocity(at.x_t, at.t, at.condition) for at in points]
+            for each, at, coefficient in zip(slices, points, self._coefficients(slices, points, now), strict=True):
+                yield self._weighed(each, at, policy.velocity(at.x_t, at.t, at.condition), coefficient)
+
+    def _weighed(self, each: Slice, at: Noised, v: Tensor, coefficient: Tensor) -> Term:
+        loss, own = self.loss(at, v, coefficient * each.signal.to(coefficient))
+        return self.term(each, at, v, loss, {**own, "preference": coefficient})
 
     def loss(self, at: Noised, v: Tensor, signal: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """signal: advantages times coefficients."""
@@ -125,11 +134,10 @@ class DGPO(ForwardObjective):
 
     @torch.no_grad()
     def _coefficients(
-        self, policy: Policy, slices: Sequence[Slice], points: Sequence[Noised], only: Tensor | None
+        self, slices: Sequence[Slice], points: Sequence[Noised], now: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        """sigmoid(s) for the pictures of each slice, from all scored members of their groups; 0 for the unscored."""
-        with policy.model.adapter_frozen():
-            now = [policy.velocity(at.x_t, at.t, at.condition) if only is None else only for at in points]
+        """sigmoid(s) for the pictures of each slice, from all scored members of their groups; 0 for the unscored. now:
+        the policy's velocities."""
         errors = torch.cat([flow_error(v, at.x0, at.noise) for v, at in zip(now, points, strict=True)])
         against = torch.cat([flow_error(at.velocities[self.settings.against], at.x0, at.noise) for at in points])
         places = [place for each in slices for place in each.trajectory.places]

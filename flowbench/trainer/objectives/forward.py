@@ -150,7 +150,7 @@ class ForwardObjective(LevelsObjective):
         return {BEHAVIOUR: Shadow(lambda step: min(rate * max(0, step - warmup), most))}
 
     def terms(self, policy: Policy, bundle: Bundle) -> Iterator[Term]:
-        live = self.compared(policy) & policy.learner.live()  # their velocity is v itself: a forward pass less
+        live = policy.learner.live(self.compared(policy))  # their velocity is v itself: a forward pass less
         for each in bundle:
             if each.count == 0:
                 yield Term(torch.zeros(len(each.signal)), count=0)
