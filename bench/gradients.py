@@ -1,4 +1,4 @@
-"""What an objective's gradient is worth: `python bench/gradients.py shapes-geneval shapes-epg --start RUN`.
+"""What an objective's gradient is worth: `python bench/gradients.py shapes-flow_grpo shapes-epg --start RUN`.
 
 For each recipe: the gradients of `--steps` training steps, with no update between them; how far those of the even and
 of the odd steps agree (cosine); then steps along their sum, and what each changes of the reward on training prompts

@@ -21,9 +21,9 @@ from flowbench.recipe_files import recipe_names
 FORMAT = 1
 """Of the JSON files; a change of their form, or of what is measured, is another number: all runs are made again."""
 DEFAULT, FLOW_GRPO = "shapes-geneval", "shapes-flow_grpo"
-"""The default recipe, and that of flow_grpo where it is another: both get all seeds."""
+"""The default recipe, and that of flow_grpo, the default before: both get all seeds."""
 YARDSTICK = "shapes-geneval-plain"
-"""The default as it was before this comparison, settings and arrangement."""
+"""That of flow_grpo as it was before this comparison, settings and arrangement."""
 APART = ("shapes-geneval-paper", YARDSTICK)
 """Recipes that are not compared: the paper's own settings (docs/results/learning_paper.md compares them), and the
 arrangement that the yardstick has."""

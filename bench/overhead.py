@@ -240,7 +240,7 @@ def report(seconds: dict[str, tuple[list[float], list[float]]], subject: Subject
 
 @click.command()
 @click.option("--model", "model_name", default="shapes", show_default=True, help="Model name or folder.")
-@click.option("--recipe", default="shapes-geneval", show_default=True, help="Whose batch shapes are measured.")
+@click.option("--recipe", default="shapes-flow_grpo", show_default=True, help="Whose batch shapes are measured.")
 @click.option("--rounds", default=40, show_default=True, help="Measured rounds; one more warms up.")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--out", default="docs/results/overhead.md", show_default=True, help="Where the table goes.")

@@ -174,6 +174,8 @@ def report(taken: dict[str, list[Taken]], memories: dict[str, float], config: Tr
         "|---|---:|---:|---:|---:|---:|---:|---:|",
         *(row(name, taken, memories[name]) for name in taken),
         "",
+        "- All rounds have the same prompts, so that `texts kept` encodes none after the first: the limit of a long "
+        "run. With 8 prompts a step .43 of those of the first 100 steps were drawn before, of 400 .70, of 1,000 .80.",
         f"- Command: `{threads}python {' '.join(sys.argv)}`",
         f"- {rollout.groups} groups of {rollout.group_size}, {rollout.steps} steps, guidance {rollout.guidance:g}, "
         f"{rollout.kind}, {rollout.noisy_count} trained steps, objective {config.objective.name}; {rounds} rounds",
@@ -186,7 +188,7 @@ def report(taken: dict[str, list[Taken]], memories: dict[str, float], config: Tr
 
 @click.command(help=__doc__)
 @click.option("--model", default="shapes", show_default=True, help="Model name or folder.")
-@click.option("--recipe", default="shapes-geneval", show_default=True, help="Whose step is measured.")
+@click.option("--recipe", default="shapes-flow_grpo", show_default=True, help="Whose step is measured.")
 @click.option("--groups", default=4, show_default=True, help="rollout.groups, a multiple of 4.")
 @click.option("--rounds", default=20, show_default=True, help="Measured steps of each variant; one more warms up.")
 @click.option("--threads", default=1, show_default=True, help="As each process has that `flowbench train` starts.")

@@ -180,7 +180,7 @@ def _is_method_of_models(key: str) -> bool:
 
 def test_every_logged_name_is_documented(tmp_path: Path) -> None:
     """The names of a real run: two steps of a tiny model, with KL, and every part of the default reward."""
-    model = make_pipeline(tmp_path / "tiny", vocabulary="shapes", default_recipe="shapes-geneval", name="tiny")
+    model = make_pipeline(tmp_path / "tiny", vocabulary="shapes", default_recipe="shapes-flow_grpo", name="tiny")
     small = [
         "rollout.groups=2",
         "rollout.group_size=4",

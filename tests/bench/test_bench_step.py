@@ -17,7 +17,7 @@ SMALL = ("rollout.groups=4", "rollout.group_size=4", "rollout.micro_batch=4", "r
 
 
 def subject_of(*overrides):
-    return overhead.prepare("shapes", load_config("shapes-geneval", [*SMALL, *overrides]), "cpu")
+    return overhead.prepare("shapes", load_config("shapes-flow_grpo", [*SMALL, *overrides]), "cpu")
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_the_bare_calls_are_the_trainers(calls, overrides):
 
 
 def test_the_variants_are_single_changes_and_all_of_them():
-    every = {each.name: each for each in step.variants("shapes-geneval", 4, [], "cpu")}
+    every = {each.name: each for each in step.variants("shapes-flow_grpo", 4, [], "cpu")}
     assert list(every) == ["before", "AdamW fused", "micro-batches of 64 over 2 groups", "bundles of 4 groups",
                            "graph kept", "texts kept", "all"]  # fmt: skip
 
@@ -99,7 +99,7 @@ def test_ratios_are_of_the_same_turn():
 
 
 def test_texts_are_encoded_anew_where_they_are_not_kept(monkeypatch):
-    variants = {each.name: each for each in step.variants("shapes-geneval", 4, SMALL, "cpu")}
+    variants = {each.name: each for each in step.variants("shapes-flow_grpo", 4, SMALL, "cpu")}
     counts = {}
     for name in ("before", "texts kept"):
         subject = overhead.prepare("shapes", variants[name].config, "cpu")

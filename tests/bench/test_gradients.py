@@ -16,7 +16,7 @@ import gradients
 SMALL = "rollout.groups=4,rollout.bundle=2,rollout.group_size=4,rollout.micro_batch=8,rollout.steps=4"
 
 
-@pytest.mark.parametrize("recipe", ["shapes-geneval", "shapes-epg"])
+@pytest.mark.parametrize("recipe", ["shapes-flow_grpo", "shapes-epg"])
 def test_a_step_of_no_length_changes_nothing(recipe, monkeypatch):
     monkeypatch.setattr(gradients, "LENGTHS", (0.0, 0.5))
     subject = gradients.prepare(f"{recipe},{SMALL}", None)
@@ -34,7 +34,7 @@ def test_a_step_of_no_length_changes_nothing(recipe, monkeypatch):
 
 def test_the_sum_is_that_of_its_steps():
     """Of the same groups at the same weights, each step alone."""
-    subject = gradients.prepare(f"shapes-geneval,{SMALL}", None)
+    subject = gradients.prepare(f"shapes-flow_grpo,{SMALL}", None)
     both, first = gradients.gradient(subject, 2), gradients.gradient(subject, 1)
     second = [left - right for left, right in zip(both.total, first.total, strict=True)]
     left, right = (torch.cat([each.flatten() for each in part]) for part in (first.total, second))
@@ -42,7 +42,7 @@ def test_the_sum_is_that_of_its_steps():
 
 
 def test_the_reward_is_measured_on_prompts_that_gave_no_gradient():
-    subject = gradients.prepare(f"shapes-geneval,{SMALL}", None)
+    subject = gradients.prepare(f"shapes-flow_grpo,{SMALL}", None)
     held = [prompt.text for prompt in subject.others(3, 40)]
     learned = {group.prompt.text for step in range(3) for group in subject.groups(step)}
     assert len(set(held)) == len(held) == 40 and not learned & set(held)

@@ -39,7 +39,7 @@ def flowbench() -> Callable[..., Result]:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    settings = {"vocabulary": "shapes", "default_recipe": "shapes-geneval", "guidance": 3.0, "name": "tiny"}
+    settings = {"vocabulary": "shapes", "default_recipe": "shapes-flow_grpo", "guidance": 3.0, "name": "tiny"}
     return make_pipeline(tmp_path_factory.mktemp("models") / "tiny", **settings)
 
 

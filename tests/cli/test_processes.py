@@ -35,7 +35,7 @@ def test_killed_launcher_takes_its_processes_along(tiny_model: Path, tmp_path: P
     words = ("--model", tiny_model, "--steps", "100000", "--out", run, "--processes", "2")
     training = start("train", *words, *SMALL, "save_every=1")
     deadline = time.monotonic() + 300
-    while not (run / "checkpoints" / "latest").is_file() and time.monotonic() < deadline:
+    while not (run / "checkpoints" / "latest").is_file() and training.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
     training.kill()
     training.communicate(timeout=60)  # returns when no process holds its pipes any more
@@ -65,7 +65,7 @@ def test_processes_when_nobody_says(setting: str, cores: int, expected: int, mon
 
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
-    assert fitting_processes(load_config("shapes-geneval", ["model.device=cpu", setting])) == expected
+    assert fitting_processes(load_config("shapes-flow_grpo", ["model.device=cpu", setting])) == expected
 
 
 @pytest.mark.parametrize(("text", "cores"), [("max 100000\n", None), ("200000 100000\n", 2), ("50000 100000\n", 1)])
@@ -103,7 +103,7 @@ def test_a_second_ctrl_c_does_not_wait_for_a_reward_that_hangs(
         "train", *words, *SMALL, f"reward.options={{hangs: {{mark: {mark}}}}}", "--processes", str(processes)
     )
     deadline = time.monotonic() + 300
-    while not mark.is_file() and time.monotonic() < deadline:
+    while not mark.is_file() and training.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(3)  # the rollout has ended, the trainer waits for the reward
     training.send_signal(signal.SIGINT)

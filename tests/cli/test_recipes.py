@@ -28,19 +28,19 @@ def test_the_reward_alone_trains_the_built_in_model() -> None:
 def test_an_objective_takes_the_models_recipe_for_it() -> None:
     said: list[str] = []
     assert resolved(objective="nft", said=said) == resolved("shapes-nft")
-    assert resolved(objective="flow_grpo", said=said) == resolved("shapes-geneval")
+    assert resolved(objective="flow_grpo", said=said) == resolved("shapes-flow_grpo")
     assert said == []
 
 
 def test_an_objective_without_a_recipe_puts_its_defaults_in_place_and_says_so() -> None:
     said: list[str] = []
-    before = resolved("shapes-geneval")
-    config = resolved("shapes-geneval", objective="nft", said=said)
+    before = resolved("shapes-flow_grpo")
+    config = resolved("shapes-flow_grpo", objective="nft", said=said)
     assert config.objective == NFTConfig()
     rollout = {"kind": "ode", "noise_level": None, "window": None, "window_range": None, "same_latent": False}
     assert config.rollout == before.rollout.model_copy(update={**rollout, "keep_graph": False})
     assert (config.optimizer, config.reward, config.steps) == (before.optimizer, before.reward, before.steps)
-    assert said == ["note: shapes-geneval with the default settings of objective nft in place of its own"]
+    assert said == ["note: shapes-flow_grpo with the default settings of objective nft in place of its own"]
     assert resolved("sd35-geneval", "objective.levels=2", objective="nft", said=said).objective.levels == 2
     back = resolved("shapes-nft", objective="flow_grpo", said=said)
     assert (back.rollout.kind, back.rollout.noise_level, back.objective.name) == ("flow", 0.7, "flow_grpo")

@@ -66,7 +66,7 @@ MAKE_TINY = """
 import sys
 sys.path.insert(0, {tests!r})
 from tiny import make_pipeline
-make_pipeline("tiny", vocabulary="shapes", default_recipe="shapes-geneval", guidance=3.0, name="tiny")
+make_pipeline("tiny", vocabulary="shapes", default_recipe="shapes-flow_grpo", guidance=3.0, name="tiny")
 """
 INDEX_PAGE = """
 import traceback
