@@ -2,7 +2,8 @@
 
 Trains the recipe once per seed, one after the other, by the `flowbench train` command; evaluates every run and the base
 on the same test prompts and seeds, without guidance and at the guidance that is best on the dev split; writes the table
-of paired gains over the better base, and over the base at the same guidance. May be killed and started again: runs and
+of paired gains over the better base, and over the base at the same guidance, and how much of its diversity is kept. May
+be killed and started again: runs and
 evaluations go on where they stood.
 """
 
@@ -19,6 +20,8 @@ from pathlib import Path
 
 import click
 import torch
+from objectives_measure import COLORS, LAYOUT, Job, on_test
+from objectives_page import share
 
 from flowbench import store
 from flowbench.benchmarks import evaluate
@@ -67,7 +70,7 @@ def trained_results(config: TrainConfig, scales: Sequence[float]) -> list[Result
     else:
         words = [str(store.write_text(folder.with_suffix(".yaml"), to_yaml(config)))]
     subprocess.run([sys.executable, "-m", "flowbench", "train", *words], check=True)
-    return measured(load_model(folder), f"Flow-GRPO, seed {config.seed}", folder, scales)
+    return measured(load_model(folder), f"{config.objective.name}, seed {config.seed}", folder, scales)
 
 
 def guidance_of(results: Results) -> float:
@@ -112,7 +115,7 @@ def early_results(config: TrainConfig, step: int, guidance: float) -> Results:
     """Test results of the averaged policy as it was after `step` steps."""
     folder = Path(config.out)
     model = load_model(folder / "checkpoints" / f"step-{step:06d}")
-    label = f"Flow-GRPO, seed {config.seed}, step {step}, guidance {guidance:g}"
+    label = f"{config.objective.name}, seed {config.seed}, step {step}, guidance {guidance:g}"
     return load_results(evaluate(model, SUITE, out=folder / "early", guidance=guidance, batch_size=32, label=label))
 
 
@@ -127,6 +130,21 @@ def gains(rows: list[Results], bases: list[Results]) -> list[str]:
                 paired = compare_results(row, base, metric, allow_mismatch=True)
                 figures = f"{paired.difference:+.3f} | [{paired.low:+.3f}, {paired.high:+.3f}] | {paired.p:.4f}"
                 lines.append(f"| {row.label} | {metric} | {base.label} | {figures} |")
+    return lines
+
+
+def diversity(configs: list[TrainConfig], trained: list[list[Results]], out: Path) -> list[str]:
+    """Colours and layouts of every row of a run beside the base's at the same guidance, on the test split."""
+    lines = [
+        "| run | colours, bits | of the base's | layouts | of the base's |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for config, results in zip(configs, trained, strict=True):
+        for each in results:
+            ours = on_test(Job(config.out, guidance_of(each), Path(config.out), label=each.label))
+            theirs = on_test(Job(MODEL, guidance_of(each), out / "base"))
+            cells = [f"{ours[name]:.3f} | {share(ours, theirs, name):.2f}" for name in (COLORS, LAYOUT)]
+            lines.append(f"| {each.label} | {' | '.join(cells)} |")
     return lines
 
 
@@ -171,6 +189,10 @@ def main(
         *gains(rows, bases),
         "",
         to_markdown(leaderboard_table(build_leaderboard(rows, bases))),
+        "",
+        "Diversity: entropy of the colours that prompts leave open; how far objects lie from their mean place:",
+        "",
+        *diversity(configs, trained, out),
         "",
         "Rollout reward on training prompts (official/exclusive) in eight equal parts of each run; training time:",
         "",

@@ -70,14 +70,7 @@ class Outcome:
         return fmean(self._share(run, name) for run in self.runs)
 
     def _share(self, run: Json, name: str) -> float:
-        ours, theirs = run["test"], self.base["test"][guidance_key(run["test"]["guidance"])]
-        pairs = [(ours[name], theirs[name])]
-        if name in ours["by_prompt"]:
-            pairs = [(a, b) for a, b, *_ in paired_values([ours], [theirs], name)]
-        elif None in pairs[0]:
-            return math.nan
-        of_base = sum(pair[1] for pair in pairs)
-        return sum(pair[0] for pair in pairs) / of_base if of_base else math.nan
+        return share(run["test"], self.base["test"][guidance_key(run["test"]["guidance"])], name)
 
 
 @dataclass(frozen=True)
@@ -141,6 +134,18 @@ def spread(values: Sequence[float | None], form: str = "{:.1f}") -> str:
     if len(there) < len(values):
         return f"{len(there)} of {len(values)}: {ends if len(there) > 1 else form.format(there[0])}"
     return form.format(median(there)) + (f" ({ends})" if len(there) > 1 else "")
+
+
+def share(ours: Json, theirs: Json, name: str) -> float:
+    """A number of our test row as a share of theirs; NaN where a side has none. Of a number that every prompt has, over
+    the prompts that both sides have it of."""
+    pairs = [(ours[name], theirs[name])]
+    if name in ours["by_prompt"]:
+        pairs = [(a, b) for a, b, *_ in paired_values([ours], [theirs], name)]
+    elif None in pairs[0]:
+        return math.nan
+    of_theirs = sum(pair[1] for pair in pairs)
+    return sum(pair[0] for pair in pairs) / of_theirs if of_theirs else math.nan
 
 
 def paired_values(ours: Sequence[Json], theirs: Sequence[Json], metric: str) -> list[tuple[float, float, str, str]]:

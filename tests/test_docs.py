@@ -246,9 +246,9 @@ def test_the_figures_of_the_readme_table_stand_in_the_measured_results() -> None
     """README's table is copied by hand from docs/results/learning.md, which `bench/learning.py` writes."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8").split("## What you will see")[1].split("\n## ")[0]
     rows = [line for line in readme.splitlines() if line.startswith("|")]
-    figures = {figure for row in rows for figure in re.findall(r"[+-]?\.\d{3}", row)}
+    figures = {figure for row in rows for figure in re.findall(r"[+-]?\.\d{2,3}\b", row)}
     assert len(figures) >= 10
-    measured = set(re.findall(r"[+-]?\d\.\d{3}", text("results/learning.md")))
+    measured = set(re.findall(r"[+-]?\d\.\d{2,3}\b", text("results/learning.md")))
     assert {figure.replace(".", "0.", 1) for figure in figures} - measured == set()
 
 
