@@ -8,7 +8,7 @@ FLOWBENCH := $(BIN)/flowbench
 QUICK_STEPS ?= 60
 DEMO := runs/demo$(if $(QUICK),-quick)
 BASE := runs/demo-base
-# The better of none and 1.5 on the dev split (docs/results/objectives.md).
+# The better of none and 1.5 on the dev split (docs/results/learning.md).
 TRAINED_GUIDANCE := 1.5
 STEPS := $(if $(QUICK),--steps $(QUICK_STEPS))
 

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 @click.option("--resume", metavar="FOLDER", help="Go on with the run in this folder, with its own settings.")
 @click.option(
     "--processes", type=count(bounds.PROCESSES), metavar="N",
-    help="Train on N processes. Default: one, but one per core for the built-in model on a CPU.",
+    help="Train on N processes. Default: one, but up to one per core for the built-in model on a CPU.",
 )  # fmt: skip
 @error_rate_option()
 @click.option("--print-config", is_flag=True, help="Print the resolved configuration and do nothing else.")

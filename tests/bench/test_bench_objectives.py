@@ -132,9 +132,9 @@ def test_the_digest_knows_what_decides_a_result(plan, tmp_path):
 
 
 def test_the_best_and_both_defaults_get_more_seeds(plan):
-    more = list(objectives_plan.more_runs(plan, ["shapes-nft"]))
+    more = list(objectives_plan.more_runs(plan, ["shapes-epg"]))
     assert {(run.recipe, run.seed) for run in more} >= {
-        (recipe, seed) for recipe in ("shapes-nft", "shapes-geneval") for seed in (1, 2)
+        (recipe, seed) for recipe in ("shapes-epg", "shapes-geneval", "shapes-flow_grpo") for seed in (1, 2)
     }
     assert {run.seed for run in more} == {1, 2}
     assert {run.recipe for run in objectives_plan.more_runs(plan, [], ["nft"])} == set()

@@ -159,7 +159,7 @@ main(sys.argv[1:])
     "words",
     [
         ("--processes", "2"),
-        ("rollout.groups=2", "rollout.micro_batch=32", "rollout.bundle=1", "model.device=cpu"),
+        ("rollout.groups=4", "rollout.micro_batch=32", "rollout.bundle=1", "model.device=cpu"),
     ],
 )
 def test_who_only_launches_imports_no_torch(words: tuple[str, ...], tmp_path: Path) -> None:

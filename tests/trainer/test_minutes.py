@@ -49,6 +49,7 @@ def test_the_clock_is_that_of_the_call(pipeline, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_the_command_says_how_to_go_on_and_exits_with_0(tmp_path):
     small = ["rollout.groups=2", "rollout.bundle=1", "rollout.group_size=4", "rollout.micro_batch=4"]
+    small += ["optimizer.updates=1"]
     flowbench = [sys.executable, "-m", "flowbench", "train"]
     words = ["--reward", "jpeg", "--steps", "3", "--minutes", "0.001", "--processes", "2"]
     out = ["--out", str(tmp_path / "run")]

@@ -222,7 +222,7 @@ def test_the_pages_objective_of_ones_own_trains(tmp_path):
     (example,) = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
     plugin = tmp_path / "mine.py"
     plugin.write_text(example, encoding="utf-8")
-    small = ["rollout.groups=2", "rollout.group_size=4", "rollout.micro_batch=2", "rollout.steps=2"]
+    small = ["rollout.groups=2", "rollout.bundle=1", "rollout.group_size=4", "rollout.micro_batch=2", "rollout.steps=2"]
     words = ["train", "--plugin", str(plugin), "--objective", "regression", "--reward", "jpeg", "--steps", "2"]
     command = [sys.executable, "-m", "flowbench", *words, "--processes", "1", "--out", str(tmp_path / "run"), *small]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
