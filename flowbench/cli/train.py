@@ -14,7 +14,7 @@ import click
 from flowbench import bounds
 from flowbench.children import LAUNCHER
 from flowbench.cli.group import INTERRUPTED
-from flowbench.cli.machine import end_with_launcher
+from flowbench.cli.machine import check_processes, end_with_launcher
 from flowbench.cli.options import (
     MINUTES,
     SEED,
@@ -95,6 +95,7 @@ def train(
         if processes > 1:
             from flowbench.config import check_share
 
+            check_processes(processes)
             check_share(config, processes)
             check_folder(Path(config.out), config, resume=resume is not None)  # all processes would say so
             if config.data is not None:

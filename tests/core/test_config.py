@@ -114,7 +114,7 @@ def test_path_no_dt_needs_the_flow_kind():
 
 
 def test_the_resolved_yaml_is_complete_and_reads_back(tmp_path):
-    config = load_config("shapes-geneval", ["seed=3"])
+    config = load_config("shapes-flow_grpo", ["seed=3"])
     path = tmp_path / "config.yaml"
     path.write_text(to_yaml(config))
     assert load_config(path) == config
