@@ -3,8 +3,7 @@
 Trains the recipe once per seed, one after the other, by the `flowbench train` command; evaluates every run and the base
 on the same test prompts and seeds, without guidance and at the guidance that is best on the dev split; writes the table
 of paired gains over the better base, and over the base at the same guidance, and how much of its diversity is kept. May
-be killed and started again: runs and
-evaluations go on where they stood.
+be killed and started again: runs and evaluations go on where they stood.
 """
 
 from __future__ import annotations
@@ -45,6 +44,10 @@ def best_guidance(model: FlowModel, out: Path, scales: Sequence[float]) -> float
     return max(scores, key=lambda scale: scores[scale])
 
 
+def label(name: str, scale: float) -> str:
+    return f"{name}, " + ("no guidance" if scale == 1 else f"guidance {scale:g}")
+
+
 def measured(model: FlowModel, name: str, out: Path, scales: Sequence[float]) -> list[Results]:
     """Test results without guidance and with the guidance that is best on dev."""
     chosen = dict.fromkeys((1.0, best_guidance(model, out, scales)))
@@ -52,7 +55,7 @@ def measured(model: FlowModel, name: str, out: Path, scales: Sequence[float]) ->
         load_results(
             evaluate(
                 model, SUITE, out=out, guidance=scale, batch_size=32,
-                label=f"{name}, " + ("no guidance" if scale == 1 else f"guidance {scale:g}"),
+                label=label(name, scale),
             )
         )
         for scale in chosen
@@ -115,8 +118,8 @@ def early_results(config: TrainConfig, step: int, guidance: float) -> Results:
     """Test results of the averaged policy as it was after `step` steps."""
     folder = Path(config.out)
     model = load_model(folder / "checkpoints" / f"step-{step:06d}")
-    label = f"{config.objective.name}, seed {config.seed}, step {step}, guidance {guidance:g}"
-    return load_results(evaluate(model, SUITE, out=folder / "early", guidance=guidance, batch_size=32, label=label))
+    name = f"{config.objective.name}, seed {config.seed}, step {step}, guidance {guidance:g}"
+    return load_results(evaluate(model, SUITE, out=folder / "early", guidance=guidance, batch_size=32, label=name))
 
 
 def gains(rows: list[Results], bases: list[Results]) -> list[str]:
@@ -142,7 +145,7 @@ def diversity(configs: list[TrainConfig], trained: list[list[Results]], out: Pat
     for config, results in zip(configs, trained, strict=True):
         for each in results:
             ours = on_test(Job(config.out, guidance_of(each), Path(config.out), label=each.label))
-            theirs = on_test(Job(MODEL, guidance_of(each), out / "base"))
+            theirs = on_test(Job(MODEL, guidance_of(each), out / "base", label=label(MODEL, guidance_of(each))))
             cells = [f"{ours[name]:.3f} | {share(ours, theirs, name):.2f}" for name in (COLORS, LAYOUT)]
             lines.append(f"| {each.label} | {' | '.join(cells)} |")
     return lines

@@ -148,7 +148,7 @@ def stopped(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Stopp
     words = (*words, "save_every=100000", "--out", run, "--processes", "2")
     training = start("train", *words)
     deadline = time.monotonic() + 300
-    while not (run / "log.jsonl").is_file() and time.monotonic() < deadline:
+    while not (run / "log.jsonl").is_file() and training.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
     training.send_signal(signal.SIGTERM)
     _, stderr = training.communicate(timeout=300)

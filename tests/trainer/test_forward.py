@@ -217,6 +217,21 @@ def test_dgpo_counts_the_scored_members_alone(pipeline):
         assert found == pytest.approx(float(expected.sum()), rel=1e-6) and abs(float(expected[0]) - 0.5) > 1e-6
 
 
+def test_dgpo_needs_no_first_pass_where_every_group_is_whole_in_a_micro_batch(pipeline, monkeypatch):
+    """Of a bundle of two groups in two micro-batches: the same numbers as when four of them split the groups."""
+    found = {}
+    for size in (4, 2):
+        settings = config("dgpo", pipeline, rollout__bundle=2, rollout__micro_batch=size)
+        policy, objective, bundles = made(settings)
+        counted = Mock(wraps=policy.velocity)
+        monkeypatch.setattr(policy, "velocity", counted)
+        learned = update(policy, objective, bundles, 0.0, Processes("cpu"))
+        found[size] = (learned["optimizer/grad_norm"], learned["policy/preference"], counted.call_count)
+    others = 2  # reference and behaviour copy; then the pass that is learned from, and before it the first one
+    assert [calls for _, _, calls in found.values()] == [2 * 2 * (others + 1), 2 * 4 * (others + 2)]
+    assert found[4][:2] == pytest.approx(found[2][:2], rel=1e-4) and found[4][0] > 1e-6
+
+
 def test_awm_holds_the_ratio_to_the_weights_that_sampled(pipeline):
     """The live ones of the step's beginning: ratio 1 in the first update, and not in the second."""
     figures = {}
