@@ -48,6 +48,12 @@ def test_an_objective_without_a_recipe_puts_its_defaults_in_place_and_says_so() 
         resolved(objective="nftt")
 
 
+def test_the_default_recipe_is_that_of_its_objective() -> None:
+    """Two files, so that both names are there; one set of settings."""
+    default, own = resolved("shapes-geneval"), resolved("shapes-nft")
+    assert default == own.model_copy(update={"out": default.out}) and default.out != own.out
+
+
 def test_the_published_recipes_of_sd35_are_found_by_their_objective() -> None:
     said: list[str] = []
     model = "stabilityai/stable-diffusion-3.5-medium"
