@@ -79,7 +79,7 @@ def write(plan: Plan, results: Path) -> None:
 @click.command(help=__doc__)
 @click.option("--only", default="", help="Recipes (nft, shapes-nft), with commas; default: all.")
 @click.option("--seeds", default=",".join(map(str, SEEDS)), help="Of these seeds alone.")
-@click.option("--budget", default=20.0, help="Training time of a run, in yardsticks of 20 steps.")
+@click.option("--budget", default=12.0, help="Training time of a run, in yardsticks of 20 steps.")
 @click.option("--limit", type=int, help="Prompts of every evaluation; default: all. For trying the command.")
 @click.option("--work", type=click.Path(path_type=Path), default=Path("runs/objectives"), help="Runs and evaluations.")
 @click.option("--results", type=click.Path(path_type=Path), default=Path("docs/results"), help="The page, and data/.")

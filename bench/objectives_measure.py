@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 import torch
 
 from flowbench import benchmarks, prompts, store
-from flowbench.benchmarks import Suite
 from flowbench.cli.train_processes import cores
 from flowbench.evals import Results, load_results
 from flowbench.evals.evaluation import Record
@@ -29,6 +28,8 @@ BASE_GUIDANCE = (1.0, 1.5, 2.0, 3.0)
 """At which the base is, on dev: its best one is what gains are over."""
 COLORS, LAYOUT = "object_color_entropy", "layout_diversity"
 SCORES = ("official", "exclusive")
+MEASURED = (*SCORES, COLORS, LAYOUT)
+"""Of every checkpoint, on dev."""
 BATCH = 32
 KL_EVERY, KL_STEPS, KL_SEED = 3, 10, 20_000
 """Every third test prompt gives a picture on which the distance from the base is measured, at the noise levels of an
@@ -56,32 +57,37 @@ def guidance_key(guidance: float) -> str:
     return f"{guidance:g}"
 
 
-def on_dev(job: Job) -> dict[str, float]:
-    """Official and exclusive on the dev split; the pictures are not kept."""
-    results = _evaluated(job, benchmarks.find(f"{SUITE}_dev"))
+def on_dev(job: Job) -> dict[str, float | None]:
+    """`MEASURED` on the dev split, None where nothing could be measured; the pictures are not kept."""
+    results = _evaluated(job, f"{SUITE}_dev")
     shutil.rmtree(job.out)
-    return {score: rounded(results.mean(score)) for score in SCORES}
+    return _means(results)
 
 
 def on_test(job: Job) -> dict[str, Any]:
     """The test row: scores and diversity overall, and values by tag and prompt, so that rows can be paired later."""
-    suite = benchmarks.find(SUITE)
-    results = _evaluated(job, suite.with_scorers([*suite.scorers, COLORS, LAYOUT]))
-    by_prompt = {metric: values_by_prompt(results.records, metric) for metric in (*SCORES, LAYOUT)}
-    layouts = [value for of_tag in by_prompt[LAYOUT].values() for value in of_tag.values() if value is not None]
+    results = _evaluated(job, SUITE)
     return {
         "guidance": job.guidance,
-        **{score: rounded(results.mean(score)) for score in SCORES},
-        COLORS: rounded(results.mean(COLORS)),
-        LAYOUT: rounded(fmean(layouts)) if layouts else None,
+        **_means(results),
         "pictures": len(results.records),
         "folder": str(results.folder),
-        "by_prompt": by_prompt,
+        "by_prompt": {metric: values_by_prompt(results.records, metric) for metric in (*SCORES, LAYOUT)},
     }
 
 
-def _evaluated(job: Job, suite: Suite) -> Results:
-    model = load_model(job.model)
+def _means(results: Results) -> dict[str, float | None]:
+    """Scores as a table shows them; layouts as the mean over the prompts that have one."""
+    by_prompt = values_by_prompt(results.records, LAYOUT)
+    layouts = [value for of_tag in by_prompt.values() for value in of_tag.values() if value is not None]
+    found = {name: results.mean(name) for name in (*SCORES, COLORS)}
+    found[LAYOUT] = fmean(layouts) if layouts else math.nan
+    return {name: None if math.isnan(value) else rounded(value) for name, value in found.items()}
+
+
+def _evaluated(job: Job, name: str) -> Results:
+    model, suite = load_model(job.model), benchmarks.find(name)
+    suite = suite.with_scorers([*suite.scorers, COLORS, LAYOUT])
     settings: dict[str, Any] = {"guidance": job.guidance, "batch_size": BATCH, "limit": job.limit}
     return load_results(benchmarks.evaluate(model, suite, out=job.out, label=job.label or None, **settings))
 

@@ -20,7 +20,7 @@ from flowbench.errors import ConfigError
 from flowbench.recipe_files import recipe_names
 from flowbench.stats.paired import paired_test
 
-GAINS = (0.10, 0.20)
+GAINS = (0.0, 0.05, 0.10, 0.20)
 """Over the base's best dev score: what the seconds are counted to."""
 KEPT = 0.8
 """Of the base's diversity: the least that the default recipe must keep."""
@@ -52,11 +52,26 @@ class Outcome:
         """What each run needed until the gain; None where it was not reached."""
         return [reached(self.points(run, over), target(self.base, gain)) for run in self.runs]
 
-    def key(self, seeds: int | None = None) -> tuple[float, float]:
-        """Sorts recipes: by the median of the yardsticks to the higher gain, then by the last dev score. seeds: of that
-        many first runs alone."""
-        needed = [math.inf if each is None else each for each in self.efforts(GAINS[-1], "yardsticks")[:seeds]]
-        return median(needed), -fmean(self.points(run, "seconds")[-1][1] for run in self.runs[:seeds])
+    def key(self, seeds: int | None = None) -> tuple[float, ...]:
+        """Sorts recipes: by the median of the yardsticks to the highest gain, then to the one below it and so on, then
+        by the last dev score. seeds: of that many first runs alone."""
+        needed = [self.efforts(gain, "yardsticks")[:seeds] for gain in reversed(GAINS)]
+        last = fmean(self.points(run, "seconds")[-1][1] for run in self.runs[:seeds])
+        return *(median(math.inf if each is None else each for each in some) for some in needed), -last
+
+    def path(self, run: Json) -> list[tuple[float, float]]:
+        """(diversity kept, dev official) of every checkpoint, at its better guidance. Kept: the lower of the shares of
+        the base's colour entropy and layout diversity at that guidance; 0 where nothing is left to measure."""
+        found = []
+        for point in run["curve"]:
+            scale, scores = max(point["dev"].items(), key=lambda item: item[1]["official"])
+            shares = [(scores[name] or 0.0) / self.base["dev"][scale][name] for name in (COLORS, LAYOUT)]
+            found.append((min(shares), scores["official"]))
+        return found
+
+    def varied(self, run: Json) -> float | None:
+        """The best dev score of a checkpoint that keeps `KEPT` of the diversity; None where none does."""
+        return max((score for kept, score in self.path(run) if kept >= KEPT), default=None)
 
     def mean(self, name: str) -> float:
         """Of a number of the test row, over the runs."""
@@ -171,20 +186,25 @@ def gain_over(ours: Sequence[Json], theirs: Sequence[Json]) -> str:
 def time_table(outcomes: Sequence[Outcome], machine: str) -> list[str]:
     """How long each recipe takes to each gain."""
     unit = typical_yardstick([run for outcome in outcomes for run in outcome.runs], machine)
-    heads = [f"{what} to +{gain:.2f}" for gain in GAINS for what in ("yardsticks", "seconds")]
-    titles = ["recipe", "objective", "seeds", "steps", "pictures a step", *heads, "pictures to +0.20", "last dev score"]
+    heads = [f"to +{gain:.2f}" for gain in GAINS]
+    titles = ["recipe", "objective", "seeds", "steps", *heads, "last dev score", f"best with {KEPT:g} kept"]
     lines = [_row(titles), "|---|---|" + "---:|" * (len(titles) - 2)]
     for outcome in outcomes:
         cells = [outcome.recipe, outcome.runs[0]["objective"], _each(run["seed"] for run in outcome.runs)]
-        cells += [_each(run["steps"] for run in outcome.runs), _each(run["pictures_per_step"] for run in outcome.runs)]
-        for gain in GAINS:
-            needed = outcome.efforts(gain, "yardsticks")
-            seconds = [None if each is None else each * unit for each in needed]
-            cells += [spread(needed), spread(seconds, "{:.0f}")]
+        cells.append(_each(run["steps"] for run in outcome.runs))
+        cells += [_times(outcome.efforts(gain, "yardsticks"), unit) for gain in GAINS]
         last = [outcome.points(run, "seconds")[-1][1] for run in outcome.runs]
-        cells += [spread(outcome.efforts(GAINS[-1], "pictures"), "{:,.0f}"), spread(last, "{:.3f}")]
+        varied = [outcome.varied(run) for run in outcome.runs]
+        cells += [spread(last, "{:.3f}"), spread(varied, "{:.3f}") if any(varied) else "none"]
         lines.append(_row(cells))
     return lines
+
+
+def _times(needed: Sequence[float | None], unit: float) -> str:
+    """Yardsticks, and the median in seconds where every seed got there."""
+    there = [each for each in needed if each is not None]
+    seconds = f"; {median(there) * unit:.0f} s" if len(there) == len(needed) else ""
+    return spread(needed) + seconds
 
 
 def test_table(outcomes: Sequence[Outcome], base: Json) -> list[str]:
@@ -263,11 +283,14 @@ def page(found: Found, conclusions: Path, plot: str) -> str:
         "",
         f"- A yardstick is 20 steps of the old default recipe on the machine at that moment, taken before and after "
         f"every run: here {typical_yardstick(runs, machine):.1f} s on {machine}, for which the seconds are given. "
-        f"Every run had {budgets} yardsticks of training; evaluation is not counted.",
+        f"Every run had {budgets} yardsticks of training, at the end of which its learning rate was 0; evaluation is "
+        "not counted.",
         f"- The base on dev: {dev}. A gain is over its best guidance, {base['best_guidance']:g}; the trained policy's "
         "moving average is taken at the better of guidance 1 and 1.5, must hold the score at the next checkpoint, and "
         "time is linear between checkpoints.",
         "- Several seeds: the median, and in brackets the lowest and the highest.",
+        f"- Best with {KEPT:g} kept: the best checkpoint among those that have at least {KEPT:g} of the base's colour "
+        "entropy and layout diversity on dev, at the same guidance.",
         *(f"- {name} has {other}'s gradient everywhere, and no run." for name, other in SAME_GRADIENT.items()),
         *([f"- The yardsticks before and after differ by more than 10 %: {'; '.join(odd)}."] if odd else []),
         "",

@@ -18,7 +18,7 @@ from flowbench.config import TrainConfig, load_config
 from flowbench.objective_presets import recipe_end
 from flowbench.recipe_files import recipe_names
 
-FORMAT = 1
+FORMAT = 2
 """Of the JSON files; a change of their form, or of what is measured, is another number: all runs are made again."""
 DEFAULT, FLOW_GRPO = "shapes-geneval", "shapes-flow_grpo"
 """The default recipe, and that of flow_grpo, the default before: both get all seeds."""
@@ -32,7 +32,7 @@ SAME_GRADIENT = {"par": "pepg"}
 SEEDS = (0, 1, 2)
 MOST = 5
 """How many of the recipes that are best with the first seed get the others, too."""
-PARTS = 12
+PARTS = 10
 """Checkpoints of a run, and points of its curve."""
 OLD_ARRANGEMENT = (
     "rollout.bundle=1", "rollout.micro_batch=32", "rollout.keep_graph=false", "optimizer.fused=false",

@@ -13,7 +13,7 @@ from statistics import fmean, median
 from typing import Any
 
 import click
-from objectives_measure import GUIDANCE, SCORES, Job, guidance_key, in_parallel, kl_to_base, on_dev, on_test, rounded
+from objectives_measure import GUIDANCE, MEASURED, Job, guidance_key, in_parallel, kl_to_base, on_dev, on_test, rounded
 from objectives_plan import (
     LEFT_OUT,
     PARTS,
@@ -155,7 +155,7 @@ def dev_curve(run: Run, log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
         {
             "step": step,
             **spent[step - 1],
-            "dev": {guidance_key(scale): {name: held[step, scale][name] for name in SCORES} for scale in GUIDANCE},
+            "dev": {guidance_key(scale): {name: held[step, scale][name] for name in MEASURED} for scale in GUIDANCE},
         }
         for step in steps
     ]

@@ -90,8 +90,8 @@ def test_effort_of_a_log():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("steps", "every"), [(1, 1), (11, 1), (12, 1), (13, 2), (600, 50), (607, 51)])
-def test_twelve_checkpoints_at_most_and_the_last(plan, steps, every):
+@pytest.mark.parametrize(("steps", "every"), [(1, 1), (9, 1), (10, 1), (11, 2), (600, 60), (607, 61)])
+def test_ten_checkpoints_at_most_and_the_last(plan, steps, every):
     config = objectives_run.with_steps(plan.yardstick, steps, Path("run"))
     assert (config.steps, config.save_every) == (steps, every)
     assert config.keep >= -(-steps // every)
@@ -151,9 +151,17 @@ def row(official, layout, colors, guidance=1.5, prompts=24):
             "layout_diversity": layout, "by_prompt": by_prompt}  # fmt: skip
 
 
+def dev_row(official, layout=0.2, colors=3.0):
+    return {"official": official, "object_color_entropy": colors, "layout_diversity": layout}
+
+
 def result(plan, recipe, seed, scores, test, *, after=10.0, machine="quick, 2 cores"):
-    """A run whose checkpoints are 100 seconds apart."""
-    dev = [{"1": {"official": score - 0.1}, "1.5": {"official": score}} for score in scores]
+    """A run whose checkpoints are 100 seconds apart; each keeps a tenth less of the base's layouts."""
+    layouts = [0.2 * (1 - place / 10) for place in range(1, len(scores) + 1)]
+    dev = [
+        {"1": dev_row(score - 0.1), "1.5": dev_row(score, layout)}
+        for score, layout in zip(scores, layouts, strict=True)
+    ]
     curve = [
         {"step": 10 * place, "seconds": 100.0 * place, "pictures": 2560 * place, "updates": 10 * place, "dev": each}
         for place, each in enumerate(dev, start=1)
@@ -167,11 +175,11 @@ def result(plan, recipe, seed, scores, test, *, after=10.0, machine="quick, 2 co
 @pytest.fixture
 def results(tmp_path):
     """Flow-GRPO reaches +.10 after 100 s and +.20 nowhere; nft +.20 at 200 s, with seed 1 at 150 s, on slower pace."""
-    data, plan = tmp_path / "data", objectives_plan.Plan(20.0, None, (), tmp_path, tmp_path / "data", "")
+    data, plan = tmp_path / "data", objectives_plan.Plan(12.0, None, (), tmp_path, tmp_path / "data", "")
     dev = {"1": 0.4, "1.5": 0.5, "2": 0.5, "3": 0.6}
     base = {
-        "format": 1, "limit": None, "best_guidance": 3.0,
-        "dev": {scale: {"official": score} for scale, score in dev.items()},
+        "format": objectives_plan.FORMAT, "limit": None, "best_guidance": 3.0,
+        "dev": {scale: dev_row(score) for scale, score in dev.items()},
         "test": {"1": row(0.4, 0.2, 3.0, 1.0), "1.5": row(0.5, 0.2, 3.0), "3": row(0.6, 0.15, 2.5, 3.0)},
     }  # fmt: skip
     runs = [
@@ -196,7 +204,7 @@ def test_runs_of_other_settings_are_left_out_and_named(results):
     page = (results / "objectives.md").read_text()
     assert "Left out, of other settings: objectives-shapes-nft-seed2.json, objectives-shapes-old-seed0.json." in page
     assert "commit c0ffee" in page and "| shapes-nft | nft | 0, 1 |" in page and "shapes-old |" not in page
-    plan = objectives_plan.Plan(20.0, 8, (), results, results / "data", "")
+    plan = objectives_plan.Plan(12.0, 8, (), results, results / "data", "")
     with pytest.raises(ConfigError, match="the base is not there, or of other settings"):
         objectives_page.load(plan)
 
@@ -219,8 +227,11 @@ def test_the_page_from_the_files_alone(results):
     rows = {line.split(" | ")[0][2:]: line.strip("|\n ").split(" | ") for line in table}
     times = {line.split(" | ")[0][2:]: line for line in reversed(table)}
     # nft: 200 s of 10 s, and with seed 1 150 s of (10 + 30) / 2 s, on a machine whose median yardstick is 10 s
-    assert "| 13.8 (7.5 to 20.0) | 138 (75 to 200) |" in times["shapes-nft"]
-    assert "| 10.0 | 100 | not reached | not reached |" in times["shapes-geneval"]
+    assert "| 13.8 (7.5 to 20.0); 138 s |" in times["shapes-nft"]
+    assert "| 10.0; 100 s | not reached |" in times["shapes-geneval"]
+    # at the second checkpoint .8 of the layouts is kept, at the third .7
+    assert times["shapes-nft"].endswith("| 0.825 (0.800 to 0.850) | 0.825 (0.800 to 0.850) |")
+    assert times["shapes-geneval"].endswith("| 0.750 | 0.700 |")
     assert page.index("| shapes-nft | nft |") < page.index("| shapes-geneval | geneval |")  # the sooner one first
     assert rows["shapes-nft"][1:6] == ["1.5", "0.850", "0.850", "0.90", "0.95"]
     assert rows["shapes-nft"][6:] == ["0.0050", "+0.250 [+0.250, +0.250]", "+0.050 [+0.050, +0.050]"]
@@ -229,8 +240,20 @@ def test_the_page_from_the_files_alone(results):
     assert (results / "objectives.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_diversity_along_a_run(results):
+    """The lower share; nothing measured is none kept, and no checkpoint that keeps enough is no score."""
+    nft, _ = objectives_page.load(objectives_plan.Plan(12.0, None, (), results, results / "data", "")).outcomes
+    run = json.loads(json.dumps(nft.runs[0]))
+    run["curve"][0]["dev"]["1.5"]["object_color_entropy"] = 1.5
+    run["curve"][1]["dev"]["1.5"]["layout_diversity"] = None
+    run["curve"][2]["dev"]["1.5"] = dev_row(0.75, 0.19, 3.3)
+    assert nft.path(run) == [(0.5, 0.7), (0.0, 0.8), (pytest.approx(0.95), 0.75)]
+    assert nft.varied(run) == 0.75
+    assert nft.varied(run | {"curve": run["curve"][:2]}) is None
+
+
 def test_prompts_without_a_layout_on_one_side_take_no_part(results):
-    nft, _ = objectives_page.load(objectives_plan.Plan(20.0, None, (), results, results / "data", "")).outcomes
+    nft, _ = objectives_page.load(objectives_plan.Plan(12.0, None, (), results, results / "data", "")).outcomes
     ours = json.loads(json.dumps(nft.runs[0]["test"]))
     ours["by_prompt"]["layout_diversity"]["tag"] |= {"p0": None, "p1": 0.04}
     pairs = objectives_page.paired_values([ours], [nft.base["test"]["1.5"]], "layout_diversity")
