@@ -24,9 +24,8 @@ DEFAULT, FLOW_GRPO = "shapes-geneval", "shapes-flow_grpo"
 """The default recipe, and that of flow_grpo, the default before: both get all seeds."""
 YARDSTICK = "shapes-geneval-plain"
 """That of flow_grpo as it was before this comparison, settings and arrangement."""
-APART = ("shapes-geneval-paper", YARDSTICK)
-"""Recipes that are not compared: the paper's own settings (docs/results/learning_paper.md compares them), and the
-arrangement that the yardstick has."""
+APART = (YARDSTICK,)
+"""What is not compared: the arrangement that the yardstick has."""
 SAME_GRADIENT = {"par": "pepg"}
 """Objectives whose gradient is another's everywhere (their tests say so): a run of their own would show nothing."""
 SEEDS = (0, 1, 2)
