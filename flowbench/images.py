@@ -100,6 +100,7 @@ def _formats() -> tuple[str, ...]:
     Image.init()
     return tuple(kind for kind in READ if kind in Image.OPEN)
 
+
 FACTS = "flowbench"
 """The keyword of the text in a PNG file that says what the picture is."""
 

@@ -23,7 +23,7 @@ from flowbench.objective_presets import PRESETS
 ROOT = Path(__file__).parents[1]
 DOCS = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")])
 OF_OTHERS = {"--nnodes", "--nproc_per_node", "--logdir", "--out", "--stage"}
-"""Options of torchrun, tensorboard and `python -m flowbench.shapes.pretrain`, which the docs also name."""
+"""Options of torchrun, tensorboard and `python -m flowbench.pretrain`, which the docs also name."""
 
 
 def text(name: str) -> str:

@@ -60,6 +60,10 @@ registry.add(
     line="The size as a JPEG of quality 95: negated (smaller is better), or as it is with `larger`.",
 )  # fmt: skip
 registry.add(
+    "letters", "flowbench.rewards.ocr.reward:letters",
+    line="How much of the prompt's quoted text a sign of the letters world says, by the exact reader: as `ocr`.",
+)  # fmt: skip
+registry.add(
     "ocr", "flowbench.rewards.ocr.reward:ocr",
     line="How much of the prompt's quoted text is read on the picture: 1 - edit distance / length, not below 0.",
 )  # fmt: skip

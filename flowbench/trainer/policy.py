@@ -19,9 +19,7 @@ TEXTS_AT_MOST = 1 << 30
 class Policy:
     """A model with its adapter under training; the guided velocity is the policy."""
 
-    def __init__(
-        self, model: FlowModel, learner: Learner, guidance: float, *, reference_guidance: float | None = None
-    ):
+    def __init__(self, model: FlowModel, learner: Learner, guidance: float, *, reference_guidance: float | None = None):
         """guidance: of the policy, and of the reference unless that has one of its own."""
         self.model = model
         self.learner = learner

@@ -170,9 +170,7 @@ def test_a_suite_beside_reference_pictures(
     assert (useless.exit_code, "--reference has no use here" in useless.stderr) == (2, True)
 
 
-def test_metrics_of_the_built_in_world_need_no_reference(
-    evaluated: Path, flowbench: Command, tmp_path: Path
-) -> None:
+def test_metrics_of_the_built_in_world_need_no_reference(evaluated: Path, flowbench: Command, tmp_path: Path) -> None:
     """On the pictures that the prompts ask for, rendered; the numbers are those of the metrics themselves."""
     import numpy
 

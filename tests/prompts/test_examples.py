@@ -51,8 +51,7 @@ def test_pairs_of_csv_tsv_and_jsonl_are_the_same(folder):
     tsv = 'prompt\tchosen\trejected\ttag\na red square\ta.png\tb.png\tcolors\ntwo, "blue"\tsub/c.png\ta.png\t\n'
     lines = "".join(json.dumps(row) + "\n" for row in PAIRS)
     read = [
-        read_examples(table(folder, text, name))
-        for text, name in ((csv, "p.csv"), (tsv, "p.tsv"), (lines, "p.jsonl"))
+        read_examples(table(folder, text, name)) for text, name in ((csv, "p.csv"), (tsv, "p.tsv"), (lines, "p.jsonl"))
     ]
     for examples in read:
         assert examples.are_pairs and [row.prompt.text for row in examples.rows] == ["a red square", 'two, "blue"']

@@ -8,17 +8,19 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy
 import pytest
 from PIL import Image
 
 from flowbench import rewards
+from flowbench.letters import grammar, world
 from flowbench.rewards.geneval import colors
 from flowbench.testing import check_reward, sample_pictures
 from flowbench.types import Prompt, Sample
 
 DOCS = Path(__file__).parents[2] / "docs" / "rewards.md"
 NAMES = rewards.registry.names()
-RULES = {"jpeg", "ocr"}
+RULES = {"jpeg", "letters", "ocr"}
 """Beside GenEval with the blocks detector: no sums over a batch, so not a bit may depend on it."""
 
 
@@ -41,13 +43,19 @@ def build(blocks, tiny_weights):
 
 @pytest.fixture
 def samples_for(block_samples):
-    return lambda name: block_samples if "geneval" in name else sample_pictures()
+    """Of GenEval blocks, of the letters world its signs, of all others pictures of anything."""
+    rng = numpy.random.default_rng(0)
+    written = {"E": "E", "TA": "TA", "TEA": "TEE", "TAXE": "TAXE", "KEYS": "KEY"}  # asked for: what the sign says
+    signs = [
+        Sample(grammar.prompt(asked), world.render(world.sample_sign(said, rng))) for asked, said in written.items()
+    ]
+    return lambda name: block_samples if "geneval" in name else signs if name == "letters" else sample_pictures()
 
 
 def test_the_built_in_rewards_are_listed():
     assert {
         "aesthetic", "clip_score-vit-b-32", "clip_score-vit-l-14", "geneval", "geneval_flowgrpo", "geneval_official",
-        "geneval_strict", "hpsv2", "hpsv2.1", "imagereward", "jpeg", "ocr", "pickscore",
+        "geneval_strict", "hpsv2", "hpsv2.1", "imagereward", "jpeg", "letters", "ocr", "pickscore",
     } <= set(NAMES)  # fmt: skip
 
 
@@ -69,7 +77,7 @@ def test_its_card_names_every_part_that_it_gives_and_no_other(name, build, sampl
     reward = build(name)
     parts = {part for score in reward(samples_for(name)) for part in score.parts}
     reward.close()
-    only_where_text_is_read = {"confidence"} if name == "ocr" else set()
+    only_where_text_is_read = {"confidence"} if name in ("ocr", "letters") else set()
     assert parts | only_where_text_is_read == set(reward.card.parts)
     assert all(part.unit and part.direction in ("higher", "lower", "none") for part in reward.card.parts.values())
 
@@ -119,7 +127,7 @@ def test_a_prompt_that_it_cannot_use_is_unscored_with_a_reason(name, build, samp
     for prompt in (Prompt("bare", "words only"), Prompt("empty", "")):
         (score,) = reward([Sample(prompt, image)])
         assert score.is_scored or score.note
-        if "geneval" in name or name == "ocr":
+        if "geneval" in name or name in ("ocr", "letters"):
             assert not score.is_scored
     reward.close()
 

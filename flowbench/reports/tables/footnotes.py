@@ -47,9 +47,7 @@ def counts(evaluations: Sequence[Results]) -> str:
     each, uneven = divmod(images, prompts)
     pictures = f", {images} pictures" if uneven else f" x {each} picture{'s' if each > 1 else ''}"
     mean = f"overall is {kind_of_mean(results)}; " if results.tags else ""
-    overall = (
-        entry.overall for each in evaluations for entry in each.summary.metrics.values() if entry.level != "set"
-    )
+    overall = (entry.overall for each in evaluations for entry in each.summary.metrics.values() if entry.level != "set")
     return f"{prompts} prompts{pictures}; {mean}{brackets(overall)}."
 
 

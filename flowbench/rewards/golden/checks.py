@@ -42,6 +42,7 @@ _CHECKS: dict[str, _Golden] = {
     "hpsv2.1": _Golden(clip.captions, ("hpsv2.1",)),
     "imagereward": _Golden(clip.captions, ("imagereward", "bert-base-uncased")),
     "jpeg": _Golden(without_weights.file_size),
+    "letters": _Golden(without_weights.signs),
     "ocr": _Golden(without_weights.read_back, modules=("rapidocr",), extra="ocr"),
     "pickscore": _Golden(clip.pickscore, ("pickscore", "clip-vit-h-14-processor")),
     "shapes": _Golden(detection.shapes),

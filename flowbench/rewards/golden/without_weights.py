@@ -29,6 +29,22 @@ def read_back(reward: str, device: str) -> Iterator[Finding]:
     yield Finding(reward, "reads nothing on an empty sheet", empty.value == 0, f"score {empty.value:g}")
 
 
+def signs(reward: str, device: str) -> Iterator[Finding]:
+    """A sign of every letter must be read; nothing must be read on a picture without a sign."""
+    from flowbench.letters import grammar, world
+
+    def sample(text: str, picture: Image.Image) -> Sample:
+        return Sample(grammar.prompt(text), picture)
+
+    rng = numpy.random.default_rng(0)
+    scorer = build(reward, options={reward: {"variant": "exact"}}, cache=False)
+    drawn = [sample(letter, world.render(world.sample_sign(letter, rng))) for letter in grammar.LETTERS]
+    wrong = [each.prompt.metadata["text"] for each, score in zip(drawn, scorer(drawn), strict=True) if score.value != 1]
+    yield Finding(reward, "reads every letter", not wrong, f"not read: {', '.join(wrong)}" if wrong else "20 of 20")
+    empty = scorer([sample("A", Image.new("RGB", (world.SIZE, world.SIZE), world.BACKGROUND))])[0]
+    yield Finding(reward, "reads nothing without a sign", empty.value == 0, f"score {empty.value:g}")
+
+
 def file_size(reward: str, device: str) -> Iterator[Finding]:
     """A picture of noise must make a larger file than a flat one, so score less."""
     noise = Image.fromarray(numpy.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=numpy.uint8))

@@ -1,4 +1,4 @@
-"""The two readers behind one signature: a picture in, the lines on it out; and the characters that they know."""
+"""The readers behind one signature: a picture in, the lines on it out; and the characters that they know."""
 
 from __future__ import annotations
 
@@ -34,7 +34,11 @@ class Reader:
 LARGEST_SIDE = 2000
 """A larger picture is made smaller for detection; a smaller one is looked at as it is, never enlarged."""
 
-_BUILDERS = {"rapidocr": "flowbench.rewards.ocr.rapid", "paddle": "flowbench.rewards.ocr.paddle"}
+_BUILDERS = {
+    "rapidocr": "flowbench.rewards.ocr.rapid",
+    "paddle": "flowbench.rewards.ocr.paddle",
+    "letters": "flowbench.rewards.ocr.signs",
+}
 BACKENDS = tuple(_BUILDERS)
 
 

@@ -57,15 +57,19 @@ def ocr(
     variant: Variant = "edit",
     workers: int = 1,
     min_confidence: float = 0.5,
+    detection: bool = True,
     det_folder: str = "",
     rec_folder: str = "",
 ) -> Callable[[Sequence[Sample]], list[Score]]:
-    """The text is read by `backend`, "rapidocr" or "paddle", in `workers` processes (0 and 1: in this one).
+    """The text is read by `backend`, "rapidocr" or "paddle" ("letters": the exact reader of the built-in letters world,
+    the reward `letters`), in `workers` processes (0 and 1: in this one).
 
     `variant` chooses the value ("edit", "substring" or "exact"; `text.text_reward` says what they are); all three are
-    in the parts, with the mean confidence of the lines where there are any. `det_folder` and `rec_folder` are local
-    models for paddle. `min_confidence` .5 is the limit below which PaddleOCR 2.x itself drops lines (its `drop_score`)
-    before the published code sees them. Raises ConfigError for an option, RewardError without the package.
+    in the parts, with the mean confidence of the lines where there are any. `detection=false` (rapidocr) takes the
+    picture, without the plain ground around what is on it, for one line: for signs of a few letters. `det_folder` and
+    `rec_folder` are local models for paddle. `min_confidence` .5 is the limit below which PaddleOCR 2.x itself drops
+    lines (its `drop_score`) before the published code sees them. Raises ConfigError for an option, RewardError without
+    the package.
 
     Deviations from the published code: text stands between any double quotes, else single ones, and not only in the
     first straight pair; several parts are all asked for; a prompt without any is unscored and does not crash, and so is
@@ -82,21 +86,48 @@ def ocr(
         )
     if not 0 <= min_confidence <= 1:
         raise ConfigError(f"min_confidence is {min_confidence}. Give a confidence from 0 (every line) to 1.")
+    if not detection and backend != "rapidocr":
+        raise ConfigError(f"detection=false is for the backend rapidocr; {backend} has no such setting.")
     folders = {key: folder for key, folder in (("det_folder", det_folder), ("rec_folder", rec_folder)) if folder}
     if folders and backend != "paddle":
         raise ConfigError(f"{next(iter(folders))} is for the backend paddle; {backend} brings its models along.")
+    settings = folders if detection else {**folders, "detection": "off"}
     if workers > 1:
-        several = Workers(workers, backend, folders)
+        several = Workers(workers, backend, settings)
         return _Scorer(several, several.characters, variant, min_confidence)
-    reader = build_reader(backend, folders)
+    reader = build_reader(backend, settings)
     return _Scorer(
         lambda pictures: [reader(picture) for picture in pictures], reader.characters, variant, min_confidence
     )
 
 
+LETTERS_CARD = Card(
+    "letters",
+    "How much of the prompt's quoted text a sign of the letters world says, by the exact reader: as `ocr`.",
+    "share of characters",
+    low=0.0,
+    high=1.0,
+    source="ours, to hold `ocr` against; the measure of arXiv 2505.05470",
+    licence="none needed",
+    preprocessing="the largest board on grey, its connected strokes from the left, each the letter it is most like",
+    reference="1 on the world's own signs (docs/decisions/0024)",
+    parts=CARD.parts,
+)
+
+
+@register("letters", card=LETTERS_CARD)
+def letters(*, variant: Variant = "edit") -> Callable[[Sequence[Sample]], list[Score]]:
+    """`ocr` with the exact reader of the letters world: no network, so that no network can be deceived.
+
+    `variant` as there. A prompt that asks for other letters than the world's twenty is unscored.
+    """
+    return ocr(backend="letters", variant=variant, min_confidence=0.0)
+
+
 def _packages(options: Mapping[str, object]) -> tuple[str, ...]:
     """The packages that carry engine and models: other versions of them may read otherwise."""
-    return ("paddleocr" if options.get("backend") == "paddle" else "rapidocr", "onnxruntime")
+    carried = {"paddle": ("paddleocr", "onnxruntime"), "letters": ()}
+    return carried.get(str(options.get("backend")), ("rapidocr", "onnxruntime"))
 
 
 ocr.packages = _packages

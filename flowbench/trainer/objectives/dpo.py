@@ -150,9 +150,7 @@ class DPO(BaselineObjective):
     def _first_pass(self, policy: Policy, points: Sequence[Noised]) -> list[Pulls]:
         """The pulls of each micro-batch, found from all of them."""
         with policy.model.adapter_frozen():
-            now = torch.cat(
-                [flow_error(policy.velocity(at.x_t, at.t, at.condition), at.x0, at.noise) for at in points]
-            )
+            now = torch.cat([flow_error(policy.velocity(at.x_t, at.t, at.condition), at.x0, at.noise) for at in points])
         reference = torch.cat([flow_error(at.reference, at.x0, at.noise) for at in points])
         sizes = [len(at.x0) for at in points]
         columns = (each.split(sizes) for each in self._pulls(now, reference))

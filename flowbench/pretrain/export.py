@@ -7,12 +7,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from flowbench.shapes import world
-from flowbench.shapes.pretrain.text_encoders import load_tokenizer
+from flowbench.pretrain.base import World
+from flowbench.pretrain.text_encoders import load_tokenizer
 from flowbench.store import write_json
 
 
-def write_pipeline(folder: Path, tokenizer_folder: Path, encoders: list[Any], vae: Any, transformer: Any) -> None:
+def write_pipeline(
+    folder: Path, world: World, tokenizer_folder: Path, encoders: list[Any], vae: Any, transformer: Any
+) -> None:
     """Save as `StableDiffusion3Pipeline` without T5, and `flowbench.json` with what flowbench wants to know."""
     from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
 
@@ -27,15 +29,5 @@ def write_pipeline(folder: Path, tokenizer_folder: Path, encoders: list[Any], va
     pipeline.save_pretrained(str(folder), safe_serialization=True)
     for part, file in itertools.product(("tokenizer", "tokenizer_2"), ("vocab.json", "merges.txt")):
         shutil.copyfile(tokenizer_folder / file, folder / part / file)  # what transformers before 5 reads
-    write_json(
-        folder / "flowbench.json",
-        {
-            "name": "shapes",
-            "vocabulary": "shapes",
-            "resolution": world.SIZE,
-            "max_sequence_length": 0,
-            "guidance": 3.0,
-            "default_recipe": "shapes-geneval",
-            "fuse_adapter": True,
-        },
-    )
+    own = {"name": world.name, "resolution": world.size, "max_sequence_length": 0, "fuse_adapter": True}
+    write_json(folder / "flowbench.json", {**own, **world.settings})

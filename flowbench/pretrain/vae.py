@@ -1,4 +1,4 @@
-"""Stage 2: the autoencoder, 32 x 32 pixels <-> 4 x 8 x 8 latents.
+"""Stage 2: the autoencoder, pixels <-> latents a quarter as wide and high (32 x 32 <-> C x 8 x 8).
 
 First encoder and decoder together, then the decoder alone on noised latents: a transformer's latents are never exact.
 """
@@ -12,29 +12,32 @@ import numpy
 import torch
 
 from flowbench.images import to_tensor
-from flowbench.shapes import world
-from flowbench.shapes.pretrain.loop import StageConfig, run_stage
+from flowbench.pretrain.base import World
+from flowbench.pretrain.loop import StageConfig, run_stage
 
 OBJECT_WEIGHT = 4.0
 KL_WEIGHT = 1e-3
+POOL = 40_000
+"""Pictures, made once."""
 
 
-def build_vae(seed: int) -> Any:
+def build_vae(world: World, seed: int) -> Any:
     """A fresh AutoencoderKL. Narrow: on a CPU, width costs far more than its parameter count says."""
     from diffusers import AutoencoderKL
 
     torch.manual_seed(seed)
     return AutoencoderKL(
-        in_channels=3, out_channels=3, block_out_channels=(8, 16, 32), layers_per_block=1, latent_channels=4,
+        in_channels=3, out_channels=3, block_out_channels=(8, 16, 32), layers_per_block=1,
+        latent_channels=world.latent_channels,
         down_block_types=("DownEncoderBlock2D",) * 3, up_block_types=("UpDecoderBlock2D",) * 3, norm_num_groups=8,
-        mid_block_add_attention=False, use_quant_conv=False, use_post_quant_conv=False, sample_size=world.SIZE,
+        mid_block_add_attention=False, use_quant_conv=False, use_post_quant_conv=False, sample_size=world.size,
     )  # fmt: skip
 
 
-def pictures(seed: int, step: int, count: int) -> torch.Tensor:
-    """`count` fresh renders, (count, 3, 32, 32) in [-1, 1]."""
+def pictures(world: World, seed: int, step: int, count: int) -> torch.Tensor:
+    """`count` fresh renders, (count, 3, size, size) in [-1, 1]."""
     rng = numpy.random.default_rng([seed, 2, step])
-    return to_tensor([world.render(world.random_scene(rng)) for _ in range(count)]) * 2 - 1
+    return to_tensor([world.any_picture(rng) for _ in range(count)]) * 2 - 1
 
 
 def picture_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -44,10 +47,10 @@ def picture_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return (weight * (error.abs() + error.square())).mean()
 
 
-def train_vae(folder: Path, config: StageConfig, batch: int, seed: int) -> Any:
+def train_vae(folder: Path, world: World, config: StageConfig, batch: int, seed: int) -> Any:
     """Joint training; sets scaling_factor and shift_factor so that latents have mean 0 and standard deviation 1."""
-    vae = build_vae(seed)
-    data = cached_pictures(folder, seed, 40_000)
+    vae = build_vae(world, seed)
+    data = cached_pictures(folder, world, seed, POOL)
 
     def loss_at(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         rng = numpy.random.default_rng([seed, 3, step])
@@ -66,9 +69,9 @@ def train_vae(folder: Path, config: StageConfig, batch: int, seed: int) -> Any:
     return vae.eval().requires_grad_(False)
 
 
-def refine_decoder(folder: Path, vae: Any, config: StageConfig, batch: int, seed: int) -> Any:
+def refine_decoder(folder: Path, world: World, vae: Any, config: StageConfig, batch: int, seed: int) -> Any:
     """Decoder only, on latents with normal noise of up to 0.1 of their standard deviation."""
-    data = cached_pictures(folder, seed, 40_000)
+    data = cached_pictures(folder, world, seed, POOL)
     with torch.no_grad():
         latents = torch.cat([vae.encode(part).latent_dist.mean for part in data.split(256)])
     decoder = vae.decoder.requires_grad_(True).train()
@@ -85,12 +88,12 @@ def refine_decoder(folder: Path, vae: Any, config: StageConfig, batch: int, seed
     return vae
 
 
-def cached_pictures(folder: Path, seed: int, count: int) -> torch.Tensor:
+def cached_pictures(folder: Path, world: World, seed: int, count: int) -> torch.Tensor:
     """A fixed pool of renders, made once and kept beside the states."""
     from flowbench.tensors import load_tensors, save_tensors
 
     path = folder / "pictures.safetensors"
     if not path.is_file():
-        pool = torch.cat([pictures(seed, step, 1000) for step in range(count // 1000)])
+        pool = torch.cat([pictures(world, seed, step, 1000) for step in range(count // 1000)])
         save_tensors(path, {"pictures": ((pool + 1) * 127.5).round().to(torch.uint8)})
     return load_tensors(path)[0]["pictures"].float() / 127.5 - 1

@@ -11,12 +11,10 @@ import numpy
 import torch
 
 from flowbench.images import to_tensor
-from flowbench.shapes import grammar, world
-from flowbench.shapes.pretrain.loop import StageConfig, run_stage
+from flowbench.pretrain.base import World
+from flowbench.pretrain.loop import StageConfig, run_stage
 from flowbench.tensors import load_tensors, save_tensors
 
-TAG_WEIGHTS = {"single_object": 1, "two_object": 2, "counting": 2, "colors": 2, "position": 2, "color_attr": 2}
-EASY_TAGS = ("single_object", "colors")
 CURRICULUM_STEPS = 1500
 """For the first steps half of every batch comes from the easy tags only."""
 CAPTION_DROP = 0.1
@@ -58,24 +56,25 @@ class Corpus:
     """N latents with their prompts; the last of the P prompts is the empty one."""
 
     latents: torch.Tensor
-    """(N, 4, 8, 8), normalised."""
+    """(N, C, h, w), normalised."""
     prompt_rows: torch.Tensor
     """(N,) int64: the place of each latent's prompt."""
     embeds: torch.Tensor
     """(P, tokens, width): each prompt's embeddings."""
     pooled: torch.Tensor
     """(P, width): each prompt's pooled output."""
-    rows_by_tag: dict[str, torch.Tensor]
-    """Tag -> the places of its latents."""
+    easy: torch.Tensor
+    """The places of the easy tags' latents."""
 
 
-def build_transformer(seed: int) -> Any:
+def build_transformer(latent_channels: int, seed: int) -> Any:
     """A fresh SD3Transformer2DModel: 4 blocks, 96 wide, 16 image tokens; adaLN-zero by zeroed modulation weights."""
     from diffusers import SD3Transformer2DModel
 
     torch.manual_seed(seed)
     transformer: Any = SD3Transformer2DModel(
-        sample_size=8, patch_size=2, in_channels=4, out_channels=4, num_layers=4, attention_head_dim=32,
+        sample_size=8, patch_size=2, in_channels=latent_channels, out_channels=latent_channels, num_layers=4,
+        attention_head_dim=32,
         num_attention_heads=3, joint_attention_dim=96, caption_projection_dim=96, pooled_projection_dim=96,
         pos_embed_max_size=8,
     )  # fmt: skip
@@ -88,27 +87,30 @@ def build_transformer(seed: int) -> Any:
 
 @torch.no_grad()
 def embed(tokenizer: Any, encoders: list[Any], texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the SD3 pipeline makes of texts: penultimate states side by side (N, 12, 96), pooled outputs (N, 96)."""
-    ids = tokenizer(texts, padding="max_length", max_length=12, truncation=True, return_tensors="pt").input_ids
+    """What the SD3 pipeline makes of texts: penultimate states side by side (N, tokens, 96), pooled outputs (N, 96)."""
+    length = tokenizer.model_max_length
+    ids = tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
     outputs = [encoder(input_ids=ids, output_hidden_states=True) for encoder in encoders]
     hidden = torch.cat([output.hidden_states[-2] for output in outputs], dim=-1)
     return hidden, torch.cat([output.text_embeds for output in outputs], dim=-1)
 
 
 @torch.no_grad()
-def build_corpus(folder: Path, tokenizer: Any, encoders: list[Any], vae: Any, count: int, seed: int) -> Corpus:
-    """Render `count` scenes for training prompts, encode them; kept in `<folder>/corpus.safetensors`."""
-    prompts = grammar.prompts("train")
+def build_corpus(
+    folder: Path, world: World, tokenizer: Any, encoders: list[Any], vae: Any, count: int, seed: int
+) -> Corpus:
+    """Render `count` pictures for training prompts, encode them; kept in `<folder>/corpus.safetensors`."""
+    prompts, every = world.prompts("train"), list(world.tag_weights)
     path = folder / "corpus.safetensors"
     if not path.is_file():
-        by_tag = {tag: [k for k, prompt in enumerate(prompts) if prompt.tag == tag] for tag in grammar.TAGS}
-        weights = numpy.array([TAG_WEIGHTS[tag] for tag in grammar.TAGS], dtype=float)
+        by_tag = {tag: [k for k, prompt in enumerate(prompts) if prompt.tag == tag] for tag in every}
+        weights = numpy.array(list(world.tag_weights.values()), dtype=float)
         latents, rows = [], []
         for start in range(0, count, 500):
             rng = numpy.random.default_rng([seed, 5, start])
-            tags = rng.choice(len(grammar.TAGS), size=500, p=weights / weights.sum())
-            picked = [int(rng.choice(by_tag[grammar.TAGS[tag]])) for tag in tags]
-            images = [world.render(world.sample_scene(prompts[row].metadata, rng)) for row in picked]
+            tags = rng.choice(len(every), size=500, p=weights / weights.sum())
+            picked = [int(rng.choice(by_tag[every[tag]])) for tag in tags]
+            images = [world.picture_of(prompts[row], rng) for row in picked]
             mean = vae.encode(to_tensor(images) * 2 - 1).latent_dist.mean
             latents.append((mean - vae.config.shift_factor) * vae.config.scaling_factor)
             rows += picked
@@ -116,8 +118,8 @@ def build_corpus(folder: Path, tokenizer: Any, encoders: list[Any], vae: Any, co
     stored = load_tensors(path)[0]
     embeds, pooled = embed(tokenizer, encoders, [*(prompt.text for prompt in prompts), ""])
     tags_of = [prompts[int(row)].tag for row in stored["rows"]]
-    rows_by_tag = {tag: torch.tensor([k for k, t in enumerate(tags_of) if t == tag]) for tag in grammar.TAGS}
-    return Corpus(stored["latents"], stored["rows"], embeds, pooled, rows_by_tag)
+    easy = torch.tensor([k for tag in world.easy_tags for k, t in enumerate(tags_of) if t == tag])
+    return Corpus(stored["latents"], stored["rows"], embeds, pooled, easy)
 
 
 def draw_batch(
@@ -127,8 +129,7 @@ def draw_batch(
     generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
     picked = torch.randint(len(corpus.latents), (batch,), generator=generator)
     if step < CURRICULUM_STEPS:
-        easy = torch.cat([corpus.rows_by_tag[tag] for tag in EASY_TAGS])
-        picked[: batch // 2] = easy[torch.randint(len(easy), (batch // 2,), generator=generator)]
+        picked[: batch // 2] = corpus.easy[torch.randint(len(corpus.easy), (batch // 2,), generator=generator)]
     clean = corpus.latents[picked]
     noise = torch.randn(clean.shape, generator=generator)
     sigma = torch.sigmoid(torch.randn(batch, generator=generator))  # logit-normal(0, 1), SD3 paper section 3.1
@@ -139,7 +140,7 @@ def draw_batch(
 
 def train_transformer(folder: Path, corpus: Corpus, config: StageConfig, batch: int, seed: int) -> Any:
     """Rectified flow: regress the velocity noise - clean at sigma * noise + (1 - sigma) * clean."""
-    transformer = build_transformer(seed)
+    transformer = build_transformer(corpus.latents.shape[1], seed)
     stock, padded = transformer.attn_processors, PaddedAttention()
 
     def loss_at(step: int) -> tuple[torch.Tensor, dict[str, float]]:

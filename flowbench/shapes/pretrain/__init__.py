@@ -1,1 +1,0 @@
-"""Makes the built-in model: `python -m flowbench.shapes.pretrain`. Text encoders, autoencoder, transformer."""
