@@ -81,14 +81,21 @@ class Plan:
     def run(self, recipe: str, seed: int) -> Run:
         """The run of a recipe and seed. Raises ConfigError for an unknown recipe or override."""
         config = load_config(recipe, [*self.overrides, f"seed={seed}"])
-        tree = {key: value for key, value in config.model_dump(mode="json").items() if key not in OF_NO_EFFECT}
-        key = {"config": tree, "budget": self.budget, "limit": self.limit, "format": FORMAT}
-        return Run(recipe, seed, config, store.digest(key)[:12], self)
+        return Run(recipe, seed, config, digest(config, self.budget, self.limit), self)
 
     @property
     def base_file(self) -> Path:
         """What the base, without an adapter, reaches."""
         return self.data / "objectives-base.json"
+
+
+def digest(config: TrainConfig, budget: float, limit: int | None) -> str:
+    """Of everything that decides a result, but the machine and the code. Settings at their defaults do not count, so
+    that a run stays what it is when a new setting comes into the house."""
+    tree = config.model_dump(mode="json", exclude_defaults=True)
+    tree = {key: value for key, value in tree.items() if key not in OF_NO_EFFECT}
+    key = {"config": tree, "objective": config.objective.name, "budget": budget, "limit": limit, "format": FORMAT}
+    return store.digest(key)[:12]
 
 
 @dataclass(frozen=True)

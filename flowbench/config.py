@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
-    AfterValidator,
     BaseModel,
     Field,
     SerializeAsAny,
@@ -39,18 +38,9 @@ from flowbench.objective_presets import PRESETS
 from flowbench.overrides import set_override
 from flowbench.recipe_files import RECIPES, recipe_names
 from flowbench.registry import did_you_mean
+from flowbench.reward_config import RewardConfig, Text
 from flowbench.rollout_config import RolloutConfig
 from flowbench.yaml_text import parse_yaml
-
-
-def _said(text: str) -> str:
-    """Names and paths: something, and on one line."""
-    if not text.strip() or any(sign < " " or sign == "\x7f" for sign in text):
-        raise ValueError("give a name or a path: neither blanks alone nor control characters")
-    return text
-
-
-Text = Annotated[str, AfterValidator(_said)]
 
 
 class ModelConfig(Frozen):
@@ -103,43 +93,6 @@ class PromptsConfig(Frozen):
     def _weights(cls, value: dict[str, float] | None) -> dict[str, float] | None:
         if value is not None and sum(value.values()) <= 0:
             raise ValueError("weights must not all be 0")
-        return value
-
-
-class RewardConfig(Frozen):
-    """What is maximised."""
-
-    name: Text | dict[Text, float] = "geneval"
-    """One reward, or several with their weights (weight 0: logged only)."""
-    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Options by reward name, e.g. `{geneval: {extra_price: 0.4}}`."""
-    combine: Literal["raw", "scaled", "zscore", "rank"] = "raw"
-    """How several rewards are added: values, values as published training scales them, or compared within the group."""
-    on_error: Literal["raise", "skip"] = "raise"
-    """`skip`: a failed picture is unscored and takes no part in the update."""
-    timeout: float | None = Field(None, gt=0, le=bounds.SECONDS)
-    """Seconds for one call of a reward; null: no limit. What takes longer has failed."""
-    max_error_rate: float = Field(1.0, ge=0, le=1)
-    """The run stops when more than this share of a step's pictures is unscored; 1: never."""
-    cache: bool = True
-    """Keep the scores of slow rewards on this machine, and use those that are kept there."""
-
-    @field_validator("name", mode="before")
-    @classmethod
-    def _some(cls, value: Any) -> Any:
-        if not value:
-            raise ValueError("name at least one reward, see `flowbench list rewards`")
-        if not isinstance(value, (str, Mapping)):
-            raise ValueError("give one name, or names with weights: {geneval: 1, jpeg: 0.1}")
-        if isinstance(value, str):
-            return value
-        for name, weight in value.items():
-            is_number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
-            if not is_number or not abs(weight) <= bounds.NUMBER:  # NaN is not
-                raise ValueError(
-                    f"the weight of {name} is {weight!r}: give a finite number (at most {bounds.NUMBER:g}); 0 only "
-                    "watches it"
-                )
         return value
 
 

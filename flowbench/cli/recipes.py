@@ -71,6 +71,8 @@ def resolve(
         kept = {spec} if isinstance(spec, str) else set(spec)  # the recipe's options of rewards still in use stay
         options = {name: value for name, value in (section.get("options") or {}).items() if name in kept}
         section.update(name=spec, options=options)
+        if section.pop("schedule", None):
+            say(f"note: reward.schedule of {chosen} speaks of other rewards, and is left out")
     config = load_config(tree, overrides)
     check_names(config)
     return config

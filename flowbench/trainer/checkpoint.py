@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from flowbench import checkpoints
 from flowbench.layout import RunFolder
@@ -21,11 +25,29 @@ from flowbench.trainer.policy import Policy
 STATE = "trainer.safetensors"
 
 
-def save(run: Path, step: int, policy: Policy, *, keep: int, identity: str) -> Path:
+@dataclass(frozen=True)
+class Restored:
+    """What a run goes on from."""
+
+    step: int
+    """training steps done"""
+    said: Sequence[str]
+    """what has to be said: which checkpoint is damaged, and what is wrong with the log of the steps before it"""
+    tensors: Mapping[str, torch.Tensor]
+    """the whole state of the checkpoint"""
+
+
+NOTHING = Restored(0, (), {})
+"""Where a run begins."""
+
+
+def save(
+    run: Path, step: int, policy: Policy, *, keep: int, identity: str, more: Mapping[str, torch.Tensor] | None = None
+) -> Path:
     """Write the checkpoint after `step` training steps, point `latest` at it, delete all but the newest `keep`.
 
-    `identity`: the run's (`run_identity`). Raises NotFinite, and writes nothing, when the policy or its optimizer holds
-    a number that is not.
+    `identity`: the run's (`run_identity`). `more`: what else a resumed run must know. Raises NotFinite, and writes
+    nothing, when the policy or its optimizer holds a number that is not.
     """
     folder, learner = RunFolder(run).checkpoint(step), policy.learner
     state = learner.state()
@@ -36,7 +58,7 @@ def save(run: Path, step: int, policy: Policy, *, keep: int, identity: str) -> P
         policy.model.save_adapter(temporary)
     for path in temporary.glob("*.safetensors"):
         sort_header(path)
-    save_tensors(temporary / STATE, state)
+    save_tensors(temporary / STATE, {**state, **(more or {})})
     checkpoints.write_header(temporary, RunFolder(run).log, step=step, updates=learner.updates, run=identity)
     shutil.rmtree(folder, ignore_errors=True)  # the same step saved twice holds the same numbers
     os.replace(temporary, folder)
@@ -47,9 +69,8 @@ def save(run: Path, step: int, policy: Policy, *, keep: int, identity: str) -> P
     return folder
 
 
-def restore(run: RunFolder, learner: Learner, identity: str) -> tuple[int, list[str]]:
-    """Load the state of the checkpoint to go on from; returns the training steps done, and what has to be said: which
-    checkpoint is damaged, and what is wrong with the log of the steps before it.
+def restore(run: RunFolder, learner: Learner, identity: str) -> Restored:
+    """Load the state of the checkpoint to go on from into the learner.
 
     Raises RunError when there are checkpoints and none is whole.
     """
@@ -59,6 +80,7 @@ def restore(run: RunFolder, learner: Learner, identity: str) -> tuple[int, list[
         tensors, _ = load_tensors(folder / STATE)
         learner.restore(tensors, header.updates)
         lost = checkpoints.lost_log(run, header)
-        return header.step, [*said, *([f"{lost} The run goes on; they are not made again."] if lost else [])]
+        said += [f"{lost} The run goes on; they are not made again."] if lost else []
+        return Restored(header.step, said, tensors)
     begins_again = f"{run.path} has no checkpoint yet: it begins again at step 1."
-    return 0, [begins_again] if run.log.is_file() else []
+    return Restored(0, [begins_again] if run.log.is_file() else [], {})

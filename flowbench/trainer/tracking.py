@@ -39,6 +39,10 @@ class Tracker:
         left = self._pace.left(self._total - step, time.monotonic())
         self._terminal.show(step, describe(self._figures, figures, timing, left))
 
+    def say(self, line: str) -> None:
+        """A line of its own on the terminal: something has begun or ended."""
+        self._terminal.say(line)
+
     def close(self) -> None:
         self._board.close()
         self._terminal.close()
@@ -48,6 +52,9 @@ class NullTracker:
     """What the other processes log to."""
 
     def log(self, step: int, figures: Mapping[str, float], timing: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def say(self, line: str) -> None:
         """Nothing."""
 
     def close(self) -> None:
@@ -82,6 +89,13 @@ class _Terminal:
             self._last = now
             with suppress(OSError):  # a reader that has left (`| head`) must not end the run
                 say(f"step {step}/{total}  {line}", err=True)
+
+    def say(self, line: str) -> None:
+        if self._live:
+            self._progress.console.print(line, markup=False, highlight=False)
+        else:
+            with suppress(OSError):
+                say(line, err=True)
 
     def close(self) -> None:
         self._progress.stop()

@@ -53,6 +53,7 @@ from flowbench.trainer.objectives.base import Objective
 from flowbench.trainer.policy import Policy
 from flowbench.trainer.policy_check import check_policy
 from flowbench.trainer.processes import Processes
+from flowbench.trainer.reward_schedule import RewardSchedule
 from flowbench.trainer.rollout import collect
 from flowbench.trainer.run_card import build_run_card, run_identity
 from flowbench.trainer.scoring import RewardThread
@@ -108,6 +109,8 @@ def _take(run: _Run, step: int) -> tuple[dict[str, float], dict[str, float]]:
     """One training step (0-based): its figures, and what took how many seconds."""
     config = run.config
     started = time.monotonic()
+    for line in run.schedule.begin(step):
+        run.tracker.say(line)
     groups = [group for group in run.sampler.at(step) if run.processes.owns(group.index // config.rollout.bundle)]
     pictures = _given(run, step, groups) if isinstance(run.sampler, ExampleSampler) else _sampled(run, groups)
     waited = time.monotonic()
@@ -123,7 +126,7 @@ def _take(run: _Run, step: int) -> tuple[dict[str, float], dict[str, float]]:
             "newest checkpoint stays. Train again with model.dtype bfloat16 or float32, or a lower optimizer.lr."
         )
     ended = time.monotonic()
-    return pictures.figures | learned, {
+    return pictures.figures | run.schedule.note(pictures.figures) | learned, {
         "rollout": pictures.made - started,
         "reward_wait": waited - pictures.made,
         "update": ended - waited,
@@ -179,6 +182,8 @@ class _Run:
     """prompts of the progress pictures"""
     scorer: RewardThread | None
     """None: a data file says which pictures are good"""
+    schedule: RewardSchedule
+    """of its rewards' weights"""
     tracker: Tracker | NullTracker
     processes: Processes
     first: int
@@ -206,7 +211,10 @@ class _Run:
         """Checkpoint after `done` steps; the main process writes, the others wait."""
         if self.processes.is_main:
             self.check_folder()
-            checkpoint.save(self.folder, done, self.policy, keep=self.config.keep, identity=self.identity)
+            checkpoint.save(
+                self.folder, done, self.policy, keep=self.config.keep, identity=self.identity,
+                more=self.schedule.state(),
+            )  # fmt: skip
         self.processes.wait()
 
     def draw(self, done: int) -> None:
@@ -253,8 +261,12 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
             runs.keep_card(folder, card)
         objective = objectives.build(config.objective, config.rollout)
         policy = policy_of(config, model, objective)
-        first, said = checkpoint.restore(RunFolder(folder), policy.learner, identity) if resume else (0, [])
-        scorer = None if config.data else stack.enter_context(RewardThread(_reward(config, vocabulary)))
+        reward = None if config.data else _reward(config, vocabulary)
+        scorer = None if reward is None else stack.enter_context(RewardThread(reward))
+        schedule = RewardSchedule(reward, config.reward.schedule if reward is not None else ())
+        restored = checkpoint.restore(RunFolder(folder), policy.learner, identity) if resume else checkpoint.NOTHING
+        schedule.restore(restored.tensors)
+        first, said = restored.step, restored.said
         tracker: Tracker | NullTracker = NullTracker()
         if processes.is_main:
             for line in said:
@@ -263,7 +275,21 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
         stack.callback(tracker.close)
         check_policy(policy, objective, sampler.at(first)[: config.rollout.bundle])
         shown = prompts.in_turns(_unseen(config.prompts.name, training), lambda prompt: prompt.tag)[:SHOWN_PROMPTS]
-        yield _Run(config, folder, policy, objective, sampler, shown, scorer, tracker, processes, first, identity, held)
+        yield _Run(
+            config,
+            folder,
+            policy,
+            objective,
+            sampler,
+            shown,
+            scorer,
+            schedule,
+            tracker,
+            processes,
+            first,
+            identity,
+            held,
+        )
 
 
 def _source(config: TrainConfig) -> tuple[list[Prompt], GroupSampler | ExampleSampler, str]:
