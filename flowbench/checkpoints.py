@@ -3,6 +3,7 @@
 checkpoints/step-000200/trainer.json   Header, sealed: the SHA-256 of every other file of the checkpoint, and of the log
                                        up to its step
 checkpoints/latest                     the name of the newest one, written last
+checkpoints/best                       the name of the one that `keep_best` has chosen, which evaluations then take
 
 A file that is not listed there is no part of it, and may be read in the place of one that is: hidden files and a
 README.md aside, a checkpoint that holds one is not whole.
@@ -85,16 +86,16 @@ def read_header(folder: Path, files: Iterable[str] | None = None) -> Header:
 
 
 def named(run: RunFolder) -> Path | None:
-    """The checkpoint that `latest` names; None when the run has none yet. Raises RunError, with the newest that is
-    whole, when it names none, or `latest` itself is gone."""
-    folder, wrong = _pointed(run)
+    """The checkpoint that `best` names where it is there, else `latest`'s; None when the run has none yet. Raises
+    RunError, with the newest that is whole, when it names none, or `latest` itself is gone."""
+    folder, wrong = _pointed(run, run.best if run.best.exists() else run.latest)
     if wrong:
         raise RunError(f"{wrong} {_way_out(run)}")
     return folder
 
 
 def of_evaluation(run: RunFolder, files: Iterable[str]) -> Path | None:
-    """The checkpoint that an evaluation of the run means: `latest`'s. None when there is none yet.
+    """The checkpoint that an evaluation of the run means: `named`. None when there is none yet.
 
     No other is taken in its place, since its numbers would go by another's name: RunError for one that is damaged.
     `files`: those that will be read.
@@ -114,7 +115,7 @@ def newest_whole(run: RunFolder, identity: str) -> tuple[tuple[Path, Header] | N
 
     Raises RunError when there are some and none is whole, or the whole ones are another run's (`run_identity`).
     """
-    first, pointer = _pointed(run)
+    first, pointer = _pointed(run, run.latest)
     if first is None and not pointer:
         return None, []
     found = [*filter(None, [first]), *(folder for folder in every(run) if folder != first)]
@@ -181,17 +182,18 @@ def _check_file(path: Path, sha256: str) -> None:
         raise RunError(f"{path}: damaged (its SHA-256 is not the one in {HEADER}). Restore it.")
 
 
-def _pointed(run: RunFolder) -> tuple[Path | None, str]:
-    """(the checkpoint that `latest` names, ""); (None, what is wrong with it); (None, "") before the first one."""
+def _pointed(run: RunFolder, pointer: Path) -> tuple[Path | None, str]:
+    """(the checkpoint that `latest` or `best` names, ""); (None, what is wrong with it); (None, "") before the first
+    one."""
     try:
-        text = store.read_bytes(run.latest).decode("utf-8", "replace").strip()
+        text = store.read_bytes(pointer).decode("utf-8", "replace").strip()
     except MissingFile:
-        return None, f"{run.latest} is missing." if every(run) else ""
+        return None, f"{pointer} is missing." if every(run) else ""
     except RunError as error:
         return None, str(error)
     if _NAME.fullmatch(text) and (run.checkpoints / text).is_dir():
         return run.checkpoints / text, ""
-    return None, f"{run.latest} names {text[:60] or 'nothing'}, which is not there."
+    return None, f"{pointer} names {text[:60] or 'nothing'}, which is not there."
 
 
 def _way_out(run: RunFolder, *, but: Path | None = None) -> str:

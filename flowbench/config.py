@@ -143,6 +143,11 @@ class TrainConfig(Frozen):
     """Training steps between sample grids."""
     eval_every: int | None = Field(None, ge=1, le=bounds.STEPS)
     """Training steps between evaluations of the averaged policy on the dev split; null: none."""
+    keep_best: Text | None = None
+    """A figure of these evaluations, of which more is better: its best checkpoint is kept beside the newest, and is the
+    one that `eval --ckpt RUN` takes; null: that is the newest."""
+    patience: int | None = Field(None, ge=1, le=bounds.STEPS)
+    """Evaluations in a row without a better one, after which the run ends; null: it takes all its steps."""
     out: Text = "runs/train"
     """The run folder."""
 
@@ -171,6 +176,10 @@ class TrainConfig(Frozen):
             raise ValueError(
                 f"rollout.groups {self.rollout.groups} is not a multiple of {bundles}optimizer.updates {updates}"
             )
+        if self.keep_best is not None and self.eval_every is None:
+            raise ValueError("keep_best compares evaluations, and eval_every is null: set it to a number of steps")
+        if self.patience is not None and self.keep_best is None:
+            raise ValueError("patience waits for a better evaluation, and keep_best is null: name a figure there")
         if misfit := self.objective.misfit(self.rollout.model_dump()):
             raise ValueError(misfit)
         if self.data is not None and (misfit := self.objective.misfit_of_data()):

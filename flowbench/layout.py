@@ -2,7 +2,7 @@
 
     runs/NAME/                            RunFolder
       config.yaml card.json log.jsonl
-      checkpoints/step-000200/ latest     trainer/checkpoint.py says what a checkpoint holds
+      checkpoints/step-000200/ latest best   trainer/checkpoint.py says what a checkpoint holds
       samples/ tensorboard/ report.html
       eval/SUITE-KEY/                     EvaluationFolder
         card.json images/ scores/ records.jsonl summary.json gallery.html
@@ -50,6 +50,11 @@ class RunFolder:
     def latest(self) -> Path:
         """The name of the newest whole checkpoint."""
         return self.checkpoints / "latest"
+
+    @property
+    def best(self) -> Path:
+        """The name of the checkpoint that `keep_best` has chosen; there only where it is set."""
+        return self.checkpoints / "best"
 
     @property
     def samples(self) -> Path:

@@ -161,12 +161,21 @@ class ModelSource(PictureSource):
             must_agree={"resolution": model.resolution},
             declared={"steps": suite.steps, **model.declares(suite.guidance, suite.solver)},
             noted={
+                **self._checkpoint(),
                 "device": str(model.device),
                 "dtype": str(model.dtype),
                 "model_calls_per_picture": model_calls(suite.solver, suite.steps),
                 **({"trained_on": list(trained_on)} if trained_on else {}),
             },
         )
+
+    def _checkpoint(self) -> dict[str, str]:
+        """Which one of a run it is, and whether it was chosen as its best or is its newest."""
+        if self._run is None or Path(self._named).expanduser().resolve() != self._run.path.resolve():
+            return {}
+        taken = checkpoints.named(self._run)
+        why = "best" if self._run.best.exists() else "latest"
+        return {} if taken is None else {"checkpoint": f"{taken.name} ({why})"}
 
     def make(self, items: Sequence[Item], suite: Suite, batch_size: int) -> list[Image.Image | str]:
         reason = ""

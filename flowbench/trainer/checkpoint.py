@@ -3,6 +3,7 @@
 checkpoints/step-000200/    adapter files (diffusers and PEFT read them), trainer.safetensors and, written last,
                             trainer.json with the SHA-256 of the others (flowbench/checkpoints.py)
 checkpoints/latest          the name of the newest checkpoint, written after it
+checkpoints/best            the name of the one that `keep_best` has chosen
 """
 
 from __future__ import annotations
@@ -42,9 +43,17 @@ NOTHING = Restored(0, (), {})
 
 
 def save(
-    run: Path, step: int, policy: Policy, *, keep: int, identity: str, more: Mapping[str, torch.Tensor] | None = None
+    run: Path,
+    step: int,
+    policy: Policy,
+    *,
+    keep: int,
+    identity: str,
+    is_best: bool = False,
+    more: Mapping[str, torch.Tensor] | None = None,
 ) -> Path:
-    """Write the checkpoint after `step` training steps, point `latest` at it, delete all but the newest `keep`.
+    """Write the checkpoint after `step` training steps, point `latest` at it, and `best` when it `is_best`; delete all
+    but the newest `keep` and the one that `best` names.
 
     `identity`: the run's (`run_identity`). `more`: what else a resumed run must know. Raises NotFinite, and writes
     nothing, when the policy or its optimizer holds a number that is not.
@@ -63,10 +72,21 @@ def save(
     shutil.rmtree(folder, ignore_errors=True)  # the same step saved twice holds the same numbers
     os.replace(temporary, folder)
     write_text(RunFolder(run).latest, folder.name + "\n")
+    if is_best:
+        point_at_best(run, step)
+    best = RunFolder(run).best
+    kept = {folder.name, best.read_text(encoding="utf-8").strip() if best.is_file() else ""}
     for old in checkpoints.every(RunFolder(run))[keep:]:
-        if old != folder:
+        if old.name not in kept:
             shutil.rmtree(old, ignore_errors=True)
     return folder
+
+
+def point_at_best(run: Path, step: int) -> None:
+    """Make the checkpoint after `step` training steps, where there is one, that which evaluations take."""
+    folder = RunFolder(run).checkpoint(step)
+    if folder.is_dir():
+        write_text(RunFolder(run).best, folder.name + "\n")
 
 
 def restore(run: RunFolder, learner: Learner, identity: str) -> Restored:

@@ -45,6 +45,7 @@ from flowbench.prompts.examples import examples_of
 from flowbench.store import Held
 from flowbench.terminal import say
 from flowbench.trainer import checkpoint, objectives, runs, scoring
+from flowbench.trainer.best import Best
 from flowbench.trainer.data_rollout import ExampleSampler, encode_examples
 from flowbench.trainer.groups import Group, GroupSampler, draw_seed
 from flowbench.trainer.interrupt import Interruption, Stopped
@@ -75,7 +76,8 @@ def train(
 ) -> Path:
     """Run (or, with `resume`, go on with) a training run; returns its folder.
 
-    `evaluate` gives figures of the averaged policy, logged under `eval/` every `eval_every` steps. `minutes`: the run
+    `evaluate` gives figures of the averaged policy, logged under `eval/` every `eval_every` steps; with `keep_best` the
+    best checkpoint by one of them is kept, and with `patience` the run ends when none has been better. `minutes`: it
     ends with a checkpoint after the step in which this much time, loading and evaluations included, has gone by since
     the call.
     Raises RunError when the folder holds a run and `resume` is False, PolicyMismatch when the on-policy check fails,
@@ -89,15 +91,19 @@ def train(
             figures, timing = _take(run, step)
             done = step + 1
             run.check_folder()
+            is_best = False
             if evaluate is not None and config.eval_every and done % config.eval_every == 0:
                 figures |= _evaluated(run, evaluate)
+                is_best = run.processes.any(run.best.note(done, figures))
             run.tracker.log(done, figures, timing)
             interrupted = run.processes.any(bool(interruption.signal))
-            stop = interrupted or run.processes.any(minutes is not None and time.monotonic() - began >= 60 * minutes)
+            stop = interrupted or run.processes.any(
+                (minutes is not None and time.monotonic() - began >= 60 * minutes) or run.has_seen_enough(done)
+            )
             if done % config.sample_every == 0 or done == config.steps:
                 run.draw(done)
-            if done % config.save_every == 0 or done == config.steps or stop:
-                run.save(done)
+            if done % config.save_every == 0 or done == config.steps or stop or is_best:
+                run.save(done, is_best=is_best)
             if interrupted:
                 raise Stopped(interruption.signal or signal.SIGTERM, done)
             if stop:
@@ -184,6 +190,8 @@ class _Run:
     """None: a data file says which pictures are good"""
     schedule: RewardSchedule
     """of its rewards' weights"""
+    best: Best
+    """evaluation so far; the main process knows it"""
     tracker: Tracker | NullTracker
     processes: Processes
     first: int
@@ -207,13 +215,22 @@ class _Run:
         if self.held is not None:
             self.held.check()
 
-    def save(self, done: int) -> None:
+    def has_seen_enough(self, done: int) -> bool:
+        """Whether `patience` is over, which is said."""
+        if self.best.is_enough:
+            self.tracker.say(
+                f"no better {self.best.metric} in {self.best.worse} evaluations: the run ends after step {done}; the "
+                f"best one was after step {self.best.step}"
+            )
+        return self.best.is_enough
+
+    def save(self, done: int, *, is_best: bool = False) -> None:
         """Checkpoint after `done` steps; the main process writes, the others wait."""
         if self.processes.is_main:
             self.check_folder()
             checkpoint.save(
                 self.folder, done, self.policy, keep=self.config.keep, identity=self.identity,
-                more=self.schedule.state(),
+                is_best=is_best, more={**self.schedule.state(), **self.best.state()},
             )  # fmt: skip
         self.processes.wait()
 
@@ -265,7 +282,11 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
         scorer = None if reward is None else stack.enter_context(RewardThread(reward))
         schedule = RewardSchedule(reward, config.reward.schedule if reward is not None else ())
         restored = checkpoint.restore(RunFolder(folder), policy.learner, identity) if resume else checkpoint.NOTHING
+        best = Best(config.keep_best, config.patience)
         schedule.restore(restored.tensors)
+        best.restore(restored.tensors)
+        if processes.is_main:
+            checkpoint.point_at_best(folder, best.step)  # a kill may have come between a checkpoint and its naming
         first, said = restored.step, restored.said
         tracker: Tracker | NullTracker = NullTracker()
         if processes.is_main:
@@ -276,20 +297,9 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
         check_policy(policy, objective, sampler.at(first)[: config.rollout.bundle])
         shown = prompts.in_turns(_unseen(config.prompts.name, training), lambda prompt: prompt.tag)[:SHOWN_PROMPTS]
         yield _Run(
-            config,
-            folder,
-            policy,
-            objective,
-            sampler,
-            shown,
-            scorer,
-            schedule,
-            tracker,
-            processes,
-            first,
-            identity,
-            held,
-        )
+            config, folder, policy, objective, sampler, shown, scorer, schedule, best, tracker, processes, first,
+            identity, held,
+        )  # fmt: skip
 
 
 def _source(config: TrainConfig) -> tuple[list[Prompt], GroupSampler | ExampleSampler, str]:

@@ -49,6 +49,34 @@ def test_dev_evaluation_is_logged_and_kept_apart(world: Any, flowbench: Command,
     assert not (run / "eval").exists()
 
 
+def test_keep_best_on_a_figure_that_the_run_does_not_have(world: Any, flowbench: Command, tmp_path: Path) -> None:
+    prompts, plugin = tmp_path / "mine.txt", tmp_path / "suite.py"
+    prompts.write_text("a cat\n")
+    fields = f"prompt_set={str(prompts)!r}, split='dev', steps=2, guidance=1.0, scorers=('jpeg', 'edge_density')"
+    plugin.write_text(
+        f"from flowbench import benchmarks\nbenchmarks.register('two_dev', {fields}, also_show=('edge_density',))\n"
+    )
+    words = (
+        "--model",
+        world.model,
+        "--prompts",
+        prompts,
+        "--reward",
+        "jpeg",
+        "--plugin",
+        plugin,
+        "--out",
+        tmp_path / "run",
+    )
+    for figure, says in (
+        ("jpg", "no figure of the dev evaluation. Did you mean 'jpeg'?"),
+        ("edge_density", "more is not better"),
+    ):
+        result = flowbench("train", *words, *SMALL, "eval_every=1", f"keep_best={figure}")
+        assert result.exit_code == 2 and says in result.stderr, result.output
+    assert not (tmp_path / "run").exists()
+
+
 def test_dev_evaluation_needs_a_suite(world: Any, flowbench: Command, tmp_path: Path) -> None:
     (tmp_path / "other.txt").write_text("a cat\n")
     words = ("--model", world.model, "--prompts", tmp_path / "other.txt", "--reward", "jpeg", "--out", tmp_path / "run")
