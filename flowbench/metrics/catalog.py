@@ -57,6 +57,14 @@ registry.add(
     line="per set: How many colours the objects have whose colour the prompt leaves open: 0 is one colour.",
 )  # fmt: skip
 registry.add(
+    "palette_entropy", "flowbench.metrics.placement:palette_entropy",
+    line="per set: How many colours the pictures have, each by the mean colour of what is on it: 0 is one colour.",
+)  # fmt: skip
+registry.add(
+    "placement_diversity", "flowbench.metrics.placement:placement_diversity",
+    line="per prompt: How little the places overlap where a prompt's pictures have something: 0 is one place.",
+)  # fmt: skip
+registry.add(
     "saturation", "flowbench.metrics.picture_statistics:saturation",
     line="per picture: How far the colours are from grey.",
 )  # fmt: skip
