@@ -22,12 +22,12 @@ from flowbench import prompts, rewards, store
 from flowbench.config import TrainConfig, load_config
 from flowbench.errors import ConfigError, FlowbenchError
 from flowbench.trainer import objectives, scoring
+from flowbench.trainer.first_policy import first_policy, policy_of
 from flowbench.trainer.groups import Group, GroupSampler
 from flowbench.trainer.policy import Policy
 from flowbench.trainer.processes import Processes
 from flowbench.trainer.rollout import collect
 from flowbench.trainer.start import read_start
-from flowbench.trainer.training import first_policy, policy_of
 from flowbench.trainer.update import TERMS, Sums, accumulate
 from flowbench.types import Prompt
 

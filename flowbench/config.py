@@ -24,6 +24,7 @@ from pydantic import (
 
 from flowbench import bounds
 from flowbench.errors import ConfigError, MissingFile, UnknownName
+from flowbench.monitor_config import MonitorConfig
 from flowbench.objective_config import (
     BUILT_IN,
     DEFAULT,
@@ -130,6 +131,7 @@ class TrainConfig(Frozen):
     objective: SerializeAsAny[ObjectiveSettings] = FlowGRPOConfig()
     """Of the class that `objective.name` names."""
     optimizer: OptimizerConfig = OptimizerConfig()
+    monitor: MonitorConfig = MonitorConfig()
     data: Text | None = None
     """A table of pictures to learn from (.csv, .tsv, .jsonl, .parquet); null: the model's own, by their rewards."""
     steps: int = Field(300, ge=1, le=bounds.STEPS)

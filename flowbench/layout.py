@@ -3,7 +3,7 @@
     runs/NAME/                            RunFolder
       config.yaml card.json log.jsonl
       checkpoints/step-000200/ latest best   trainer/checkpoint.py says what a checkpoint holds
-      samples/ tensorboard/ report.html
+      samples/ monitor/ tensorboard/ report.html
       eval/SUITE-KEY/                     EvaluationFolder
         card.json images/ scores/ records.jsonl summary.json gallery.html
 
@@ -60,6 +60,11 @@ class RunFolder:
     def samples(self) -> Path:
         """Grids of progress pictures."""
         return self.path / "samples"
+
+    @property
+    def monitor(self) -> Path:
+        """Pictures of the watch: of the beginning, and of every alarm."""
+        return self.path / "monitor"
 
     @property
     def tensorboard(self) -> Path:

@@ -179,7 +179,7 @@ def _is_method_of_models(key: str) -> bool:
 
 
 def test_every_logged_name_is_documented(tmp_path: Path) -> None:
-    """The names of a real run: two steps of a tiny model, with KL, and every part of the default reward."""
+    """The names of a real run: two steps of a tiny model, with KL, the watch, and every part of the default reward."""
     model = make_pipeline(tmp_path / "tiny", vocabulary="shapes", default_recipe="shapes-flow_grpo", name="tiny")
     small = [
         "rollout.groups=2",
@@ -198,6 +198,9 @@ def test_every_logged_name_is_documented(tmp_path: Path) -> None:
         str(tmp_path / "run"),
         *small,
         "objective.kl_weight=0.1",
+        "monitor.every=1",
+        "monitor.prompts=2",
+        "monitor.pictures=2",
     ]
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 0, result.output

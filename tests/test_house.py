@@ -26,7 +26,8 @@ HEAVY = {"torch", "torchvision", "numpy", "pandas", "scipy", "PIL", "diffusers",
 CORE = {"types", "errors", "registry", "config", "images", "tensors", "store", "vocabularies", "lazy", "version",
         "layout", "objective_config", "yaml_text", "foreign_code", "children", "terminal", "bounds", "schema",
         "checkpoints", "run_config", "rollout_config", "objective_presets", "solver_names", "recipe_files",
-        "forward_config", "baseline_config", "overrides", "reward_config"}  # fmt: skip
+        "forward_config", "baseline_config", "overrides", "reward_config",
+        "monitor_config"}  # fmt: skip
 MAY_IMPORT = {
     "cli": {"trainer", "benchmarks", "reports", "evals", "stats", "metrics", "rewards", "models", "prompts", "sampling",
             "shapes", "letters", "assets", "testing"},

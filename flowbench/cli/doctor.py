@@ -103,9 +103,9 @@ def _checked(config: TrainConfig) -> str:
     """The check on the run's first group and fresh adapter, as `flowbench train` would do it, in words."""
     from flowbench import prompts
     from flowbench.trainer import check_policy, objectives
+    from flowbench.trainer.first_policy import first_policy, policy_of
     from flowbench.trainer.groups import GroupSampler
     from flowbench.trainer.start import read_start
-    from flowbench.trainer.training import first_policy, policy_of
 
     rollout = config.rollout
     sampler = GroupSampler(prompts.load(config.prompts.name, "train"), rollout, config.prompts.tag_weights, config.seed)

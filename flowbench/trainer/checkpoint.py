@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from flowbench import checkpoints
+from flowbench.errors import RunError
 from flowbench.layout import RunFolder
 from flowbench.store import write_text
 from flowbench.tensors import load_tensors, save_tensors, sort_header
@@ -87,6 +88,22 @@ def point_at_best(run: Path, step: int) -> None:
     folder = RunFolder(run).checkpoint(step)
     if folder.is_dir():
         write_text(RunFolder(run).best, folder.name + "\n")
+
+
+def roll_back(run: Path, step: int) -> str:
+    """Make the newest checkpoint of at most that many training steps the one that evaluations take; returns its name.
+
+    Raises RunError where there is none.
+    """
+    limit = RunFolder(run).checkpoint(step)
+    found = next((each for each in checkpoints.every(RunFolder(run)) if each.name <= limit.name), None)
+    if found is None:
+        raise RunError(
+            f"{run}: no checkpoint is from before the alarm (after step {step} nothing was amiss yet). Save more often "
+            "(save_every) and keep more (keep), or use monitor.on_alarm=stop."
+        )
+    write_text(RunFolder(run).best, found.name + "\n")
+    return found.name
 
 
 def restore(run: RunFolder, learner: Learner, identity: str) -> Restored:

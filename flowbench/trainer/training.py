@@ -30,43 +30,42 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from flowbench import images, prompts, rewards
+from flowbench import prompts, rewards
 from flowbench.config import TrainConfig, check_share
 from flowbench.errors import ConfigError, NotFinite
 from flowbench.layout import RunFolder
-from flowbench.models import load_model
-from flowbench.models.adapter_files import trained_tokens
 from flowbench.models.base import FlowModel
 from flowbench.prompts.examples import examples_of
-from flowbench.store import Held
+from flowbench.store import Held, write_bytes
 from flowbench.terminal import say
 from flowbench.trainer import checkpoint, objectives, runs, scoring
 from flowbench.trainer.best import Best
 from flowbench.trainer.data_rollout import ExampleSampler, encode_examples
-from flowbench.trainer.groups import Group, GroupSampler, draw_seed
+from flowbench.trainer.first_policy import first_policy, policy_of
+from flowbench.trainer.groups import Group, GroupSampler
 from flowbench.trainer.interrupt import Interruption, Stopped
-from flowbench.trainer.learner import AVERAGE, START, Learner, Shadow, scheduled_lr
+from flowbench.trainer.learner import AVERAGE, scheduled_lr
+from flowbench.trainer.monitor.looks import Panel
+from flowbench.trainer.monitor.watch import Watch
 from flowbench.trainer.objectives.base import Objective
 from flowbench.trainer.policy import Policy
 from flowbench.trainer.policy_check import check_policy
 from flowbench.trainer.processes import Processes
+from flowbench.trainer.progress_pictures import SHOWN_PROMPTS, SHOWN_SEEDS, progress_sheet, sheet_of
 from flowbench.trainer.reward_schedule import RewardSchedule
 from flowbench.trainer.rollout import collect
 from flowbench.trainer.run_card import build_run_card, run_identity
 from flowbench.trainer.scoring import RewardThread
-from flowbench.trainer.start import Start, begin, read_start
+from flowbench.trainer.start import read_start
 from flowbench.trainer.tracking import NullTracker, Tracker
 from flowbench.trainer.trajectory import Trajectory
 from flowbench.trainer.update import update
 from flowbench.types import Prompt
 
 Evaluate = Callable[[FlowModel], dict[str, float]]
-SHOWN_PROMPTS, SHOWN_SEEDS = 8, 4
-"""Rows of the progress pictures, and pictures of each."""
 PATIENCE = 10
 """Training steps in a row that may teach nothing, be it that no picture is scored or that no gradient is finite."""
 
@@ -91,22 +90,19 @@ def train(
             figures, timing = _take(run, step)
             done = step + 1
             run.check_folder()
-            is_best = False
-            if evaluate is not None and config.eval_every and done % config.eval_every == 0:
-                figures |= _evaluated(run, evaluate)
-                is_best = run.processes.any(run.best.note(done, figures))
-            run.tracker.log(done, figures, timing)
+            seen = _seen(run, done, evaluate)
+            run.tracker.log(done, figures | seen.figures, timing)
             interrupted = run.processes.any(bool(interruption.signal))
-            stop = interrupted or run.processes.any(
-                (minutes is not None and time.monotonic() - began >= 60 * minutes) or run.has_seen_enough(done)
-            )
+            is_over = minutes is not None and time.monotonic() - began >= 60 * minutes
+            stop = interrupted or run.processes.any(is_over or seen.is_enough)
             if done % config.sample_every == 0 or done == config.steps:
                 run.draw(done)
-            if done % config.save_every == 0 or done == config.steps or stop or is_best:
-                run.save(done, is_best=is_best)
+            if done % config.save_every == 0 or done == config.steps or stop or seen.is_best:
+                run.save(done, is_best=seen.is_best)
             if interrupted:
                 raise Stopped(interruption.signal or signal.SIGTERM, done)
             if stop:
+                run.roll_back()
                 break
     return run.folder
 
@@ -192,6 +188,8 @@ class _Run:
     """of its rewards' weights"""
     best: Best
     """evaluation so far; the main process knows it"""
+    watch: Watch
+    """against reward hacking"""
     tracker: Tracker | NullTracker
     processes: Processes
     first: int
@@ -215,44 +213,38 @@ class _Run:
         if self.held is not None:
             self.held.check()
 
-    def has_seen_enough(self, done: int) -> bool:
-        """Whether `patience` is over, which is said."""
-        if self.best.is_enough:
-            self.tracker.say(
-                f"no better {self.best.metric} in {self.best.worse} evaluations: the run ends after step {done}; the "
-                f"best one was after step {self.best.step}"
-            )
-        return self.best.is_enough
-
     def save(self, done: int, *, is_best: bool = False) -> None:
         """Checkpoint after `done` steps; the main process writes, the others wait."""
         if self.processes.is_main:
             self.check_folder()
             checkpoint.save(
                 self.folder, done, self.policy, keep=self.config.keep, identity=self.identity,
-                is_best=is_best, more={**self.schedule.state(), **self.best.state()},
+                is_best=is_best, more={**self.schedule.state(), **self.best.state(), **self.watch.state()},
             )  # fmt: skip
         self.processes.wait()
 
+    def roll_back(self) -> None:
+        """After an alarm, where the settings ask for it: stand for the best evaluation, or for the newest checkpoint
+        from before."""
+        if self.config.monitor.on_alarm == "rollback" and self.watch.has_alarmed and self.processes.is_main:
+            name = checkpoint.roll_back(self.folder, self.best.step or self.watch.quiet)
+            self.tracker.say(f"rolled back: evaluations of {self.folder} take {name}")
+
     def draw(self, done: int) -> None:
-        """A grid of pictures by the averaged policy: always the same prompts and seeds, so that grids compare."""
-        if not self.processes.is_main or not self.shown:
-            return
-        rollout = self.config.rollout
-        places = [(row, k) for row in range(len(self.shown)) for k in range(SHOWN_SEEDS)]
-        seeds = [draw_seed(self.config.seed, "grid", row, k) for row, k in places]
-        repeated = [self.shown[row] for row, _ in places]
-        with self.policy.learner.using(AVERAGE):
-            samples = self.policy.model.generate(
-                repeated, seeds, steps=rollout.steps, guidance=rollout.guidance, batch_size=rollout.micro_batch,
-                solver=rollout.solver,
-            )  # fmt: skip
-        pictures = [sample.image for sample in samples]
-        rows = [pictures[start : start + 8] for start in range(0, len(pictures), 8)]
-        scale = max(1, 64 // self.policy.model.resolution)
-        sheet = images.png_bytes(images.grid(rows, scale=scale))
-        self.check_folder()
-        runs.write_grid(self.folder, done, sheet, [prompt.text for prompt in self.shown])
+        """A grid of progress pictures; the main process draws."""
+        if self.processes.is_main and self.shown:
+            sheet = progress_sheet(self.policy, self.shown, self.config.rollout, self.config.seed)
+            self.check_folder()
+            runs.write_grid(self.folder, done, sheet, [prompt.text for prompt in self.shown])
+
+    def show_panel(self, done: int) -> None:
+        """Some of what the watch looks at; the main process draws."""
+        if self.processes.is_main and self.watch.panel is not None:
+            with self.policy.learner.using(AVERAGE):
+                rows = self.watch.panel.draw(self.policy.model, range(min(SHOWN_PROMPTS, len(self.watch.panel))))
+            self.check_folder()
+            sheet = sheet_of([row[:SHOWN_SEEDS] for row in rows])
+            write_bytes(RunFolder(self.folder).monitor / f"step-{done:06d}.png", sheet)
 
 
 @contextmanager
@@ -282,9 +274,11 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
         scorer = None if reward is None else stack.enter_context(RewardThread(reward))
         schedule = RewardSchedule(reward, config.reward.schedule if reward is not None else ())
         restored = checkpoint.restore(RunFolder(folder), policy.learner, identity) if resume else checkpoint.NOTHING
-        best = Best(config.keep_best, config.patience)
-        schedule.restore(restored.tensors)
-        best.restore(restored.tensors)
+        dev = prompts.in_turns(_unseen(config.prompts.name, training), lambda prompt: prompt.tag)
+        panel = Panel(dev, config.monitor, config.rollout, config.seed, processes) if config.monitor.every else None
+        best, watch = Best(config.keep_best, config.patience), Watch(panel, config.monitor.every)
+        for each in (schedule, best, watch):
+            each.restore(restored.tensors)
         if processes.is_main:
             checkpoint.point_at_best(folder, best.step)  # a kill may have come between a checkpoint and its naming
         first, said = restored.step, restored.said
@@ -295,11 +289,15 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
             tracker = Tracker(RunFolder(folder), first, config.steps, objective.figures)
         stack.callback(tracker.close)
         check_policy(policy, objective, sampler.at(first)[: config.rollout.bundle])
-        shown = prompts.in_turns(_unseen(config.prompts.name, training), lambda prompt: prompt.tag)[:SHOWN_PROMPTS]
-        yield _Run(
-            config, folder, policy, objective, sampler, shown, scorer, schedule, best, tracker, processes, first,
-            identity, held,
+        run = _Run(
+            config, folder, policy, objective, sampler, dev[:SHOWN_PROMPTS], scorer, schedule, best, watch, tracker,
+            processes, first, identity, held,
         )  # fmt: skip
+        if first == 0 and panel is not None:
+            with policy.learner.using(AVERAGE):
+                watch.begin(model)
+            run.show_panel(0)
+        yield run
 
 
 def _source(config: TrainConfig) -> tuple[list[Prompt], GroupSampler | ExampleSampler, str]:
@@ -333,48 +331,46 @@ def _vocabulary(config: TrainConfig, model: FlowModel) -> str:
     return vocabulary
 
 
-def first_policy(config: TrainConfig, start: Start | None, device: str) -> FlowModel:
-    """The model with the adapter with which training begins: `start`, or a fresh one."""
-    settings, adapter = config.model, config.adapter
-    tokens = settings.max_sequence_length
-    if tokens is None and start is not None:
-        tokens = trained_tokens(start.folder)
-    model = load_model(settings.name, device=device, dtype=settings.dtype, max_sequence_length=tokens)
-    if model.device.type == "cuda" and settings.dtype != "float32":
-        torch.set_float32_matmul_precision("high")  # TF32: of the products, only the adapter's are in float32 here
-    if settings.compile:
-        model.compile()
-    if adapter.reference_guidance is not None and model.effective_guidance(adapter.reference_guidance) == 1.0:
-        raise ConfigError(
-            f"adapter.reference_guidance {adapter.reference_guidance:g} is none for {model.name} (guidance of the kind "
-            f"{model.guidance_kind}). Give one above 1 to a model that has it, or null."
-        )
-    model.add_adapter(adapter.rank, adapter.alpha, seed=draw_seed(config.seed, "adapter"), targets=adapter.targets)
-    if start is not None:
-        begin(model, start, adapter)
-    return model
+@dataclass
+class _Seen:
+    """What evaluations and the watch have found after a training step."""
+
+    figures: dict[str, float]
+    is_best: bool = False
+    """it was the best evaluation so far"""
+    is_enough: bool = False
+    """the run ends"""
 
 
-def policy_of(config: TrainConfig, model: FlowModel, objective: Objective) -> Policy:
-    """The model with its adapter as the objective trains it: optimizer, shadows, guidance."""
-    learner = Learner(model.adapter_parameters(), config.optimizer, shadows_of(config, objective))
-    return Policy(model, learner, config.rollout.guidance, reference_guidance=config.adapter.reference_guidance)
-
-
-def shadows_of(config: TrainConfig, objective: Objective) -> dict[str, Shadow]:
-    """Those that the objective asks for, and the run's start, where it is the reference."""
-    fixed = {START: Shadow(lambda step: 1.0)} if config.adapter.reference == "start" else {}
-    return objective.shadows() | fixed
-
-
-def _evaluated(run: _Run, evaluate: Evaluate) -> dict[str, Any]:
-    """Figures of the averaged policy; the main process evaluates, the others wait."""
-    figures: dict[str, Any] = {}
-    if run.processes.is_main:
+def _seen(run: _Run, done: int, evaluate: Evaluate | None) -> _Seen:
+    """The averaged policy, evaluated and looked at where that is due after `done` steps."""
+    seen, model = _Seen({}), run.policy.model
+    if evaluate is not None and run.config.eval_every and done % run.config.eval_every == 0:
+        if run.processes.is_main:  # the others wait
+            with run.policy.learner.using(AVERAGE):
+                seen.figures |= {f"eval/{name}": value for name, value in evaluate(model).items()}
+        run.processes.wait()
+        seen.is_best = run.processes.any(run.best.note(done, seen.figures))
+        if run.best.is_enough:
+            seen.is_enough = True
+            run.tracker.say(
+                f"no better {run.best.metric} in {run.best.worse} evaluations: the run ends after step {done}; the "
+                f"best one was after step {run.best.step}"
+            )
+    if run.watch.is_due(done):
         with run.policy.learner.using(AVERAGE):
-            figures = {f"eval/{name}": value for name, value in evaluate(run.policy.model).items()}
-    run.processes.wait()
-    return figures
+            figures, alarms = run.watch.look(model, done)
+        seen.figures |= figures
+        for alarm in alarms:
+            moved = figures[f"monitor/{alarm.name}_moved"]
+            run.tracker.say(
+                f"ALARM after step {done}: {alarm.meaning} ({alarm.name} has moved by {moved:+.1f} of the base's "
+                f"spreads). Look at {RunFolder(run.folder).monitor}"
+            )
+        if alarms:
+            run.show_panel(done)
+            seen.is_enough |= run.config.monitor.on_alarm != "warn"
+    return seen
 
 
 def _unseen(prompt_set: str, training: list[Prompt]) -> list[Prompt]:

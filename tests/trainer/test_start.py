@@ -17,10 +17,10 @@ from flowbench.models import load_model
 from flowbench.models.adapter_files import adapter_digest, read
 from flowbench.tensors import load_tensors
 from flowbench.trainer import check_policy, train
+from flowbench.trainer.first_policy import first_policy, shadows_of
 from flowbench.trainer.learner import Learner
 from flowbench.trainer.policy import Policy
 from flowbench.trainer.start import read_start
-from flowbench.trainer.training import first_policy, shadows_of
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,23 @@
+"""The settings of the watch against reward hacking."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from flowbench import bounds
+from flowbench.objective_config import Frozen
+
+
+class MonitorConfig(Frozen):
+    """What the averaged policy is asked for now and then, and what happens when it has become unlike the base."""
+
+    every: int | None = Field(None, ge=1, le=bounds.STEPS)
+    """Training steps between two looks; null: none."""
+    prompts: int = Field(16, ge=2, le=bounds.AT_ONCE)
+    """Of the dev split, always the same ones."""
+    pictures: int = Field(8, ge=2, le=bounds.AT_ONCE)
+    """For each of them, from always the same seeds."""
+    on_alarm: Literal["warn", "stop", "rollback"] = "warn"
+    """`stop`: the run ends with a checkpoint; `rollback`: it ends, and stands for its best checkpoint from before."""

@@ -1,0 +1,110 @@
+"""What is measured of a panel of pictures, and how far it is from the base's, in the base's own spread.
+
+A panel is N prompts with M pictures each, of the same seeds for policy and base. Most signals are a number per prompt:
+their distance is the difference of the means, divided by the base's standard deviation between prompts. The palette is
+one number of all pictures: its distance is the difference, divided by its standard deviation under a bootstrap over the
+base's prompts. So no line depends on what the pictures show.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy
+
+from flowbench.metrics.grid import measure_grid
+from flowbench.metrics.picture_statistics import luma, mean_saturation, share_of_edges
+from flowbench.metrics.placement import bits, occupancy, unshared
+
+DRAWS, SEED = 200, 0
+"""Of the bootstrap."""
+NO_SPREAD = 1e-9
+"""A spread up to here is rounding."""
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One number to watch, and the lines that it must not cross."""
+
+    name: str
+    meaning: str
+    """what has happened when it is beyond a line, as the end of a sentence"""
+    least: float = -math.inf
+    """distance from the base below which it is an alarm"""
+    most: float = math.inf
+    """distance above which it is one"""
+
+    def is_beyond(self, distance: float) -> bool:
+        """Whether the distance is an alarm; one that is not known is none."""
+        return distance < self.least or distance > self.most
+
+
+SIGNALS = (
+    Signal("placement", "pictures of one prompt are alike in where things are", least=-1.0),
+    Signal("palette", "pictures have few colours, and the same ones", least=-3.0),
+    Signal("edges", "pictures are much busier, or much emptier, than the base's", least=-1.5, most=1.5),
+    Signal("saturation", "colours are much stronger, or much greyer, than the base's", least=-1.5, most=1.5),
+    Signal("lattice", "fine structure repeats over the picture", most=1.5),
+)
+PER_PROMPT = ("placement", "edges", "saturation", "lattice")
+
+
+@dataclass(frozen=True)
+class Look:
+    """One panel, measured."""
+
+    values: numpy.ndarray
+    """(N, 4) float64: of each prompt, in the order of PER_PROMPT"""
+    colors: numpy.ndarray
+    """(N, M, 3) in [0, 1]: the mean colour of what is on each picture; NaN where nothing is"""
+
+
+def measured(rows: Sequence[Sequence[numpy.ndarray]]) -> Look:
+    """N prompts with M pictures each, (H, W, 3) uint8."""
+    values, colors = [], []
+    for pictures in rows:
+        found = [occupancy(pixels) for pixels in pictures]
+        values.append(
+            (
+                unshared([fields for fields, _ in found]),
+                float(numpy.mean([share_of_edges(pixels) for pixels in pictures])),
+                float(numpy.mean([mean_saturation(pixels) for pixels in pictures])),
+                float(numpy.mean([measure_grid(luma(pixels)).energy for pixels in pictures])),
+            )
+        )
+        colors.append([color if fields.any() else numpy.full(3, math.nan) for fields, color in found])
+    return Look(numpy.array(values), numpy.array(colors))
+
+
+def level(look: Look) -> dict[str, float]:
+    """Each signal's value: means over prompts, and the palette in bits."""
+    means = dict(zip(PER_PROMPT, look.values.mean(axis=0).tolist(), strict=True))
+    return {**means, "palette": palette(look.colors)}
+
+
+def distances(now: Look, base: Look) -> dict[str, float]:
+    """Of each signal, in the base's spread; NaN where the base has none."""
+    spread = base.values.std(axis=0, ddof=1)
+    moved = now.values.mean(axis=0) - base.values.mean(axis=0)
+    found = {name: _ratio(float(a), float(b)) for name, a, b in zip(PER_PROMPT, moved, spread, strict=True)}
+    draws = numpy.random.default_rng(SEED).integers(0, len(base.colors), (DRAWS, len(base.colors)))
+    spread_of_palette = float(numpy.std([palette(base.colors[rows]) for rows in draws]))
+    return {**found, "palette": _ratio(palette(now.colors) - palette(base.colors), spread_of_palette)}
+
+
+def beyond(found: Mapping[str, float]) -> list[Signal]:
+    """The signals whose distance is beyond a line."""
+    return [signal for signal in SIGNALS if signal.is_beyond(found[signal.name])]
+
+
+def palette(colors: numpy.ndarray) -> float:
+    """(..., 3) -> bits, over the pictures with something on them; 0 where none has."""
+    flat = colors.reshape(-1, 3)
+    known = flat[~numpy.isnan(flat).any(axis=1)]
+    return bits(known) if len(known) else 0.0
+
+
+def _ratio(moved: float, spread: float) -> float:
+    return moved / spread if spread > NO_SPREAD else math.nan

@@ -1,0 +1,263 @@
+"""The watch against reward hacking: distances by hand, when a look is an alarm, and a run that is watched."""
+
+from __future__ import annotations
+
+import math
+
+import numpy
+import pytest
+import tiny_runs
+import torch
+from PIL import Image
+
+from flowbench import checkpoints
+from flowbench.config import load_config
+from flowbench.errors import ConfigError, RunError
+from flowbench.layout import RunFolder
+from flowbench.metrics.placement import bits
+from flowbench.trainer import rollout, train
+from flowbench.trainer.monitor import looks, signals
+from flowbench.trainer.monitor.signals import PER_PROMPT, SIGNALS, Look, distances, level, measured
+from flowbench.trainer.monitor.watch import Watch
+
+GREY = (128, 128, 128)
+
+
+def picture(left=0, color=(255, 0, 0)):
+    """A box of one colour in two fields of the 8 x 8 grid."""
+    sheet = Image.new("RGB", (32, 32), GREY)
+    sheet.paste(color, (4 * left + 4, 8, 4 * left + 12, 12))
+    return numpy.asarray(sheet)
+
+
+def look(placement, saturation=0.1, colors=None):
+    """A made-up panel: placement per prompt, and the same of all else."""
+    values = numpy.array([[each, 0.2, saturation, 0.0] for each in placement])
+    if colors is None:
+        colors = numpy.random.default_rng(0).random((len(placement), 4, 3))
+    return Look(values, colors)
+
+
+def test_a_panel_by_hand():
+    """Prompt 0: one place, one colour; prompt 1: two places apart, two colours."""
+    rows = [[picture(0), picture(0)], [picture(0, (0, 0, 255)), picture(3)]]
+    found = measured(rows)
+    assert found.values[:, PER_PROMPT.index("placement")] == pytest.approx([0, 1])
+    assert found.colors[1] == pytest.approx(numpy.array([[0, 0, 1.0], [1.0, 0, 0]]))
+    assert level(found)["placement"] == pytest.approx(0.5)
+    assert level(found)["palette"] == pytest.approx(bits(numpy.array([[1, 0, 0]] * 3 + [[0, 0, 1]])))
+
+
+def test_an_empty_picture_has_no_colour_and_takes_no_part():
+    found = measured([[picture(), numpy.asarray(Image.new("RGB", (32, 32), GREY))]])
+    assert numpy.isnan(found.colors[0, 1]).all()
+    assert level(found)["palette"] == 0 and level(found)["placement"] == 1
+
+
+def test_distances_are_in_the_bases_spread_between_prompts():
+    """Base .5, .7, .9: mean .7, standard deviation .2. Now .4, .5, .6: moved by -.2, a spread."""
+    found = distances(look([0.4, 0.5, 0.6]), look([0.5, 0.7, 0.9]))
+    assert found["placement"] == pytest.approx(-1)
+    assert found["palette"] == 0
+    assert math.isnan(found["edges"])  # the base's prompts are all alike: it has no spread
+
+
+def test_the_palette_is_in_its_own_bootstrap():
+    base = look([0.5] * 16)
+    one = Look(base.values, numpy.full((16, 4, 3), 0.1))
+    moved = distances(one, base)["palette"]
+    draws = numpy.random.default_rng(signals.SEED).integers(0, 16, (signals.DRAWS, 16))
+    spread = numpy.std([bits(base.colors[rows].reshape(-1, 3)) for rows in draws])
+    assert moved == pytest.approx(-bits(base.colors.reshape(-1, 3)) / spread)
+    assert moved < -3
+
+
+@pytest.mark.parametrize(
+    ("name", "distance", "alarm"),
+    [
+        ("placement", -0.99, False), ("placement", -1.01, True), ("placement", 5.0, False), ("edges", math.nan, False),
+        ("palette", -2.9, False), ("palette", -3.1, True), ("edges", 1.6, True), ("edges", -1.6, True),
+        ("saturation", 1.4, False), ("lattice", 1.6, True), ("lattice", -9.0, False),
+    ],
+)  # fmt: skip
+def test_the_lines(name, distance, alarm):
+    (signal,) = [each for each in SIGNALS if each.name == name]
+    assert signal.is_beyond(distance) is alarm
+
+
+class Panel:
+    """Gives prepared looks in turn."""
+
+    def __init__(self, *looks):
+        self._looks = iter(looks)
+
+    def look(self, model):
+        return next(self._looks)
+
+
+BASE, NEAR, FAR = look([0.5, 0.7, 0.9]), look([0.45, 0.6, 0.8]), look([0.3, 0.4, 0.5])
+
+
+def watched(*looks, every=10):
+    watch = Watch(Panel(BASE, *looks), every)
+    watch.begin(None)
+    return watch
+
+
+def test_two_looks_in_a_row_are_an_alarm_and_it_is_one_once():
+    watch = watched(NEAR, FAR, NEAR, FAR, FAR, FAR)
+    alarms = [watch.look(None, done)[1] for done in range(10, 70, 10)]
+    assert [[each.name for each in some] for some in alarms] == [[], [], [], [], ["placement"], []]
+    assert watch.quiet == 30 and watch.has_alarmed
+
+
+def test_what_is_logged():
+    figures, _ = watched(FAR).look(None, 10)
+    assert figures["monitor/placement"] == pytest.approx(0.4)
+    assert figures["monitor/placement_moved"] == pytest.approx(-1.5)
+    assert figures["monitor/alarms"] == 0
+    assert set(figures) == {"monitor/alarms"} | {
+        f"monitor/{each.name}{end}" for each in SIGNALS for end in ("", "_moved")
+    }
+
+
+def test_when_a_look_is_due():
+    assert [done for done in range(1, 25) if watched().is_due(done)] == [10, 20]
+    assert not Watch(None, None).is_due(10) and Watch(None, None).state() == {}
+
+
+def test_a_resumed_watch_knows_all_that_it_knew():
+    watch = watched(NEAR, FAR)
+    for done in (10, 20):
+        watch.look(None, done)
+    again = Watch(Panel(FAR, FAR), 10)
+    again.restore(watch.state())
+    again.begin(None)  # takes no look: the base is known
+    assert [each.name for each in again.look(None, 30)[1]] == ["placement"]
+    assert again.quiet == 10
+    assert not again.look(None, 40)[1]
+
+
+def settings(pipeline, out="unused", **changes):
+    monitor = {"every": 1, "prompts": 3, "pictures": 2, **changes.pop("monitor", {})}
+    return tiny_runs.config(pipeline, out, **({"steps": 4, "monitor": monitor} | changes))
+
+
+@pytest.fixture
+def alarming(monkeypatch):
+    """From the second look after the beginning on, placement is far below the base's."""
+    turn = iter(range(100))
+    monkeypatch.setattr(
+        "flowbench.trainer.monitor.watch.distances",
+        lambda now, base: {
+            each.name: -9.0 if each.name == "placement" and next(turn) >= 1 else 0.0 for each in SIGNALS
+        },
+    )
+
+
+def test_a_watched_run_learns_the_same_and_logs_what_it_sees(pipeline, tmp_path):
+    watched_run = train(settings(pipeline, tmp_path / "watched", monitor={"every": 2}))
+    plain = train(tiny_runs.config(pipeline, tmp_path / "plain", steps=4))
+    log = tiny_runs.log_without_timing(watched_run)
+    assert [["monitor/alarms" in line] for line in log] == [[False], [True], [False], [True]]
+    assert [{k: v for k, v in line.items() if not k.startswith("monitor/")} for line in log] == (
+        tiny_runs.log_without_timing(plain)
+    )
+    assert tiny_runs.adapter_bytes(watched_run) == tiny_runs.adapter_bytes(plain)
+    assert [path.name for path in RunFolder(watched_run).monitor.iterdir()] == ["step-000000.png"]
+
+
+def test_the_beginning_is_not_far_from_itself(pipeline, tmp_path):
+    run = train(settings(pipeline, tmp_path / "run", steps=1, optimizer__lr=1e-12))
+    (line,) = tiny_runs.log_without_timing(run)
+    assert abs(line["monitor/saturation_moved"]) < 1e-3
+
+
+def test_an_alarm_warns_shows_and_goes_on(pipeline, tmp_path, alarming, capsys):
+    run = train(settings(pipeline, tmp_path / "run"))
+    assert [line["monitor/alarms"] for line in tiny_runs.log_without_timing(run)] == [0, 0, 1, 1]
+    assert sorted(path.name for path in RunFolder(run).monitor.iterdir()) == ["step-000000.png", "step-000003.png"]
+    said = capsys.readouterr().err
+    assert said.count("ALARM") == 1
+    assert (
+        "ALARM after step 3: pictures of one prompt are alike in where things are (placement has moved by -9.0" in said
+    )
+
+
+def test_stop_ends_the_run_with_a_checkpoint(pipeline, tmp_path, alarming):
+    run = train(settings(pipeline, tmp_path / "run", monitor={"on_alarm": "stop"}))
+    assert len(tiny_runs.log_without_timing(run)) == 3
+    assert checkpoints.named(RunFolder(run)).name == "step-000003"
+
+
+def test_rollback_stands_for_the_newest_checkpoint_from_before(pipeline, tmp_path, alarming, capsys):
+    """Nothing was amiss after step 1, and the alarm is after step 3."""
+    run = train(settings(pipeline, tmp_path / "run", monitor={"on_alarm": "rollback"}, save_every=1))
+    assert checkpoints.named(RunFolder(run)).name == "step-000001"
+    assert (run / "checkpoints" / "latest").read_text() == "step-000003\n"
+    assert f"rolled back: evaluations of {run} take step-000001" in capsys.readouterr().err
+
+
+def test_rollback_stands_for_the_best_evaluation_where_there_is_one(pipeline, tmp_path, alarming):
+    values = iter([0.1, 0.5, 0.2])
+    run = train(
+        settings(pipeline, tmp_path / "run", monitor={"on_alarm": "rollback"}, eval_every=1, keep_best="official"),
+        evaluate=lambda model: {"official": next(values)},
+    )
+    assert checkpoints.named(RunFolder(run)).name == "step-000002"
+
+
+def test_rollback_without_a_checkpoint_from_before_says_so(pipeline, tmp_path, alarming):
+    with pytest.raises(
+        RunError, match="no checkpoint is from before the alarm \\(after step 1 nothing was amiss yet\\)"
+    ):
+        train(settings(pipeline, tmp_path / "run", monitor={"on_alarm": "rollback"}, save_every=3))
+    assert checkpoints.named(RunFolder(tmp_path / "run")).name == "step-000003"  # nothing computed is lost
+
+
+def test_killed_and_resumed_it_sees_the_same(pipeline, tmp_path, monkeypatch):
+    reference = train(settings(pipeline, tmp_path / "reference"))
+    original, calls = rollout.sample_bundle, iter(range(1000))
+
+    def failing(*args, **options):
+        if next(calls) == 14:
+            raise RuntimeError("power cut")
+        return original(*args, **options)
+
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="power cut"):
+        patched.setattr(rollout, "sample_bundle", failing)
+        train(settings(pipeline, tmp_path / "run"))
+    run = train(settings(pipeline, tmp_path / "run"), resume=True)
+    assert tiny_runs.log_without_timing(run) == tiny_runs.log_without_timing(reference)
+    assert tiny_runs.trainer_state(run) == tiny_runs.trainer_state(reference)
+
+
+def test_two_processes_see_what_one_sees(pipeline, monkeypatch):
+    """Each draws its own prompts; what is not its own is added."""
+    config = settings(pipeline)
+    model = tiny_runs.model(config, moved=0.2)
+
+    class Share:
+        def __init__(self, rank, world):
+            self.rank, self.world, self.summed = rank, world, []
+
+        def owns(self, row):
+            return row % self.world == self.rank
+
+        def sum(self, tensors):
+            self.summed = [tensor.clone() for tensor in tensors]
+
+    shares = [Share(0, 1), Share(0, 2), Share(1, 2)]
+    for share in shares:
+        looks.Panel(tiny_runs.PROMPTS, config.monitor, config.rollout, 0, share).look(model)
+    whole, first, second = (share.summed for share in shares)
+    for alone, a, b in zip(whole, first, second, strict=True):
+        torch.testing.assert_close(a + b, alone, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change", ["monitor.prompts=1", "monitor.pictures=1", "monitor.every=0", "monitor.on_alarm=beep"]
+)
+def test_what_is_refused(change):
+    with pytest.raises(ConfigError, match=change.split("=")[0].replace(".", r"\.")):
+        load_config("shapes-geneval", [change])
