@@ -189,7 +189,7 @@ def test_a_picture_that_cannot_be_read_ends_the_run_by_name(folder, pipeline, tm
 def test_what_cannot_be_learned_is_one_sentence_before_a_model_is_loaded(
     folder, pipeline, tmp_path, monkeypatch, name, data, changes, sentence
 ):
-    monkeypatch.setattr("flowbench.trainer.training.load_model", None)
+    monkeypatch.setattr("flowbench.trainer.first_policy.load_model", None)
     with pytest.raises(ConfigError) as caught:
         train(config(name, pipeline, folder / data, tmp_path / "run", **changes))
     assert sentence in str(caught.value)

@@ -152,7 +152,7 @@ def test_an_adapter_of_another_base_is_refused(before, pipeline, tmp_path):
 
 
 def test_what_is_no_adapter_is_refused_before_a_model_is_loaded(pipeline, tmp_path, monkeypatch):
-    monkeypatch.setattr("flowbench.trainer.training.load_model", None)
+    monkeypatch.setattr("flowbench.trainer.first_policy.load_model", None)
     (tmp_path / "empty").mkdir()
     for name in (tmp_path / "empty", tmp_path / "gone", pipeline):
         with pytest.raises(ConfigError, match=r"^adapter\.start: "):

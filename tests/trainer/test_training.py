@@ -247,7 +247,9 @@ def test_a_reward_that_stumbles_over_one_picture_loses_that_one_only(pipeline, t
 
 
 def test_bad_options_and_tags_are_found_before_the_model_is_loaded(pipeline, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "load_model", lambda *_, **__: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(
+        "flowbench.trainer.first_policy.load_model", lambda *_, **__: pytest.fail("the model was loaded")
+    )
     for changes, words in [
         ({"reward__name": "geneval", "reward__options": {"geneval": {"extra_prise": 1}}}, "Did you mean 'extra_price'"),
         ({"reward__options": {"jpeg": {"quality": 5}}}, "'jpeg', which is not in use"),
