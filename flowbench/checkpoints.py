@@ -3,7 +3,7 @@
 checkpoints/step-000200/trainer.json   Header, sealed: the SHA-256 of every other file of the checkpoint, and of the log
                                        up to its step
 checkpoints/latest                     the name of the newest one, written last
-checkpoints/best                       the name of the one that `keep_best` has chosen, which evaluations then take
+checkpoints/best                       the one that `keep_best` or a rollback has chosen, which evaluations then take
 
 A file that is not listed there is no part of it, and may be read in the place of one that is: hidden files and a
 README.md aside, a checkpoint that holds one is not whole.

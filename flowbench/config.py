@@ -186,6 +186,8 @@ class TrainConfig(Frozen):
             raise ValueError(misfit)
         if self.data is not None and (misfit := self.objective.misfit_of_data()):
             raise ValueError(misfit)
+        if self.data is not None and self.reward.schedule:
+            raise ValueError("reward.schedule has no effect with data, of which no reward is asked: leave it out")
         if self.data is not None and self.prompts.tag_weights is not None:
             raise ValueError("prompts.tag_weights has no effect with data, whose rows are all drawn: set it to null")
         for setting, given in (

@@ -53,7 +53,7 @@ class RunFolder:
 
     @property
     def best(self) -> Path:
-        """The name of the checkpoint that `keep_best` has chosen; there only where it is set."""
+        """The name of the checkpoint that `keep_best` or a rollback has chosen; there only after that."""
         return self.checkpoints / "best"
 
     @property

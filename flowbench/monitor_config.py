@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from flowbench import bounds
 from flowbench.objective_config import Frozen
@@ -21,3 +21,9 @@ class MonitorConfig(Frozen):
     """For each of them, from always the same seeds."""
     on_alarm: Literal["warn", "stop", "rollback"] = "warn"
     """`stop`: the run ends with a checkpoint; `rollback`: it ends, and stands for its best checkpoint from before."""
+
+    @model_validator(mode="after")
+    def _looks(self) -> MonitorConfig:
+        if self.on_alarm != "warn" and self.every is None:
+            raise ValueError(f"on_alarm {self.on_alarm} has no effect: every is null, so that nothing is looked at")
+        return self

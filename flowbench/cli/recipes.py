@@ -72,7 +72,7 @@ def resolve(
         options = {name: value for name, value in (section.get("options") or {}).items() if name in kept}
         section.update(name=spec, options=options)
         if section.pop("schedule", None):
-            say(f"note: reward.schedule of {chosen} speaks of other rewards, and is left out")
+            say(f"note: --reward names the rewards anew, and reward.schedule of {chosen} is left out")
     config = load_config(tree, overrides)
     check_names(config)
     return config
@@ -187,6 +187,7 @@ def _learn_from_file(tree: dict[str, Any], rewards: Sequence[str]) -> None:
     if rewards:
         raise ConfigError("--data says itself which pictures are good, and no reward is asked: leave out --reward.")
     _section(tree, "prompts").pop("tag_weights", None)
+    _section(tree, "reward").pop("schedule", None)
     if "refresh_every" in _section(tree, "objective"):
         tree["objective"]["refresh_every"] = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -140,6 +141,7 @@ def _run(config: TrainConfig, resume: bool, processes: int, minutes: float | Non
     from flowbench.trainer.interrupt import Stopped
 
     assert_world(config.model.device, processes)
+    began = time.monotonic()
     try:
         with diverted():
             folder = run_training(config, evaluate=dev_evaluation(config), resume=resume, minutes=minutes)
@@ -160,7 +162,7 @@ def _run(config: TrainConfig, resume: bool, processes: int, minutes: float | Non
         for line in [*lines, *(f"  {command}" for command in commands)]:
             say(line)
         done = max(steps_of(RunFolder(folder).log))
-        if minutes is not None and done < config.steps:
+        if minutes is not None and done < config.steps and time.monotonic() - began >= 60 * minutes:
             over = f"the {minutes:g} minutes are over after step {done} of {config.steps}"
             say(f"{over}; go on with: {_resuming(config.out)}", err=True)
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 NAME = "letters"
-"""Under which `load_model` knows the model of this world."""
-WEIGHTS = Path(__file__).parent / "weights"
-"""The shipped diffusers pipeline folder (Stable Diffusion 3 layout)."""
+"""Of the model that `flowbench.pretrain` makes for this world."""
 
-__all__ = ["NAME", "WEIGHTS"]
+__all__ = ["NAME"]

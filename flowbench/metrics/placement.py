@@ -2,7 +2,7 @@
 
 For pictures of things on a plain ground (the built-in worlds), and whatever else stands out from its border. A policy
 that always paints in one place or in two colours is found out by these two before a detector's verdict suffers:
-docs/decisions/0025 has three training runs. On photographs the ground is no ground; take `lpips_diversity` there.
+docs/decisions/0025 has four training runs. On photographs the ground is no ground; take `lpips_diversity` there.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ PALETTE_CARD = _card(
 
 @register("placement_diversity", card=PLACEMENT_CARD, level="prompt")
 def placement_diversity() -> Callable[[Sequence[Sample]], Score]:
-    """The mean of 1 - overlap over all pairs of a prompt's pictures. One with nothing on it overlaps with none."""
+    """The mean of 1 - overlap over all pairs of a prompt's pictures. Two with nothing on them are alike."""
 
     def metric(samples: Sequence[Sample]) -> Score:
         lacking = too_few_of_prompt("placement_diversity", samples)
@@ -87,8 +87,11 @@ def occupancy(pixels: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
 
 
 def unshared(maps: Sequence[numpy.ndarray]) -> float:
-    """Mean over all pairs of maps, each of sum 1 or 0, of 1 - the sum of their smaller values: in [0, 1]."""
-    return fmean(1 - float(numpy.minimum(a, b).sum()) for a, b in itertools.combinations(maps, 2))
+    """Mean over all pairs of maps, each of sum 1 or 0, of 1 - the sum of their smaller values: in [0, 1]. Two maps of
+    nothing share all: a policy that has come to paint nothing is not varied."""
+    return fmean(
+        1 - float(numpy.minimum(a, b).sum()) if a.any() or b.any() else 0.0 for a, b in itertools.combinations(maps, 2)
+    )
 
 
 def bits(colors: numpy.ndarray) -> float:

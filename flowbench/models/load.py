@@ -39,8 +39,8 @@ def load_model(
 ) -> FlowModel:
     """Load a text-to-image model, with an adapter if one is given or the path is a run or an adapter.
 
-    `name_or_path`: "shapes" (built in), a diffusers folder, a hub id, a run folder (its latest checkpoint), or a
-    checkpoint or adapter folder (its base model is loaded first). `adapter`, where given, is a run, an adapter folder
+    `name_or_path`: "shapes" (built in), a diffusers folder, a hub id, a run folder (its best or latest checkpoint), or
+    a checkpoint or adapter folder (its base model is loaded first). `adapter`, where given, is a run, an adapter folder
     or a hub id, and replaces the path's own. `device`: auto (CUDA, else CPU), or any of torch's. `dtype` is that of
     the transformer and the text encoders. `max_sequence_length`: tokens per prompt in place of those of the adapter's
     training or, without one, of the model. Raises ModelError (also for an adapter that was trained on other weights of
@@ -70,8 +70,8 @@ def load_model(
 
 
 def find_adapter(name: str) -> Path:
-    """The folder of the adapter that a name stands for: an adapter or a checkpoint, of a run its latest checkpoint, or
-    a hub id. Raises ModelError when there is none, RunError for a checkpoint that is damaged."""
+    """The folder of the adapter that a name stands for: an adapter, a checkpoint, of a run its best or latest one, or a
+    hub id. Raises ModelError when there is none, RunError for a checkpoint that is damaged."""
     return _adapter_folder(_locate(name)[0])
 
 
@@ -110,7 +110,7 @@ def _locate(name: str) -> tuple[Path, str]:
 
 
 def _adapter_folder(folder: Path) -> Path:
-    """The adapter in a folder: the folder itself, or a run's latest checkpoint."""
+    """The adapter in a folder: the folder itself, or a run's best or latest checkpoint."""
     if (folder / checkpoints.HEADER).is_file() or run_of_checkpoint(folder):
         checkpoints.read_header(folder, adapter_files.FILES)  # its files are those that were written
     if adapter_files.is_adapter(folder):

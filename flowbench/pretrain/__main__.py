@@ -13,11 +13,14 @@ from pathlib import Path
 import click
 import torch
 
+from flowbench import store
 from flowbench.pretrain import export, text_encoders, transformer, vae
 from flowbench.pretrain.base import World
 from flowbench.pretrain.loop import StageConfig
 
 WORLDS = {"shapes": "flowbench.pretrain.shapes_world", "letters": "flowbench.pretrain.letters_world"}
+MADE = "made.json"
+"""Of which world and seed the parts in a folder are."""
 STAGES = ("text", "vae", "transformer", "decoder", "export")
 TEXT = StageConfig(steps=1500, lr=2e-3, ema=0.99)
 VAE = StageConfig(steps=5000, lr=2e-3, ema=0.998)
@@ -39,6 +42,10 @@ def main(name: str, out: Path, stage: str, seed: int, threads: int, steps: int) 
     torch.set_num_threads(threads)
     world: World = importlib.import_module(WORLDS[name]).WORLD
     out.mkdir(parents=True, exist_ok=True)
+    made = {"world": name, "seed": seed}
+    if (out / MADE).is_file() and store.read_object(out / MADE) != made:
+        raise click.UsageError(f"{out} holds the parts of another model ({out / MADE}). Give another --out.")
+    store.write_json(out / MADE, made)
     if not (out / "tokenizer" / "vocab.json").is_file():
         text_encoders.build_tokenizer(out / "tokenizer", world)
     tokenizer = text_encoders.load_tokenizer(out / "tokenizer")

@@ -48,6 +48,6 @@ WORLD = World(
     any_picture=any_picture,
     tag_weights={"one_letter": 1, "two_letters": 2, "three_letters": 3, "four_letters": 4},
     easy_tags=("one_letter", "two_letters"),
-    settings={"vocabulary": "letters", "guidance": 3.0, "default_recipe": "letters-ocr"},
+    settings={"vocabulary": "letters", "guidance": 3.0, "default_recipe": "shapes-nft"},
     merges=(("s", "i"), ("si", "g"), ("sig", "n</w>")),
 )

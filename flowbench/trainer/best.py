@@ -25,11 +25,10 @@ class Best:
     worse: int = 0
     """evaluations since then"""
 
-    def note(self, step: int, figures: Mapping[str, float]) -> bool:
-        """After an evaluation: whether it is the best. One whose figure is not known counts as no better."""
+    def note(self, step: int, value: float) -> bool:
+        """After an evaluation: whether it is the best. One whose figure is not known (NaN) counts as no better."""
         if self.metric is None:
             return False
-        value = figures.get(f"eval/{self.metric}", math.nan)
         if value > self.value or (self.step == 0 and not math.isnan(value)):
             self.step, self.value, self.worse = step, value, 0
             return True

@@ -3,7 +3,7 @@
 checkpoints/step-000200/    adapter files (diffusers and PEFT read them), trainer.safetensors and, written last,
                             trainer.json with the SHA-256 of the others (flowbench/checkpoints.py)
 checkpoints/latest          the name of the newest checkpoint, written after it
-checkpoints/best            the name of the one that `keep_best` has chosen
+checkpoints/best            the name of the one that `keep_best` or a rollback has chosen
 """
 
 from __future__ import annotations
@@ -51,10 +51,11 @@ def save(
     keep: int,
     identity: str,
     is_best: bool = False,
+    spare: int | None = None,
     more: Mapping[str, torch.Tensor] | None = None,
 ) -> Path:
     """Write the checkpoint after `step` training steps, point `latest` at it, and `best` when it `is_best`; delete all
-    but the newest `keep` and the one that `best` names.
+    but the newest `keep`, the one that `best` names, and with `spare` the newest of at most that many steps.
 
     `identity`: the run's (`run_identity`). `more`: what else a resumed run must know. Raises NotFinite, and writes
     nothing, when the policy or its optimizer holds a number that is not.
@@ -77,6 +78,8 @@ def save(
         point_at_best(run, step)
     best = RunFolder(run).best
     kept = {folder.name, best.read_text(encoding="utf-8").strip() if best.is_file() else ""}
+    if spare is not None and (from_before := _newest(run, spare)):
+        kept.add(from_before.name)
     for old in checkpoints.every(RunFolder(run))[keep:]:
         if old.name not in kept:
             shutil.rmtree(old, ignore_errors=True)
@@ -95,8 +98,7 @@ def roll_back(run: Path, step: int) -> str:
 
     Raises RunError where there is none.
     """
-    limit = RunFolder(run).checkpoint(step)
-    found = next((each for each in checkpoints.every(RunFolder(run)) if each.name <= limit.name), None)
+    found = _newest(run, step)
     if found is None:
         raise RunError(
             f"{run}: no checkpoint is from before the alarm (after step {step} nothing was amiss yet). Save more often "
@@ -104,6 +106,12 @@ def roll_back(run: Path, step: int) -> str:
         )
     write_text(RunFolder(run).best, found.name + "\n")
     return found.name
+
+
+def _newest(run: Path, step: int) -> Path | None:
+    """The newest checkpoint of at most that many training steps."""
+    found = checkpoints.every(RunFolder(run))
+    return next((each for each in found if int(each.name.removeprefix("step-")) <= step), None)
 
 
 def restore(run: RunFolder, learner: Learner, identity: str) -> Restored:

@@ -58,6 +58,14 @@ class Processes:
         self.sum([total])
         return bool(total > 0)
 
+    def told(self, value: float) -> float:
+        """The main process's value, on every process; NaN stays NaN."""
+        known = torch.tensor([0.0, 0.0], dtype=torch.float64)
+        if self.is_main and value == value:
+            known = torch.tensor([value, 1.0], dtype=torch.float64)
+        self.sum([known])
+        return float(known[0]) if known[1] else float("nan")
+
     def union(self, names: set[str]) -> list[str]:
         """All names that some process has, sorted."""
         if self.world == 1:

@@ -8,13 +8,27 @@ from statistics import fmean
 
 import torch
 
+from flowbench.errors import ConfigError
+from flowbench.registry import did_you_mean
 from flowbench.reward_config import RewardStage
-from flowbench.rewards import Reward
+from flowbench.rewards import Reward, registry
 from flowbench.rewards.combine import WeightedSum
 
 WINDOW = 10
 """Training steps of which the mean must reach a level: single steps waver with their prompts."""
 STAGE, RECENT = "schedule/stage", "schedule/recent"
+
+
+def check_parts(stages: Sequence[RewardStage]) -> None:
+    """Raise ConfigError for a stage that waits for a part which no card names: it would never come."""
+    for number, stage in enumerate(stages, start=1):
+        name, _, part = (stage.when or "").partition("/")
+        card = registry.card(name) if part else None
+        if card is not None and card.parts and part not in card.parts:
+            raise ConfigError(
+                f"stage {number} of reward.schedule waits for '{stage.when}', and {name} has no such part."
+                f"{did_you_mean(part, card.parts)} Known: {', '.join(card.parts)}."
+            )
 
 
 class RewardSchedule:

@@ -84,14 +84,16 @@ def _begun(folder: Path) -> bool:
 
 def _ours(path: Path) -> bool:
     """Whether a run that ended before its first step has left this behind: hidden files (the lock, and what a kill in
-    the middle of a write leaves), the curves, or a config.yaml exactly as we write it, so that nobody's notes are lost.
+    the middle of a write leaves), curves, first looks and evaluations, or a config.yaml exactly as we write it, so that
+    nobody's notes are lost.
     """
     if path.name == CONFIG:
         try:
             return bool(read_run_config(path))
         except FlowbenchError:
             return False
-    return path.name.startswith(".") or path.name in (RunFolder(path.parent).tensorboard.name, CARD)
+    run = RunFolder(path.parent)
+    return path.name.startswith(".") or path.name in (run.tensorboard.name, run.monitor.name, run.dev.path.name, CARD)
 
 
 def _check_same(folder: Path, stored: TrainConfig, config: TrainConfig) -> None:

@@ -55,7 +55,7 @@ from flowbench.trainer.policy import Policy
 from flowbench.trainer.policy_check import check_policy
 from flowbench.trainer.processes import Processes
 from flowbench.trainer.progress_pictures import SHOWN_PROMPTS, SHOWN_SEEDS, progress_sheet, sheet_of
-from flowbench.trainer.reward_schedule import RewardSchedule
+from flowbench.trainer.reward_schedule import RewardSchedule, check_parts
 from flowbench.trainer.rollout import collect
 from flowbench.trainer.run_card import build_run_card, run_identity
 from flowbench.trainer.scoring import RewardThread
@@ -87,6 +87,8 @@ def train(
     began = time.monotonic()
     with _opened(config, resume) as run, Interruption(announce=run.processes.is_main).listening() as interruption:
         for step in range(run.first, config.steps):
+            if run.has_ended:
+                break
             figures, timing = _take(run, step)
             done = step + 1
             run.check_folder()
@@ -94,7 +96,7 @@ def train(
             run.tracker.log(done, figures | seen.figures, timing)
             interrupted = run.processes.any(bool(interruption.signal))
             is_over = minutes is not None and time.monotonic() - began >= 60 * minutes
-            stop = interrupted or run.processes.any(is_over or seen.is_enough)
+            stop = interrupted or run.processes.any(is_over) or run.has_ended
             if done % config.sample_every == 0 or done == config.steps:
                 run.draw(done)
             if done % config.save_every == 0 or done == config.steps or stop or seen.is_best:
@@ -102,8 +104,8 @@ def train(
             if interrupted:
                 raise Stopped(interruption.signal or signal.SIGTERM, done)
             if stop:
-                run.roll_back()
                 break
+        run.roll_back()
     return run.folder
 
 
@@ -220,14 +222,21 @@ class _Run:
             checkpoint.save(
                 self.folder, done, self.policy, keep=self.config.keep, identity=self.identity,
                 is_best=is_best, more={**self.schedule.state(), **self.best.state(), **self.watch.state()},
+                spare=self.watch.quiet if self.config.monitor.on_alarm == "rollback" else None,
             )  # fmt: skip
         self.processes.wait()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was ended by its own settings, `patience` or `monitor.on_alarm`: a resumed run knows it, too."""
+        return self.best.is_enough or (self.config.monitor.on_alarm != "warn" and self.watch.has_alarmed)
+
     def roll_back(self) -> None:
-        """After an alarm, where the settings ask for it: stand for the best evaluation, or for the newest checkpoint
-        from before."""
+        """After an alarm, where the settings ask for it: stand for the best evaluation from before it, or without one
+        for the newest checkpoint from before."""
         if self.config.monitor.on_alarm == "rollback" and self.watch.has_alarmed and self.processes.is_main:
-            name = checkpoint.roll_back(self.folder, self.best.step or self.watch.quiet)
+            step = self.best.step if 0 < self.best.step <= self.watch.quiet else self.watch.quiet
+            name = checkpoint.roll_back(self.folder, step)
             self.tracker.say(f"rolled back: evaluations of {self.folder} take {name}")
 
     def draw(self, done: int) -> None:
@@ -309,6 +318,7 @@ def _source(config: TrainConfig) -> tuple[list[Prompt], GroupSampler | ExampleSa
     training = prompts.load(config.prompts.name, "train")
     sampler = GroupSampler(training, config.rollout, config.prompts.tag_weights, config.seed)
     rewards.check(config.reward.name, config.reward.options)
+    check_parts(config.reward.schedule)
     return training, sampler, ""
 
 
@@ -338,8 +348,6 @@ class _Seen:
     figures: dict[str, float]
     is_best: bool = False
     """it was the best evaluation so far"""
-    is_enough: bool = False
-    """the run ends"""
 
 
 def _seen(run: _Run, done: int, evaluate: Evaluate | None) -> _Seen:
@@ -349,10 +357,9 @@ def _seen(run: _Run, done: int, evaluate: Evaluate | None) -> _Seen:
         if run.processes.is_main:  # the others wait
             with run.policy.learner.using(AVERAGE):
                 seen.figures |= {f"eval/{name}": value for name, value in evaluate(model).items()}
-        run.processes.wait()
-        seen.is_best = run.processes.any(run.best.note(done, seen.figures))
+        value = seen.figures.get(f"eval/{run.best.metric}", math.nan)
+        seen.is_best = run.best.note(done, run.processes.told(value))
         if run.best.is_enough:
-            seen.is_enough = True
             run.tracker.say(
                 f"no better {run.best.metric} in {run.best.worse} evaluations: the run ends after step {done}; the "
                 f"best one was after step {run.best.step}"
@@ -369,7 +376,6 @@ def _seen(run: _Run, done: int, evaluate: Evaluate | None) -> _Seen:
             )
         if alarms:
             run.show_panel(done)
-            seen.is_enough |= run.config.monitor.on_alarm != "warn"
     return seen
 
 

@@ -63,7 +63,10 @@ def test_overlap_of_pairs():
     assert unshared([one, other]) == 1
     assert unshared([one, both]) == 0.5
     assert unshared([one, other, both]) == pytest.approx((1 + 0.5 + 0.5) / 3)
-    assert unshared([one, numpy.zeros((8, 8))]) == 1
+    nothing = numpy.zeros((8, 8))
+    assert unshared([one, nothing]) == 1
+    assert unshared([nothing, nothing]) == 0
+    assert unshared([one, nothing, nothing]) == pytest.approx(2 / 3)
 
 
 def test_placement_per_prompt():

@@ -14,6 +14,7 @@ from flowbench.layout import RunFolder
 from flowbench.models import load_model
 from flowbench.trainer import checkpoint, train
 from flowbench.trainer.best import Best
+from flowbench.trainer.processes import Processes
 
 VALUES = {1: 0.2, 2: 0.5, 3: 0.3, 4: 0.5, 5: 0.1, 6: 0.9}
 """Of an evaluation after so many steps: the second is the best until the sixth."""
@@ -36,27 +37,27 @@ def held(run):
 
 def test_the_best_by_hand():
     best = Best("official", patience=2)
-    noted = [best.note(step, {"eval/official": value, "eval/other": 1.0}) for step, value in VALUES.items()]
+    noted = [best.note(step, value) for step, value in VALUES.items()]
     assert noted == [True, True, False, False, False, True]  # as good is no better
     assert (best.step, best.value, best.worse, best.is_enough) == (6, 0.9, 0, False)
-    best.note(7, {})
+    best.note(7, math.nan)
     assert not best.is_enough
-    best.note(8, {"eval/official": math.nan})
+    best.note(8, 0.8)
     assert best.is_enough and best.step == 6
 
 
 def test_what_is_not_known_is_never_the_best():
     best = Best("official")
-    assert not best.note(1, {"eval/official": math.nan}) and best.step == 0
-    assert best.note(2, {"eval/official": -3.0}) and best.value == -3.0
+    assert not best.note(1, math.nan) and best.step == 0
+    assert best.note(2, -3.0) and best.value == -3.0
     assert not best.is_enough
-    assert not Best(None).note(1, {"eval/official": 1.0}) and Best(None).state() == {}
+    assert not Best(None).note(1, 1.0) and Best(None).state() == {}
 
 
 def test_its_state_is_all_that_it_knows():
     best = Best("official", patience=2)
-    best.note(4, {"eval/official": 0.5})
-    best.note(5, {"eval/official": 0.4})
+    best.note(4, 0.5)
+    best.note(5, 0.4)
     again = Best("official", patience=2)
     again.restore(best.state())
     assert again == best
@@ -90,6 +91,29 @@ def test_patience_ends_the_run_with_a_checkpoint(pipeline, tmp_path, capsys):
     assert held(run) == ["step-000002", "step-000004"]
     said = capsys.readouterr().err
     assert "no better official in 2 evaluations: the run ends after step 4; the best one was after step 2" in said
+
+
+def test_what_the_main_process_measures_is_told_to_all():
+    """The others evaluate nothing: they must not lose patience over what they have not seen."""
+
+    class Rank(Processes):
+        def __init__(self, rank, sums):
+            self.rank, self.world, self._sums = rank, 2, sums
+
+        def sum(self, tensors):
+            (self._sums.append if self.rank == 0 else lambda _: None)(tensors[0].clone())
+            tensors[0].copy_(self._sums[-1])
+
+    for value in (0.25, math.nan, -1.0):
+        sums = []
+        told = [Rank(rank, sums).told(value if rank == 0 else math.nan) for rank in (0, 1)]
+        assert told == [pytest.approx(value, nan_ok=True)] * 2
+
+
+def test_a_run_that_has_ended_stays_ended(pipeline, tmp_path):
+    run = train(settings(pipeline, tmp_path / "run", patience=2), evaluate=evaluation())
+    train(settings(pipeline, tmp_path / "run", patience=2), evaluate=evaluation(first=4), resume=True)
+    assert len(tiny_runs.log_without_timing(run)) == 4
 
 
 def test_a_resumed_run_knows_its_best(pipeline, tmp_path):

@@ -10,9 +10,9 @@ import tiny_runs
 from flowbench import Score, rewards
 from flowbench.config import load_config
 from flowbench.errors import ConfigError
-from flowbench.reward_config import RewardConfig
+from flowbench.reward_config import RewardConfig, RewardStage
 from flowbench.trainer import rollout, train
-from flowbench.trainer.reward_schedule import RewardSchedule
+from flowbench.trainer.reward_schedule import RewardSchedule, check_parts
 
 BOTH = {"tests_brightness": 1.0, "tests_shade_left": 0.0}
 
@@ -141,3 +141,23 @@ def test_a_run_changes_its_weights_and_a_resumed_one_goes_on_with_them(pipeline,
     assert tiny_runs.log_without_timing(run) == log
     assert tiny_runs.adapter_bytes(run) == tiny_runs.adapter_bytes(whole)
     assert tiny_runs.trainer_state(run) == tiny_runs.trainer_state(whole)
+
+
+def test_a_part_that_no_card_names_would_never_come():
+    stage = RewardStage(when="geneval/exclusiv", reaches=0.5, weights={"geneval": 0.5})
+    with pytest.raises(ConfigError, match=r"geneval has no such part\. Did you mean 'exclusive'"):
+        check_parts([RewardStage(step=4, weights={"geneval": 0.5}), stage])
+    check_parts([RewardStage(when="geneval/exclusive", reaches=0.5, weights={"geneval": 0.5})])
+
+
+def test_no_schedule_without_rewards():
+    changes = [
+        "data=pairs.jsonl",
+        "prompts.tag_weights=null",
+        "reward.name={jpeg: 1, geneval: 0}",
+        "objective.refresh_every=null",
+    ]
+    with pytest.raises(ConfigError, match=r"reward\.schedule has no effect with data"):
+        load_config(
+            "shapes-sft", [*changes, "objective.refresh_every=null", "reward.schedule=[{step: 3, weights: {jpeg: 2}}]"]
+        )

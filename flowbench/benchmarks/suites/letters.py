@@ -2,8 +2,8 @@
 
 Headline: `exact`, 1 when RapidOCR (its recogniser alone, on the sign) reads what was asked for, letter by letter, case
 aside; overall = the unweighted mean of the four lengths. Beside it stand `edit`, the share of letters, which training
-pays for, and `letters/exact`, the same verdict by the exact reader, which no policy has been trained to please. The
-signs of one letter are the same in all splits: evaluated on unseen seeds. Needs the extra `ocr`.
+pays for, and `letters/exact`, the same verdict by the exact reader, which a policy trained on `ocr` has not learned to
+please. The signs of one letter are the same in all splits: evaluated on unseen seeds. Needs the extra `ocr`.
 """
 
 from __future__ import annotations

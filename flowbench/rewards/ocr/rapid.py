@@ -32,7 +32,8 @@ SETTINGS = {
 
 
 TRIM = 30
-"""Levels of 255, in any channel, by which a pixel differs from the border to be of what is written."""
+"""Levels of 255, in any channel, by which a pixel differs from the border to be of what is written. Another number is
+another version of the reward's card, by which scores are kept."""
 
 
 def build(settings: Mapping[str, Any] = SETTINGS, *, detection: str = "on") -> Reader:

@@ -34,11 +34,7 @@ class Reader:
 LARGEST_SIDE = 2000
 """A larger picture is made smaller for detection; a smaller one is looked at as it is, never enlarged."""
 
-_BUILDERS = {
-    "rapidocr": "flowbench.rewards.ocr.rapid",
-    "paddle": "flowbench.rewards.ocr.paddle",
-    "letters": "flowbench.rewards.ocr.signs",
-}
+_BUILDERS = {"rapidocr": "flowbench.rewards.ocr.rapid", "paddle": "flowbench.rewards.ocr.paddle"}
 BACKENDS = tuple(_BUILDERS)
 
 

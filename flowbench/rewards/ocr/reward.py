@@ -61,8 +61,7 @@ def ocr(
     det_folder: str = "",
     rec_folder: str = "",
 ) -> Callable[[Sequence[Sample]], list[Score]]:
-    """The text is read by `backend`, "rapidocr" or "paddle" ("letters": the exact reader of the built-in letters world,
-    the reward `letters`), in `workers` processes (0 and 1: in this one).
+    """The text is read by `backend`, "rapidocr" or "paddle", in `workers` processes (0 and 1: in this one).
 
     `variant` chooses the value ("edit", "substring" or "exact"; `text.text_reward` says what they are); all three are
     in the parts, with the mean confidence of the lines where there are any. `detection=false` (rapidocr) takes the
@@ -78,8 +77,7 @@ def ocr(
     look alike.
     """
     check_backend(backend)
-    if variant not in VARIANTS:
-        raise ConfigError(f"variant is '{variant}'. Use one of: {', '.join(VARIANTS)}.")
+    _check_variant(variant)
     if workers not in range(MOST_WORKERS + 1):
         raise ConfigError(
             f"workers is {workers}. Give a number of processes up to {MOST_WORKERS}, or 1 to read in this one."
@@ -121,16 +119,24 @@ def letters(*, variant: Variant = "edit") -> Callable[[Sequence[Sample]], list[S
 
     `variant` as there. A prompt that asks for other letters than the world's twenty is unscored.
     """
-    return ocr(backend="letters", variant=variant, min_confidence=0.0)
+    from flowbench.rewards.ocr import signs
+
+    _check_variant(variant)
+    reader = signs.build()
+    return _Scorer(lambda pictures: [reader(picture) for picture in pictures], reader.characters, variant, 0.0)
 
 
 def _packages(options: Mapping[str, object]) -> tuple[str, ...]:
     """The packages that carry engine and models: other versions of them may read otherwise."""
-    carried = {"paddle": ("paddleocr", "onnxruntime"), "letters": ()}
-    return carried.get(str(options.get("backend")), ("rapidocr", "onnxruntime"))
+    return ("paddleocr" if options.get("backend") == "paddle" else "rapidocr", "onnxruntime")
 
 
 ocr.packages = _packages
+
+
+def _check_variant(variant: str) -> None:
+    if variant not in VARIANTS:
+        raise ConfigError(f"variant is '{variant}'. Use one of: {', '.join(VARIANTS)}.")
 
 
 class _Scorer:

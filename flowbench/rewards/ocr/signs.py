@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import fmean
+
 import numpy
 from PIL import Image
 
@@ -12,7 +14,7 @@ from flowbench.rewards.ocr.readers import Reader
 
 
 def build() -> Reader:
-    """A line's confidence is the overlap of the letter that is least like its template; a letter like none is a `?`."""
+    """A line's confidence is the mean overlap of its letters with their templates; a letter like none is a `?`."""
 
     def look(picture: numpy.ndarray) -> list[Line]:
         found = reader.letters(Image.fromarray(picture))
@@ -20,6 +22,6 @@ def build() -> Reader:
             return []
         height, width = picture.shape[:2]
         corners = ((0.0, 0.0), (float(width), 0.0), (float(width), float(height)), (0.0, float(height)))
-        return [Line("".join(letter for letter, _ in found), min(overlap for _, overlap in found), corners)]
+        return [Line("".join(letter for letter, _ in found), fmean(overlap for _, overlap in found), corners)]
 
     return Reader(look, LETTERS)

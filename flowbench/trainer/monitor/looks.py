@@ -8,6 +8,7 @@ import numpy
 import torch
 from PIL import Image
 
+from flowbench.errors import ConfigError
 from flowbench.images import to_array
 from flowbench.models.base import FlowModel
 from flowbench.monitor_config import MonitorConfig
@@ -24,6 +25,11 @@ class Panel:
     def __init__(
         self, prompts: Sequence[Prompt], config: MonitorConfig, rollout: RolloutConfig, seed: int, processes: Processes
     ):
+        if len(prompts) < 2:
+            raise ConfigError(
+                "monitor.every: the watch compares prompts with one another, and there are not two. Give more prompts, "
+                "or set it to null."
+            )
         self._prompts = tuple(prompts[: config.prompts])
         self._pictures, self._rollout, self._processes = config.pictures, rollout, processes
         self._seeds = [
