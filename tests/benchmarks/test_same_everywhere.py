@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from itertools import groupby
 
+import numpy
 import pytest
 from painter import Painter
 
@@ -13,17 +14,29 @@ from flowbench import benchmarks, rewards, store
 from flowbench.benchmarks import existing
 from flowbench.benchmarks.suites.existing_pictures import PICTURES
 from flowbench.evals import load_results
+from flowbench.letters import grammar, world
 from flowbench.testing import sample_pictures
 from flowbench.trainer.scoring import RewardThread
 from flowbench.types import Sample
 
 NAMES = [name for name in rewards.registry.names() if not rewards.plugin_code(name)]
-RULES = {"jpeg", "ocr"}
+RULES = {"jpeg", "letters", "ocr"}
 GENEVAL = {"geneval", "geneval_strict", "geneval_official", "geneval_flowgrpo"}
 
 
-def pictures():
-    """The sample pictures, asked for what the tiny detector takes most of them for."""
+SIGNS = {"E": ("E", "L"), "TA": ("TA", "TX"), "KEYS": ("KEY", "KEYS")}
+"""What prompts of the letters world ask for -> what the signs of two pictures say."""
+
+
+def pictures(name):
+    """The sample pictures, asked for what the tiny detector takes most of them for; of the letters world its signs."""
+    if name == "letters":
+        rng = numpy.random.default_rng(0)
+        return [
+            Sample(grammar.prompt(asked), world.render(world.sample_sign(said[turn], rng)), turn)
+            for turn in (0, 1)
+            for asked, said in SIGNS.items()
+        ]
     clauses = {"include": [{"class": "traffic light", "count": 8}]}  # that many on two of the six
     return [
         replace(sample, prompt=replace(sample.prompt, tag="single_object", metadata=clauses))
@@ -51,14 +64,14 @@ class Show(Painter):
 @pytest.fixture
 def evaluated(tmp_path, tiny_weights):
     """Evaluates the sample pictures with a reward: the folder, and {(prompt id, index): record}."""
-    samples = pictures()
-    prompts = list({sample.prompt.id: sample.prompt for sample in samples}.values())
     path = tmp_path / "prompts.jsonl"
-    path.write_text(
-        "".join(json.dumps({"id": p.id, "prompt": p.text, "tag": p.tag, **p.metadata}) + "\n" for p in prompts)
-    )
 
     def evaluate(name):
+        samples = pictures(name)
+        prompts = list({sample.prompt.id: sample.prompt for sample in samples}.values())
+        path.write_text(
+            "".join(json.dumps({"id": p.id, "prompt": p.text, "tag": p.tag, **p.metadata}) + "\n" for p in prompts)
+        )
         suite = benchmarks.Suite(
             name="all",
             prompt_set=str(path),
@@ -78,7 +91,7 @@ def test_training_evaluation_and_scoring_agree(name, evaluated, tmp_path):
     folder, records = evaluated(name)
     assert len(records) == 6 and all(record["value"] is not None for record in records.values())
     assert len({record["value"] for record in records.values()}) > 1
-    rows = [{**_clauses(each), "image": each["image"], "id": each["prompt_id"], "prompt": each["prompt"]}
+    rows = [{**_clauses(name, each), "image": each["image"], "id": each["prompt_id"], "prompt": each["prompt"]}
             for each in records.values()]  # fmt: skip
     table = folder / "pictures.jsonl"
     table.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -94,8 +107,8 @@ def test_training_evaluation_and_scoring_agree(name, evaluated, tmp_path):
             assert value == (record["value"] if exact else pytest.approx(record["value"], **close))
 
 
-def _clauses(record):
-    prompt = next(sample.prompt for sample in pictures() if sample.prompt.id == record["prompt_id"])
+def _clauses(name, record):
+    prompt = next(sample.prompt for sample in pictures(name) if sample.prompt.id == record["prompt_id"])
     return {"tag": prompt.tag, **prompt.metadata}
 
 
