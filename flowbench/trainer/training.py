@@ -68,6 +68,10 @@ from flowbench.types import Prompt
 Evaluate = Callable[[FlowModel], dict[str, float]]
 PATIENCE = 10
 """Training steps in a row that may teach nothing, be it that no picture is scored or that no gradient is finite."""
+ENDED = (
+    "this run was ended by its patience or its watch, and stays so; to go on from it, begin a new one: "
+    "adapter.start=RUN"
+)
 
 
 def train(
@@ -87,7 +91,8 @@ def train(
     began = time.monotonic()
     with _opened(config, resume) as run, Interruption(announce=run.processes.is_main).listening() as interruption:
         for step in range(run.first, config.steps):
-            if run.has_ended:
+            if run.has_ended:  # before it was resumed
+                run.tracker.say(ENDED)
                 break
             figures, timing = _take(run, step)
             done = step + 1
@@ -189,7 +194,7 @@ class _Run:
     schedule: RewardSchedule
     """of its rewards' weights"""
     best: Best
-    """evaluation so far; the main process knows it"""
+    """evaluation so far"""
     watch: Watch
     """against reward hacking"""
     tracker: Tracker | NullTracker

@@ -110,9 +110,11 @@ def test_what_the_main_process_measures_is_told_to_all():
         assert told == [pytest.approx(value, nan_ok=True)] * 2
 
 
-def test_a_run_that_has_ended_stays_ended(pipeline, tmp_path):
+def test_a_run_that_has_ended_stays_ended(pipeline, tmp_path, capsys):
     run = train(settings(pipeline, tmp_path / "run", patience=2), evaluate=evaluation())
+    assert "stays so" not in capsys.readouterr().err
     train(settings(pipeline, tmp_path / "run", patience=2), evaluate=evaluation(first=4), resume=True)
+    assert "ended by its patience or its watch, and stays so" in capsys.readouterr().err
     assert len(tiny_runs.log_without_timing(run)) == 4
 
 
