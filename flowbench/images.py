@@ -155,6 +155,13 @@ def png_bytes(image: Image.Image, facts: Mapping[str, Any] | None = None) -> byt
     return buffer.getvalue()
 
 
+def border_color(pixels: numpy.ndarray) -> numpy.ndarray:
+    """(H, W, C) -> (C,): the median of the outermost pixels, which stand for the ground of a picture."""
+    border = numpy.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
+    color: numpy.ndarray = numpy.median(border, axis=0)
+    return color
+
+
 def grid(rows: Sequence[Sequence[Image.Image]], *, scale: int = 1, gap: int = 4) -> Image.Image:
     """Rows of equal-sized pictures on one white sheet; `scale` repeats pixels (for pictures of 32 px)."""
     width, height = rows[0][0].size

@@ -30,7 +30,8 @@ def trained_on(results: Results) -> tuple[str, ...]:
 def training_of(source: str | Path, seen: tuple[Path, ...] = ()) -> tuple[str, ...]:
     """The rewards that a run was trained on, by its config.yaml; `source`: its folder, or one of its checkpoints'.
 
-    Rewards of weight 0 were only logged. Those of the run that it began from count too, where that is still there.
+    Rewards of weight 0, at the beginning and in every stage of `reward.schedule`, were only logged. Those of the run
+    that it began from count too, where that is still there.
     () when it is no run. seen: folders that were looked at already.
     """
     folder = Path(source)
@@ -76,8 +77,11 @@ def _rewards_of(run: Path, seen: tuple[Path, ...] = ()) -> tuple[str, ...]:
     before = training_of(start, seen) if isinstance(start, str) else ()
     if isinstance(name, str):
         name = {name: 1}
-    own = name.items() if isinstance(name, dict) and not tree.get("data") else ()  # of a data file none is asked
-    return tuple(dict.fromkeys([*(str(each) for each, weight in own if weight), *before]))
+    later = reward.get("schedule") if isinstance(reward, dict) else None
+    stages = [stage.get("weights") for stage in later if isinstance(stage, dict)] if isinstance(later, list) else []
+    weighed = [] if tree.get("data") else [name, *stages]  # of a data file none is asked
+    own = [str(each) for some in weighed if isinstance(some, dict) for each, weight in some.items() if weight]
+    return tuple(dict.fromkeys([*own, *before]))
 
 
 def _related(name: str, other: str) -> bool:

@@ -16,7 +16,7 @@ from statistics import fmean
 import numpy
 from PIL import Image
 
-from flowbench.images import to_array
+from flowbench.images import border_color, to_array
 from flowbench.metrics.catalog import register
 from flowbench.metrics.too_few import too_few_of_prompt
 from flowbench.rewards.card import Card
@@ -76,8 +76,7 @@ def palette_entropy() -> Callable[[Sequence[Sample]], Score]:
 def occupancy(pixels: numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
     """(H, W, 3) uint8 -> how what stands out from the ground is spread over the fields, (FIELDS, FIELDS), sum 1 (all 0
     where nothing does), and its mean colour, (3,) in [0, 1]."""
-    border = numpy.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
-    difference = numpy.abs(pixels.astype(numpy.float32) - numpy.median(border, axis=0)).max(axis=-1)
+    difference = numpy.abs(pixels.astype(numpy.float32) - border_color(pixels)).max(axis=-1)
     weight = numpy.where(difference < FAINT, 0, numpy.minimum(difference / CLEAR, 1)).astype(numpy.float32)
     total = float(weight.sum())
     if not total:

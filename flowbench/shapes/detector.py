@@ -16,7 +16,7 @@ import numpy
 from PIL import Image
 from scipy import ndimage
 
-from flowbench.images import to_array
+from flowbench.images import border_color, to_array
 from flowbench.shapes.grammar import COLORS, KINDS
 from flowbench.shapes.world import SIZE, Shape, render
 from flowbench.types import Detection
@@ -50,8 +50,7 @@ def build() -> Callable[[Sequence[Image.Image]], list[list[Detection]]]:
 def detect(image: Image.Image) -> list[Detection]:
     """All objects of one picture, most confident first; labels are kinds or `unknown`, `color` is always set."""
     pixels = to_array(image).astype(numpy.float32)
-    border = numpy.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
-    background = numpy.median(border, axis=0)
+    background = border_color(pixels)
     distance = numpy.sqrt(((pixels - background) ** 2).sum(axis=-1))
     labels, count = ndimage.label(distance > FOREGROUND_DISTANCE)
     found = []

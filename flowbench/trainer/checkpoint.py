@@ -51,11 +51,11 @@ def save(
     keep: int,
     identity: str,
     is_best: bool = False,
-    spare: int | None = None,
+    spared: Sequence[int] = (),
     more: Mapping[str, torch.Tensor] | None = None,
 ) -> Path:
     """Write the checkpoint after `step` training steps, point `latest` at it, and `best` when it `is_best`; delete all
-    but the newest `keep`, the one that `best` names, and with `spare` the newest of at most that many steps.
+    but the newest `keep`, and for each number in `spared` the newest of at most that many steps.
 
     `identity`: the run's (`run_identity`). `more`: what else a resumed run must know. Raises NotFinite, and writes
     nothing, when the policy or its optimizer holds a number that is not.
@@ -76,12 +76,9 @@ def save(
     write_text(RunFolder(run).latest, folder.name + "\n")
     if is_best:
         point_at_best(run, step)
-    best = RunFolder(run).best
-    kept = {folder.name, best.read_text(encoding="utf-8").strip() if best.is_file() else ""}
-    if spare is not None and (from_before := _newest(run, spare)):
-        kept.add(from_before.name)
+    kept = {folder, *(_newest(run, most) for most in spared)}
     for old in checkpoints.every(RunFolder(run))[keep:]:
-        if old.name not in kept:
+        if old not in kept:
             shutil.rmtree(old, ignore_errors=True)
     return folder
 

@@ -58,7 +58,7 @@ class Processes:
         self.sum([total])
         return bool(total > 0)
 
-    def told(self, value: float) -> float:
+    def of_main(self, value: float) -> float:
         """The main process's value, on every process; NaN stays NaN."""
         known = torch.tensor([0.0, 0.0], dtype=torch.float64)
         if self.is_main and value == value:

@@ -227,7 +227,7 @@ class _Run:
             checkpoint.save(
                 self.folder, done, self.policy, keep=self.config.keep, identity=self.identity,
                 is_best=is_best, more={**self.schedule.state(), **self.best.state(), **self.watch.state()},
-                spare=self.watch.quiet if self.config.monitor.on_alarm == "rollback" else None,
+                spared=[self.best.step, *([self.watch.quiet] * (self.config.monitor.on_alarm == "rollback"))],
             )  # fmt: skip
         self.processes.wait()
 
@@ -363,7 +363,7 @@ def _seen(run: _Run, done: int, evaluate: Evaluate | None) -> _Seen:
             with run.policy.learner.using(AVERAGE):
                 seen.figures |= {f"eval/{name}": value for name, value in evaluate(model).items()}
         value = seen.figures.get(f"eval/{run.best.metric}", math.nan)
-        seen.is_best = run.best.note(done, run.processes.told(value))
+        seen.is_best = run.best.note(done, run.processes.of_main(value))
         if run.best.is_enough:
             run.tracker.say(
                 f"no better {run.best.metric} in {run.best.worse} evaluations: the run ends after step {done}; the "

@@ -24,6 +24,15 @@ def test_tensor_to_picture_and_back_is_exact_on_all_256_levels():
     assert torch.equal(images.to_tensor(pictures), levels)
 
 
+def test_the_colour_of_the_border_is_its_median_corners_once():
+    """3 x 4: ten pixels on the border, of which six are 7 and four 0; what is inside does not count."""
+    pixels = numpy.full((3, 4, 3), 99)
+    pixels[0], pixels[2], pixels[1, 0], pixels[1, 3] = 7, 0, 7, 7
+    assert images.border_color(pixels).tolist() == [7, 7, 7]
+    pixels[2, :], pixels[1, 0] = 0, 0
+    assert images.border_color(pixels).tolist() == [3.5, 3.5, 3.5]
+
+
 def test_to_pil_rounds_to_nearest_and_clamps():
     pixels = torch.tensor([-0.5, 0.49 / 255, 0.51 / 255, 1.7]).reshape(1, 1, 1, 4).repeat(1, 3, 1, 1)
     assert images.to_array(images.to_pil(pixels.half())[0])[0, :, 0].tolist() == [0, 0, 1, 255]

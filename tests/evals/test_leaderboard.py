@@ -355,6 +355,14 @@ def test_a_run_and_its_checkpoints_say_what_they_were_trained_on(tmp_path):
     assert training_of(tmp_path / "run") == training_of(checkpoint) == ("geneval", "ocr")
 
 
+def test_a_reward_that_gains_weight_in_a_later_stage_was_trained_on(tmp_path):
+    (tmp_path / "config.yaml").write_text(
+        "reward:\n  name: {geneval: 1, jpeg: 0, ocr: 0}\n"
+        "  schedule: [{step: 5, weights: {jpeg: 0.1}}, {step: 9, weights: {jpeg: 0, ocr: 0}}]\n"
+    )
+    assert training_of(tmp_path) == ("geneval", "jpeg")
+
+
 def test_a_run_that_began_from_another_was_trained_on_the_rewards_of_both(tmp_path):
     for name, reward, start in (("first", "jpeg", "second"), ("second", "ocr", "first"), ("lost", "ocr", "gone")):
         (tmp_path / name).mkdir()

@@ -106,7 +106,7 @@ def test_what_the_main_process_measures_is_told_to_all():
 
     for value in (0.25, math.nan, -1.0):
         sums = []
-        told = [Rank(rank, sums).told(value if rank == 0 else math.nan) for rank in (0, 1)]
+        told = [Rank(rank, sums).of_main(value if rank == 0 else math.nan) for rank in (0, 1)]
         assert told == [pytest.approx(value, nan_ok=True)] * 2
 
 
@@ -142,6 +142,23 @@ def test_a_kill_between_a_checkpoint_and_its_naming(pipeline, tmp_path, monkeypa
     run = train(settings(pipeline, tmp_path / "run", steps=4), evaluate=evaluation(first=2), resume=True)
     assert (run / "checkpoints" / "best").read_text() == "step-000002\n"
     assert held(run) == ["step-000002", "step-000004"]
+
+
+def test_a_pointer_that_is_damaged_during_the_run_loses_nothing(pipeline, tmp_path):
+    """The best checkpoint is kept by what the run knows, and resuming mends the pointer."""
+    pointer, values = tmp_path / "run" / "checkpoints" / "best", iter([0.2, 0.5, 0.3, 0.1])
+
+    def evaluate(model):
+        if pointer.is_file():
+            pointer.write_bytes(b"\xff\xfe")
+        return {"official": next(values)}
+
+    run = train(settings(pipeline, tmp_path / "run", steps=3), evaluate=evaluate)
+    assert held(run) == ["step-000002", "step-000003"]
+    train(settings(pipeline, tmp_path / "run", steps=4), evaluate=evaluate, resume=True)
+    assert held(run) == ["step-000002", "step-000004"]
+    train(settings(pipeline, tmp_path / "run", steps=4), evaluate=evaluate, resume=True)
+    assert checkpoints.named(RunFolder(run)).name == "step-000002"
 
 
 def test_a_damaged_pointer_is_never_read_as_the_newest(pipeline, tmp_path):

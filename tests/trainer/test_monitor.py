@@ -15,7 +15,7 @@ from flowbench.config import load_config
 from flowbench.errors import ConfigError, RunError
 from flowbench.layout import RunFolder
 from flowbench.metrics.placement import bits
-from flowbench.trainer import checkpoint, rollout, train
+from flowbench.trainer import checkpoint, train
 from flowbench.trainer.monitor import looks, signals
 from flowbench.trainer.monitor.signals import PER_PROMPT, SIGNALS, Look, distances, level, measured
 from flowbench.trainer.monitor.watch import Watch
@@ -256,15 +256,7 @@ def test_rollback_without_a_checkpoint_from_before_says_so(pipeline, tmp_path, a
 
 def test_killed_and_resumed_it_sees_the_same(pipeline, tmp_path, monkeypatch):
     reference = train(settings(pipeline, tmp_path / "reference"))
-    original, calls = rollout.sample_bundle, iter(range(1000))
-
-    def failing(*args, **options):
-        if next(calls) == 14:
-            raise RuntimeError("power cut")
-        return original(*args, **options)
-
-    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="power cut"):
-        patched.setattr(rollout, "sample_bundle", failing)
+    with tiny_runs.power_cut(monkeypatch, after=14):
         train(settings(pipeline, tmp_path / "run"))
     run = train(settings(pipeline, tmp_path / "run"), resume=True)
     assert tiny_runs.log_without_timing(run) == tiny_runs.log_without_timing(reference)

@@ -18,7 +18,7 @@ from flowbench.config import load_config
 from flowbench.errors import RunError
 from flowbench.foreign_code import interrupts_noted
 from flowbench.run_config import sealed_text
-from flowbench.trainer import rollout, train
+from flowbench.trainer import train
 from flowbench.trainer.interrupt import Interruption
 from flowbench.trainer.runs import check_folder, stored_config
 
@@ -99,16 +99,7 @@ def test_what_the_kills_left_behind_was_really_unfinished(ended):
 def test_an_error_in_the_middle_then_resume(pipeline, tmp_path, monkeypatch):
     """The same in one process, quick: a run that fails in its fourth step goes on to the reference's end."""
     reference = train(tiny_runs.config(pipeline, tmp_path / "reference", steps=5))
-    calls = iter(range(1000))
-    original = rollout.sample_bundle
-
-    def failing(*args, **options):
-        if next(calls) == 14:
-            raise RuntimeError("power cut")
-        return original(*args, **options)
-
-    monkeypatch.setattr(rollout, "sample_bundle", failing)
-    with pytest.raises(RuntimeError, match="power cut"):
+    with tiny_runs.power_cut(monkeypatch, after=14):
         train(tiny_runs.config(pipeline, tmp_path / "run", steps=5))
     assert len(tiny_runs.log_without_timing(tmp_path / "run")) == 3
     run = train(tiny_runs.config(pipeline, tmp_path / "run", steps=5), resume=True)

@@ -11,7 +11,7 @@ from flowbench import Score, rewards
 from flowbench.config import load_config
 from flowbench.errors import ConfigError
 from flowbench.reward_config import RewardConfig, RewardStage
-from flowbench.trainer import rollout, train
+from flowbench.trainer import train
 from flowbench.trainer.reward_schedule import RewardSchedule, check_parts
 
 BOTH = {"tests_brightness": 1.0, "tests_shade_left": 0.0}
@@ -127,15 +127,7 @@ def test_a_run_changes_its_weights_and_a_resumed_one_goes_on_with_them(pipeline,
     assert [line["reward/mean"] for line in log] == [
         pytest.approx(line[f"reward/{name}"]) for line, name in zip(log, weighted, strict=True)
     ]
-    original, calls = rollout.sample_bundle, iter(range(1000))
-
-    def failing(*args, **options):
-        if next(calls) == 14:
-            raise RuntimeError("power cut")
-        return original(*args, **options)
-
-    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="power cut"):
-        patched.setattr(rollout, "sample_bundle", failing)
+    with tiny_runs.power_cut(monkeypatch, after=14):
         train(tiny_runs.config(pipeline, tmp_path / "run", **settings))
     run = train(tiny_runs.config(pipeline, tmp_path / "run", **settings), resume=True)
     assert tiny_runs.log_without_timing(run) == log

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy
+import pytest
 
 from flowbench import Sample, Score, rewards
 from flowbench.config import TrainConfig, load_config
 from flowbench.models import load_model
 from flowbench.models.base import FlowModel
 from flowbench.objective_config import config_of
-from flowbench.trainer import objectives
+from flowbench.trainer import objectives, rollout
 from flowbench.trainer.groups import Group, GroupSampler
 from flowbench.trainer.learner import Learner
 from flowbench.trainer.objectives.base import Objective
@@ -50,6 +52,21 @@ def config(pipeline: Path, out: Path | str = "unused", **changes: Any) -> TrainC
         "steps": 3, "save_every": 2, "sample_every": 50, "out": str(out),
     }  # fmt: skip
     return load_config(tree, [f"{key.replace('__', '.')}={json.dumps(value)}" for key, value in changes.items()])
+
+
+@contextmanager
+def power_cut(monkeypatch: Any, after: int) -> Iterator[None]:
+    """Inside, a run fails in its rollout, before the bundle that comes after so many."""
+    original, calls = rollout.sample_bundle, iter(range(1000))
+
+    def failing(*args: Any, **options: Any) -> Any:
+        if next(calls) == after:
+            raise RuntimeError("power cut")
+        return original(*args, **options)
+
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="power cut"):
+        patched.setattr(rollout, "sample_bundle", failing)
+        yield
 
 
 def with_objective(name: str, pipeline: Path, out: Path | str = "unused", **changes: Any) -> TrainConfig:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy
 
 from flowbench.errors import RewardError
+from flowbench.images import border_color
 from flowbench.rewards.ocr.lines import Line
 from flowbench.rewards.ocr.readers import LARGEST_SIDE, Reader
 
@@ -75,8 +76,7 @@ def written_part(picture: numpy.ndarray) -> tuple[int, int, int, int]:
 
     picture: (H, W, 3) uint8.
     """
-    border = numpy.concatenate([picture[0], picture[-1], picture[1:-1, 0], picture[1:-1, -1]])
-    differs = (numpy.abs(picture - numpy.median(border, axis=0)) > TRIM).any(axis=-1)
+    differs = (numpy.abs(picture - border_color(picture)) > TRIM).any(axis=-1)
     if not differs.any():
         return 0, picture.shape[0], 0, picture.shape[1]
     rows, columns = numpy.nonzero(differs)

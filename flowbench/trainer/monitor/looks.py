@@ -16,6 +16,7 @@ from flowbench.rollout_config import RolloutConfig
 from flowbench.trainer.groups import draw_seed
 from flowbench.trainer.monitor.signals import PER_PROMPT, Look, measured
 from flowbench.trainer.processes import Processes
+from flowbench.trainer.progress_pictures import drawn
 from flowbench.types import Prompt
 
 
@@ -45,8 +46,7 @@ class Panel:
         values = torch.zeros(len(self), len(PER_PROMPT), dtype=torch.float64)
         colors = torch.zeros(len(self), self._pictures, 3, dtype=torch.float64)
         mine = [row for row in range(len(self)) if self._processes.owns(row)]
-        drawn = self.draw(model, mine)
-        for row, pictures in zip(mine, drawn, strict=True):
+        for row, pictures in zip(mine, self.draw(model, mine), strict=True):
             found = measured([[to_array(picture) for picture in pictures]])
             values[row], colors[row] = torch.from_numpy(found.values[0]), torch.from_numpy(found.colors[0])
         unknown = colors.isnan().double()
@@ -56,13 +56,4 @@ class Panel:
 
     def draw(self, model: FlowModel, rows: Sequence[int]) -> list[list[Image.Image]]:
         """The pictures of some prompts."""
-        places = [(row, member) for row in rows for member in range(self._pictures)]
-        if not places:
-            return []
-        samples = model.generate(
-            [self._prompts[row] for row, _ in places], [self._seeds[row][member] for row, member in places],
-            steps=self._rollout.steps, guidance=self._rollout.guidance, batch_size=self._rollout.micro_batch,
-            solver=self._rollout.solver,
-        )  # fmt: skip
-        pictures = [sample.image for sample in samples]
-        return [pictures[start : start + self._pictures] for start in range(0, len(pictures), self._pictures)]
+        return drawn(model, [self._prompts[row] for row in rows], [self._seeds[row] for row in rows], self._rollout)
