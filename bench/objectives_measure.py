@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import Any, TypeVar
 
 import torch
+from objectives_plan import GUIDANCE
 
 from flowbench import benchmarks, prompts, store
 from flowbench.cli.train_processes import cores
@@ -22,8 +23,6 @@ from flowbench.models import load_model
 from flowbench.trainer.objectives.kl import velocity_kl
 
 MODEL = SUITE = "shapes"
-GUIDANCE = (1.0, 1.5)
-"""At which a trained policy is evaluated."""
 BASE_GUIDANCE = (1.0, 1.5, 2.0, 3.0)
 """At which the base is, on dev: its best one is what gains are over."""
 COLORS, LAYOUT = "object_color_entropy", "layout_diversity"

@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from objectives_measure import COLORS, GUIDANCE, LAYOUT, guidance_key
-from objectives_plan import DEFAULT, FLOW_GRPO, FORMAT, SAME_GRADIENT, Plan
+from objectives_measure import COLORS, LAYOUT, guidance_key
+from objectives_plan import DEFAULT, FLOW_GRPO, FORMAT, GUIDANCE, SAME_GRADIENT, Plan
 from objectives_run import typical_yardstick, yardstick_of
 
 from flowbench import store
@@ -188,15 +188,15 @@ def time_table(outcomes: Sequence[Outcome], machine: str) -> list[str]:
     unit = typical_yardstick([run for outcome in outcomes for run in outcome.runs], machine)
     heads = [f"to +{gain:.2f}" for gain in GAINS]
     titles = ["recipe", "objective", "seeds", "steps", *heads, "last dev score", f"best with {KEPT:g} kept"]
-    lines = [_row(titles), "|---|---|" + "---:|" * (len(titles) - 2)]
+    lines = [row_of(titles), "|---|---|" + "---:|" * (len(titles) - 2)]
     for outcome in outcomes:
-        cells = [outcome.recipe, outcome.runs[0]["objective"], _each(run["seed"] for run in outcome.runs)]
-        cells.append(_each(run["steps"] for run in outcome.runs))
+        cells = [outcome.recipe, outcome.runs[0]["objective"], each_of(run["seed"] for run in outcome.runs)]
+        cells.append(each_of(run["steps"] for run in outcome.runs))
         cells += [_times(outcome.efforts(gain, "yardsticks"), unit) for gain in GAINS]
         last = [outcome.points(run, "seconds")[-1][1] for run in outcome.runs]
         varied = [outcome.varied(run) for run in outcome.runs]
         cells += [spread(last, "{:.3f}"), spread(varied, "{:.3f}") if any(varied) else "none"]
-        lines.append(_row(cells))
+        lines.append(row_of(cells))
     return lines
 
 
@@ -213,18 +213,18 @@ def test_table(outcomes: Sequence[Outcome], base: Json) -> list[str]:
     reference = next((each for each in outcomes if each.recipe == _reference(outcomes)), None)
     titles = ["recipe", "guidance", "official", "exclusive", "colours kept", "layout kept", "KL to the base"]
     titles += ["official over the base's", f"over {_reference(outcomes)}"]
-    lines = [_row(titles), "|---|" + "---:|" * (len(titles) - 1)]
+    lines = [row_of(titles), "|---|" + "---:|" * (len(titles) - 1)]
     for outcome in outcomes:
         rows = [run["test"] for run in outcome.runs]
-        cells = [outcome.recipe, _each(f"{row['guidance']:g}" for row in rows)]
+        cells = [outcome.recipe, each_of(f"{row['guidance']:g}" for row in rows)]
         cells += [f"{outcome.mean(name):.3f}" for name in ("official", "exclusive")]
         cells += [f"{outcome.kept(name):.2f}" for name in (COLORS, LAYOUT)]
         cells += [f"{fmean(run['kl_to_base'] for run in outcome.runs):.4f}", gain_over(rows, [best])]
         cells.append("–" if reference in (None, outcome) else _against(outcome, reference))
-        lines.append(_row(cells))
+        lines.append(row_of(cells))
     for scale, row in base["test"].items():
         numbers = [f"{row[name]:.3f}" for name in ("official", "exclusive")]
-        lines.append(_row(["the base", scale, *numbers, "1", "1", "0", "", ""]))
+        lines.append(row_of(["the base", scale, *numbers, "1", "1", "0", "", ""]))
     return lines
 
 
@@ -265,14 +265,14 @@ def page(found: Found, conclusions: Path, plot: str) -> str:
     written = conclusions.read_text(encoding="utf-8").strip() if conclusions.is_file() else "Not yet written."
     odd = unsteady(outcomes)
     dev = ", ".join(f"{scores['official']:.3f} at {scale}" for scale, scores in base["dev"].items())
-    budgets = _each(f"{run['budget_in_yardsticks']:g}" for run in runs)
+    budgets = each_of(f"{run['budget_in_yardsticks']:g}" for run in runs)
     lines = [
         "# Objectives side by side",
         "",
         f"Written by `bench/objectives.py` from {len(runs)} files in `data/`, each of which has its command, date and "
         f"machine. Conclusions: `{conclusions.name}`.",
         "",
-        f"The code: commit {_each(run['commit'] for run in runs)}."
+        f"The code: commit {each_of(run['commit'] for run in runs)}."
         + (f" Left out, of other settings: {', '.join(found.left_out)}." if found.left_out else ""),
         "",
         written,
@@ -313,10 +313,11 @@ def page(found: Found, conclusions: Path, plot: str) -> str:
     return "\n".join(lines)
 
 
-def _row(cells: Sequence[Any]) -> str:
+def row_of(cells: Sequence[Any]) -> str:
+    """A line of a table."""
     return f"| {' | '.join(str(cell) for cell in cells)} |"
 
 
-def _each(values: Any) -> str:
+def each_of(values: Any) -> str:
     """What they have in common, or all of them."""
     return ", ".join(dict.fromkeys(str(value) for value in values))

@@ -31,6 +31,8 @@ SAME_GRADIENT = {"par": "pepg"}
 SEEDS = (0, 1, 2)
 MOST = 5
 """How many of the recipes that are best with the first seed get the others, too."""
+GUIDANCE = (1.0, 1.5)
+"""At which a trained policy is evaluated."""
 PARTS = 10
 """Checkpoints of a run, and points of its curve."""
 OLD_ARRANGEMENT = (
@@ -41,7 +43,7 @@ YARDSTICK_STEPS, LEFT_OUT = 20, 4
 """Steps of a yardstick, and the first of them, whose time does not count: they wait for caches and libraries."""
 PROBED, PROBE_LEFT_OUT = 8, 3
 """The same of the few steps by which a recipe's budget becomes a number of steps."""
-OF_NO_EFFECT = ("out", "steps", "save_every", "keep", "sample_every", "eval_every")
+OF_NO_EFFECT = ("out", "steps", "save_every", "keep", "sample_every", "eval_every", "monitor")
 """Settings that follow from the budget and the machine, or change no number of what is learned."""
 
 
@@ -61,6 +63,8 @@ class Plan:
     """Where their results lie."""
     command: str
     """As it was typed."""
+    kind: str = "objectives"
+    """What the names of its files begin with."""
 
     @cached_property
     def yardstick(self) -> TrainConfig:
@@ -78,10 +82,11 @@ class Plan:
         most = fitting_processes(self.yardstick)
         return max(count for count in range(1, most + 1) if math.gcd(*bundles) % count == 0)
 
-    def run(self, recipe: str, seed: int) -> Run:
-        """The run of a recipe and seed. Raises ConfigError for an unknown recipe or override."""
-        config = load_config(recipe, [*self.overrides, f"seed={seed}"])
-        return Run(recipe, seed, config, digest(config, self.budget, self.limit), self)
+    def run(self, recipe: str, seed: int, *changes: str, label: str = "") -> Run:
+        """The run of a recipe, with changes of its settings, and seed; its name has the label in the recipe's place.
+        Raises ConfigError for an unknown recipe or setting."""
+        config = load_config(recipe, [*self.overrides, *changes, f"seed={seed}"])
+        return Run(recipe, seed, config, digest(config, self.budget, self.limit), self, label or recipe)
 
     @property
     def base_file(self) -> Path:
@@ -109,10 +114,12 @@ class Run:
     digest: str
     """Of everything that decides the result, but the machine."""
     plan: Plan
+    label: str
+    """In the names of its file and folder."""
 
     @property
     def name(self) -> str:
-        return f"objectives-{self.recipe}-seed{self.seed}"
+        return f"{self.plan.kind}-{self.label}-seed{self.seed}"
 
     @property
     def file(self) -> Path:
@@ -122,12 +129,17 @@ class Run:
     @property
     def work(self) -> Path:
         """Everything that it makes on the way; other settings, another folder."""
-        return self.plan.work / f"{self.recipe}-seed{self.seed}-{self.digest}"
+        return self.plan.work / f"{self.label}-seed{self.seed}-{self.digest}"
 
     @property
     def folder(self) -> Path:
         """The training run."""
         return self.work / "run"
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """Guidance at which it is evaluated: `GUIDANCE`, and that of its training."""
+        return tuple(dict.fromkeys([*GUIDANCE, self.config.rollout.guidance]))
 
     @property
     def pictures_per_step(self) -> int:

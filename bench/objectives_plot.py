@@ -13,8 +13,6 @@ from objectives_measure import guidance_key
 from objectives_page import GAINS, KEPT, Json, Outcome, most_used_machine, target
 from objectives_run import typical_yardstick
 
-PANELS = (("seconds", "yardsticks"), ("pictures", "pictures"), ("updates", "updates"))
-"""Label of the axis, and over what `Outcome.points` counts."""
 PALETTE = (
     "#1f77b4", "#d62728", "#2ca02c", "#ff7f0e", "#9467bd", "#8c564b", "#e377c2", "#17becf", "#7f7f7f", "#bcbd22",
 )  # fmt: skip
@@ -22,23 +20,38 @@ DASHES = ("-", "--", ":")
 
 
 def draw(base: Json, outcomes: Sequence[Outcome]) -> bytes:
-    """PNG. A recipe has one colour and dash in all panels; its first seed is drawn strongly, the others weakly."""
-    figure = Figure(figsize=(13, 9), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(2, 2).ravel()
-    styles = dict(zip((each.recipe for each in outcomes), cycle(_styles()), strict=False))
+    """PNG: all panels. A recipe has one colour and dash in all of them; its first seed is drawn strongly, the others
+    weakly."""
     machine = most_used_machine(outcomes)
     unit = typical_yardstick([run for each in outcomes for run in each.runs], machine)
-    for panel, (label, over) in zip(axes, PANELS, strict=False):
-        scale = unit if over == "yardsticks" else 1.0
+    panels = ((f"seconds of training on {machine}", "yardsticks", unit), ("pictures of training", "pictures", 1.0),
+              ("updates of training", "updates", 1.0))  # fmt: skip
+    return _drawn(base, outcomes, panels, (2, 2), (13, 9))
+
+
+def curves(base: Json, outcomes: Sequence[Outcome]) -> bytes:
+    """PNG: the score over training time, in yardsticks, and over diversity."""
+    return _drawn(base, outcomes, (("yardsticks of training", "yardsticks", 1.0),), (1, 2), (13, 5))
+
+
+def _drawn(
+    base: Json, outcomes: Sequence[Outcome], panels: Sequence[tuple[str, str, float]], shape: tuple[int, int],
+    size: tuple[int, int],
+) -> bytes:  # fmt: skip
+    """panels: (label of the axis, over what `Outcome.points` counts, in which unit); the frontier comes last."""
+    figure = Figure(figsize=size, dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(*shape).ravel()
+    styles = dict(zip((each.recipe for each in outcomes), cycle(_styles()), strict=False))
+    for panel, (label, over, scale) in zip(axes, panels, strict=False):
         for outcome in outcomes:
             _curves(panel, outcome, over, scale, styles[outcome.recipe])
         _levels(panel, base)
-        panel.set_xlabel(f"{label} of training" + (f" on {machine}" if over == "yardsticks" else ""))
+        panel.set_xlabel(label)
         panel.set_ylabel("dev official, better of guidance 1 and 1.5")
         panel.set_xlim(left=0)
         panel.xaxis.set_major_formatter("{x:,.0f}")
-    _frontier(axes[3], base, outcomes, styles)
+    _frontier(axes[-1], base, outcomes, styles)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)), frameon=False)
     sheet = io.BytesIO()

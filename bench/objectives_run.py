@@ -13,7 +13,7 @@ from statistics import fmean, median
 from typing import Any
 
 import click
-from objectives_measure import GUIDANCE, MEASURED, Job, guidance_key, in_parallel, kl_to_base, on_dev, on_test, rounded
+from objectives_measure import MEASURED, Job, guidance_key, in_parallel, kl_to_base, on_dev, on_test, rounded
 from objectives_plan import (
     LEFT_OUT,
     PARTS,
@@ -28,6 +28,7 @@ from objectives_plan import (
 from flowbench import store
 from flowbench.config import TrainConfig, to_yaml
 from flowbench.layout import RunFolder
+from flowbench.monitor_config import MonitorConfig
 
 
 def carry_out(run: Run) -> dict[str, Any]:
@@ -37,13 +38,14 @@ def carry_out(run: Run) -> dict[str, Any]:
     schedule = kept(run, after=lambda: yardstick(run.plan, run.work / "yardstick"))
     log = store.read_jsonl(run.folder / "log.jsonl")
     curve = dev_curve(run, log)
-    guidance = max(GUIDANCE, key=lambda scale: curve[-1]["dev"][guidance_key(scale)]["official"])
-    label = f"{run.recipe}, seed {run.seed}, guidance {guidance:g}"
+    guidance = max(run.scales, key=lambda scale: curve[-1]["dev"][guidance_key(scale)]["official"])
+    label = f"{run.label}, seed {run.seed}, guidance {guidance:g}"
     job = Job(str(run.folder), guidance, run.work / "test", run.plan.limit, label)
     ((_, row),) = in_parallel(on_test, [job])
     result = {
         **provenance(run.plan),
         "recipe": run.recipe,
+        "label": run.label,
         "seed": run.seed,
         "objective": run.config.objective.name,
         "digest": run.digest,
@@ -113,10 +115,10 @@ def seconds_per_step(config: TrainConfig, folder: Path, processes: int, steps: i
 
 def with_steps(config: TrainConfig, steps: int, folder: Path, parts: int = PARTS) -> TrainConfig:
     """The run of that many steps in `folder`, with a checkpoint at the end of each of its `parts`, which are equal but
-    for the last one; none is deleted."""
+    for the last one; none is deleted, and nothing looks on."""
     every = math.ceil(steps / parts)
     changes = {"steps": steps, "out": str(folder), "save_every": every, "keep": steps, "sample_every": steps}
-    return config.model_copy(update={**changes, "eval_every": None})
+    return config.model_copy(update={**changes, "eval_every": None, "monitor": MonitorConfig()})
 
 
 def train(config: TrainConfig, processes: int) -> None:
@@ -143,7 +145,7 @@ def dev_curve(run: Run, log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
             scale,
         )
         for step in steps
-        for scale in GUIDANCE
+        for scale in run.scales
         if (step, scale) not in held
     }
     for job, scores in in_parallel(on_dev, list(jobs)):
@@ -155,7 +157,7 @@ def dev_curve(run: Run, log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
         {
             "step": step,
             **spent[step - 1],
-            "dev": {guidance_key(scale): {name: held[step, scale][name] for name in MEASURED} for scale in GUIDANCE},
+            "dev": {guidance_key(scale): {name: held[step, scale][name] for name in MEASURED} for scale in run.scales},
         }
         for step in steps
     ]

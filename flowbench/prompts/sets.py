@@ -14,6 +14,7 @@ from flowbench.types import Prompt
 
 prompt_sets = Registry("prompt set", "flowbench.prompts")
 prompt_sets.add("shapes", "flowbench.prompts.shapes:SHAPES")
+prompt_sets.add("shapes_unseen", "flowbench.prompts.shapes_unseen:SHAPES_UNSEEN")
 prompt_sets.add("letters", "flowbench.prompts.letters:LETTERS")
 prompt_sets.add("geneval", "flowbench.prompts.geneval:GENEVAL")
 prompt_sets.add("geneval_unseen", "flowbench.prompts.geneval_unseen:GENEVAL_UNSEEN")

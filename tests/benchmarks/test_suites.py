@@ -19,7 +19,7 @@ from flowbench.models.adapter_files import adapter_digest
 from flowbench.types import Prompt
 
 NEEDING_A_NETWORK = ("drawbench", "hpdv2", "partiprompts", "pickscore")
-BUILT_IN = ("geneval", "geneval_unseen", "ocr", "shapes", "shapes_dev", *NEEDING_A_NETWORK)
+BUILT_IN = ("geneval", "geneval_unseen", "ocr", "shapes", "shapes_dev", "shapes_unseen", *NEEDING_A_NETWORK)
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

@@ -35,11 +35,22 @@ def test_shapes_is_a_prompt_set_with_three_splits():
         prompts.load("shapes", "validation")
 
 
+def test_what_is_held_out_of_shapes_stands_in_the_test_alone():
+    """By what the prompts say, not by the function that sorts them."""
+    loaded = {split: prompts.load("shapes_unseen", split) for split in ("train", "dev", "test")}
+    words = ("heart", "ring", "four ")
+    assert all(any(word in prompt.text for word in words) for prompt in loaded["test"])
+    assert not any(word in prompt.text for split in ("train", "dev") for prompt in loaded[split] for word in words)
+    assert {prompt.tag for prompt in loaded["test"]} == {prompt.tag for prompt in loaded["train"]}
+    everything = {prompt.id for prompt in prompts.load("shapes", "train")}
+    assert {prompt.id for prompt in loaded["train"]} < everything
+
+
 OWN = [name for name in prompts.prompt_sets.names() if not prompts.find(name).asset]
 
 
 def test_the_registered_sets_are_found():
-    assert {"shapes", "geneval", "geneval_unseen", "ocr"} <= set(OWN)
+    assert {"shapes", "shapes_unseen", "geneval", "geneval_unseen", "ocr"} <= set(OWN)
     assert len(prompts.prompt_sets.names()) >= 14
 
 

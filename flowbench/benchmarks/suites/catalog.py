@@ -12,6 +12,7 @@ from flowbench.registry import Registry
 registry = Registry("suite", "flowbench.suites")
 registry.add("shapes", "flowbench.benchmarks.suites.shapes:SHAPES")
 registry.add("shapes_dev", "flowbench.benchmarks.suites.shapes:SHAPES_DEV")
+registry.add("shapes_unseen", "flowbench.benchmarks.suites.shapes:SHAPES_UNSEEN")
 registry.add("letters", "flowbench.benchmarks.suites.letters:LETTERS")
 registry.add("letters_dev", "flowbench.benchmarks.suites.letters:LETTERS_DEV")
 registry.add("geneval", "flowbench.benchmarks.suites.geneval:GENEVAL")

@@ -30,3 +30,6 @@ SHAPES = Suite(
 
 SHAPES_DEV = replace(SHAPES, name="shapes_dev", split="dev")
 """For choices (guidance, checkpoint, recipe): what is chosen on it may then be measured once on `shapes`."""
+
+SHAPES_UNSEEN = replace(SHAPES, name="shapes_unseen", prompt_set="shapes_unseen", unseen=())
+"""Kinds and counts that training on the prompt set of the same name has never asked for."""

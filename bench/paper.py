@@ -1,0 +1,91 @@
+"""The tables of Flow-GRPO's paper on the built-in model: `python bench/paper.py TABLE`.
+
+Every table asks about one claim (bench/paper_plan.py), by runs of equal training time under the protocol of
+bench/objectives.py: a budget in yardsticks, the averaged policy on dev at ten checkpoints, the last one on test, paired
+intervals over prompts. Each run leaves a JSON file in docs/results/data and is not made again; it may be killed at any
+moment. Then docs/reproduction.md is written from the files alone, with all tables of which there is something.
+
+OVERRIDES are settings for all runs and the yardstick, for trying the command. Without TABLE: all of them.
+"""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from pathlib import Path
+from subprocess import CalledProcessError
+
+import click
+from objectives import DATA
+from objectives_measure import measured_base
+from objectives_plan import SEEDS, Plan, Run, provenance
+from objectives_run import carry_out
+from paper_page import write
+from paper_plan import TABLES, Table, find, results, runs
+
+from flowbench.errors import FlowbenchError
+
+
+def make(plan: Plan, tables: list[Table], seeds: list[int]) -> list[str]:
+    """All runs of the tables that are not there; returns the names of those that failed."""
+    measured_base(plan.base_file, plan.work / "base", plan.limit, provenance(plan))
+    failed = []
+    wanted = {run.digest: run for table in tables for run in runs(plan, table, seeds)}
+    for run in wanted.values():
+        if run.digest in results(plan):
+            continue
+        click.echo(f"{run.name}: begins")
+        try:
+            carry_out(run)
+        except (CalledProcessError, FlowbenchError) as error:  # the others can be made
+            click.echo(f"{run.name}: failed ({error})", err=True)
+            failed.append(run.name)
+    return failed
+
+
+def show(plan: Plan, tables: list[Table]) -> None:
+    """Which runs are there."""
+    known = results(plan)
+    for table in tables:
+        for run in runs(plan, table):
+            click.echo(f"{table.name:12s} {run.name:36s} {_state(run, known)}")
+
+
+def _state(run: Run, known: dict[str, dict[str, object]]) -> str:
+    if run.digest in known:
+        return f"done {known[run.digest]['date']}"
+    return "begun" if run.folder.is_dir() else "to do"
+
+
+@click.command(help=__doc__)
+@click.option("--seeds", default=",".join(map(str, SEEDS)), help="Of these seeds alone.")
+@click.option("--budget", default=12.0, help="Training time of a run, in yardsticks of 20 steps.")
+@click.option("--limit", type=int, help="Prompts of every evaluation; default: all. For trying the command.")
+@click.option("--work", type=click.Path(path_type=Path), default=Path("runs/paper"), help="Runs and evaluations.")
+@click.option("--docs", type=click.Path(path_type=Path), default=Path("docs"), help="The page, and results/data/.")
+@click.option("--list", "instead", flag_value="list", help="Show what would be run, and what is there; run nothing.")
+@click.option("--page", "instead", flag_value="page", help="Write the page from the files that are there; run nothing.")
+@click.argument("words", nargs=-1, metavar="[TABLE] [KEY=VALUE]...")
+def main(
+    seeds: str, budget: float, limit: int | None, work: Path, docs: Path, instead: str | None, words: tuple[str, ...]
+) -> None:
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that a training ends with us
+    overrides = tuple(word for word in words if "=" in word)
+    tables = [find(word) for word in words if "=" not in word] or list(TABLES)
+    command = shlex.join(["python", *sys.argv])
+    plan = Plan(budget, limit, overrides, work, docs / "results" / DATA, command, "paper")
+    if instead == "list":
+        show(plan, tables)
+        return
+    failed = [] if instead == "page" else make(plan, tables, [int(seed) for seed in seeds.split(",")])
+    click.echo(f"written: {write(plan, docs)}")
+    if failed:
+        raise click.ClickException(f"failed, and to be made by the same command: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except FlowbenchError as error:
+        sys.exit(f"error: {error}")

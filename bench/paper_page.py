@@ -1,0 +1,147 @@
+"""docs/reproduction.md, from the JSON files alone: a table and a plot for each claim, and what people say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import cast
+
+from objectives_measure import COLORS, LAYOUT, guidance_key
+from objectives_page import GAINS, KEPT, Json, Outcome, each_of, gain_over, row_of, spread
+from objectives_plan import Plan
+from objectives_plot import curves
+from paper_plan import TABLES, Table, results, runs
+
+from flowbench import prompts, store
+
+SAID = "paper"
+"""The folder of conclusions, a file for each table, beside the plots."""
+SHOWN = tuple(gain for gain in GAINS if gain <= 0.1)
+"""Gains to which the time is told."""
+
+
+def write(plan: Plan, docs: Path) -> Path:
+    """The page and its plots."""
+    known, base = results(plan), store.read_object(plan.base_file)
+    parts = [(table, outcomes(plan, table, known, base)) for table in TABLES]
+    lines = [*_head(parts, base)]
+    for table, found in parts:
+        if found:
+            plot = docs / "results" / SAID / f"{table.name}.png"
+            store.write_bytes(plot, curves(base, found))
+            lines += _section(table, found, base, docs, plot)
+    return store.write_text(docs / "reproduction.md", "\n".join(lines) + "\n")
+
+
+def outcomes(plan: Plan, table: Table, known: dict[str, dict[str, object]], base: Json) -> list[Outcome]:
+    """Of each arm what is there."""
+    found: dict[str, list[Json]] = {}
+    for run in runs(plan, table):
+        if run.digest in known:
+            found.setdefault(run.label, []).append(cast(Json, known[run.digest]))
+    return [Outcome(arm.name, tuple(found[arm.name]), base) for arm in table.arms if arm.name in found]
+
+
+def _head(parts: Sequence[tuple[Table, Sequence[Outcome]]], base: Json) -> list[str]:
+    dev = ", ".join(f"{scores['official']:.3f} at {scale}" for scale, scores in base["dev"].items())
+    missing = [table.title for table, found in parts if len(found) < len(table.arms)]
+    return [
+        "# The paper on a laptop",
+        "",
+        "What Flow-GRPO's paper claims, asked of the built-in model: pictures of 32 px whose scorer is exact. Written "
+        "by `python bench/paper.py`, `python bench/paper.py TABLE` makes the runs of one table; every run's command, "
+        "date, commit and machine stand in its file in `results/data/`.",
+        "",
+        "- All runs have the same training time, in yardsticks of 20 steps of one fixed recipe, timed before and after "
+        "each ([objectives.md](results/objectives.md) explains the protocol); their learning rate ends at 0.",
+        f"- The base on dev: {dev}. Time to a gain is in yardsticks, over its best guidance, "
+        f"{base['best_guidance']:g}; the averaged policy counts, at the better of guidance 1 and 1.5 (and that of its "
+        "training), and must hold the score at the next checkpoint. Of several seeds: median, lowest and highest.",
+        f"- Best with {KEPT:g} kept: the best checkpoint on dev that has {KEPT:g} or more of the base's colour "
+        "entropy and layout diversity. Test columns are of the last policy; brackets are 95 % intervals over prompts, "
+        "paired, of means over the seeds that both sides have, and say nothing about other training seeds.",
+        *([f"- Runs are still missing of: {', '.join(missing)}."] if missing else []),
+        "",
+    ]
+
+
+def _section(table: Table, found: Sequence[Outcome], base: Json, docs: Path, plot: Path) -> list[str]:
+    said = docs / "results" / SAID / f"{table.name}.md"
+    return [
+        f"## {table.title}",
+        "",
+        f"*The claim:* {table.claim}",
+        "",
+        said.read_text(encoding="utf-8").strip() if said.is_file() else "*Here:* not yet written.",
+        "",
+        *_rows(found, base),
+        "",
+        *([*_unseen_rows(found, base), ""] if table.splits_test else []),
+        f"![dev score over time, gain over diversity]({plot.relative_to(docs).as_posix()})",
+        "",
+        f"`python bench/paper.py {table.name}`; {_dates(found)}.",
+        "",
+    ]
+
+
+def _rows(found: Sequence[Outcome], base: Json) -> list[str]:
+    """A line for each arm."""
+    titles = ["run", "seeds", "steps", *(f"to +{gain:.2f}" for gain in SHOWN), "last on dev"]
+    titles += [f"best with {KEPT:g} kept", "test official", "exclusive", "colours", "layouts", "KL"]
+    titles += ["over the base's best", f"over {found[0].recipe}"]
+    lines = [row_of(titles), "|---|" + "---:|" * (len(titles) - 1)]
+    best = base["test"][guidance_key(base["best_guidance"])]
+    for outcome in found:
+        last = [outcome.points(run, "seconds")[-1][1] for run in outcome.runs]
+        varied = [outcome.varied(run) for run in outcome.runs]
+        rows = [run["test"] for run in outcome.runs]
+        cells = [outcome.recipe, *(each_of(run[name] for run in outcome.runs) for name in ("seed", "steps"))]
+        cells += [spread(outcome.efforts(gain, "yardsticks")) for gain in SHOWN]
+        cells += [spread(last, "{:.3f}"), spread(varied, "{:.3f}") if any(varied) else "none"]
+        cells += [f"{outcome.mean(name):.3f}" for name in ("official", "exclusive")]
+        cells += [f"{outcome.kept(name):.2f}" for name in (COLORS, LAYOUT)]
+        cells.append(f"{fmean(run['kl_to_base'] for run in outcome.runs):.3f}")
+        cells += [gain_over(rows, [best]), _over(outcome, found[0])]
+        lines.append(row_of(cells))
+    return lines
+
+
+def _unseen_rows(found: Sequence[Outcome], base: Json) -> list[str]:
+    """The official verdict on the test prompts that `shapes_unseen` holds out, and on the others: over the base's."""
+    held_out = {prompt.id for prompt in prompts.load("shapes_unseen", "test")}
+    lines = [row_of(["run", "test prompts", "official", "over the base's best"]), "|---|---|---:|---:|"]
+    best = base["test"][guidance_key(base["best_guidance"])]
+    for outcome in found:
+        for name, is_in in (("held out", True), ("the others", False)):
+            rows = [_of_prompts(run["test"], held_out, is_in) for run in outcome.runs]
+            means = [[fmean(tag.values()) for tag in row["by_prompt"]["official"].values()] for row in rows]
+            if all(means):  # of few prompts (--limit), all may be on one side
+                gain = gain_over(rows, [_of_prompts(best, held_out, is_in)])
+                lines.append(row_of([outcome.recipe, name, f"{fmean(map(fmean, means)):.3f}", gain]))
+    return lines
+
+
+def _of_prompts(row: Json, prompts_of: set[str], is_in: bool) -> Json:
+    """A test row with the verdicts on these prompts (or on all others) alone; tags without any are left out."""
+    kept = {
+        tag: {
+            prompt: value for prompt, value in values.items() if (prompt in prompts_of) == is_in and value is not None
+        }
+        for tag, values in row["by_prompt"]["official"].items()
+    }
+    return {"by_prompt": {"official": {tag: values for tag, values in kept.items() if values}}}
+
+
+def _over(outcome: Outcome, first: Outcome) -> str:
+    """Against the table's first arm, over the seeds that both have."""
+    if outcome is first:
+        return "–"
+    ours, theirs = ({run["seed"]: run["test"] for run in each.runs} for each in (outcome, first))
+    common = sorted(ours.keys() & theirs.keys())
+    return gain_over([ours[seed] for seed in common], [theirs[seed] for seed in common]) if common else "no common seed"
+
+
+def _dates(found: Sequence[Outcome]) -> str:
+    dates = sorted(run["date"] for outcome in found for run in outcome.runs)
+    return dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
