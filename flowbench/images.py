@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -153,6 +153,14 @@ def png_bytes(image: Image.Image, facts: Mapping[str, Any] | None = None) -> byt
         text.add_itxt(FACTS, store.to_json(facts))
     image.save(buffer, format="PNG", pnginfo=text)
     return buffer.getvalue()
+
+
+def facts_of(content: bytes) -> dict[str, Any]:
+    """What `png_bytes` has put into a picture; {} for a file that holds nothing of it, or is none."""
+    with suppress(Exception), Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+        facts = store.parse_json(image.info.get(FACTS, "{}"))
+        return facts if isinstance(facts, dict) else {}
+    return {}
 
 
 def border_color(pixels: numpy.ndarray) -> numpy.ndarray:

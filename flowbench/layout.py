@@ -66,6 +66,10 @@ class RunFolder:
         """Pictures of the watch: of the beginning, and of every alarm."""
         return self.path / "monitor"
 
+    def look(self, step: int) -> Path:
+        """What the watch saw after `step` training steps."""
+        return self.monitor / f"step-{step:06d}.png"
+
     @property
     def tensorboard(self) -> Path:
         return self.path / "tensorboard"

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from flowbench import bounds
 from flowbench.objective_config import Frozen
+from flowbench.reward_config import Text
 
 
 class MonitorConfig(Frozen):
@@ -19,11 +20,21 @@ class MonitorConfig(Frozen):
     """Of the dev split, always the same ones."""
     pictures: int = Field(8, ge=2, le=bounds.AT_ONCE)
     """For each of them, from always the same seeds."""
+    held_out: list[Text] = Field(default_factory=list)
+    """Rewards, or parts of one (`geneval/exclusive`), that score the pictures and are not trained on."""
+    gold: Text | None = None
+    """A reward, or a part of one, that the trained reward stands for: the two must not part."""
     on_alarm: Literal["warn", "stop", "rollback"] = "warn"
     """`stop`: the run ends with a checkpoint; `rollback`: it ends, and stands for its best checkpoint from before."""
 
     @model_validator(mode="after")
     def _looks(self) -> MonitorConfig:
+        if self.every is None and (self.held_out or self.gold is not None):
+            what = "held_out" if self.held_out else "gold"
+            raise ValueError(f"{what} has no effect: every is null, so that nothing is looked at")
+        named = [*self.held_out, *([] if self.gold is None else [self.gold])]
+        if len(set(named)) < len(named):
+            raise ValueError(f"{', '.join(named)}: name each of held_out and gold once")
         if self.on_alarm != "warn" and self.every is None:
             raise ValueError(f"on_alarm {self.on_alarm} has no effect: every is null, so that nothing is looked at")
         return self

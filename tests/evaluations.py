@@ -14,17 +14,18 @@ TAGS = ("single_object", "two_object", "counting")
 
 
 def write_evaluation(folder: Path, verdict, *, label="model", prompts_per_tag=10, images=2, adapter="none", **changes):
-    """`verdict(tag, number, index)` -> 1, 0 or None (unscored). `changes` go to the card, e.g. guidance=3.0; `method`:
-    of the intervals."""
+    """`verdict(tag, number, index)` -> 1, 0 or None (unscored), or a pair (official, value). `changes` go to the card,
+    e.g. guidance=3.0; `method`: of the intervals."""
     records = []
     for tag in TAGS:
         for number in range(prompts_per_tag):
             for index in range(images):
                 prompt = Prompt(f"{tag}-{number}", f"<b>{tag}</b> {number}", tag)
                 value = verdict(tag, number, index)
+                value, score_value = value if isinstance(value, tuple) else (value, (value or 0) / 2)
                 color = (40, 160, 60) if value else (170, 50, 40)
                 sample = Sample(prompt, Image.new("RGB", (8, 8), color), seed=number * 10 + index)
-                score = Score.unscored("no answer") if value is None else Score(value / 2, {"official": float(value)})
+                score = Score.unscored("no answer") if value is None else Score(score_value, {"official": float(value)})
                 name = f"images/{prompt.id}-{index}.png"
                 (folder / "images").mkdir(parents=True, exist_ok=True)
                 sample.image.save(folder / name)

@@ -201,6 +201,7 @@ def test_every_logged_name_is_documented(tmp_path: Path) -> None:
         "monitor.every=1",
         "monitor.prompts=2",
         "monitor.pictures=2",
+        "monitor.gold=geneval_strict",
     ]
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 0, result.output
@@ -215,7 +216,8 @@ def test_every_logged_name_is_documented(tmp_path: Path) -> None:
     assert set.union(*declared.values()) <= documented
     documented -= set.union(*declared.values()) - declared["flow_grpo"]
     of_evaluations = {name for name in documented if name.startswith("eval/")}
-    assert documented - of_evaluations - {"data/passes"} == logged - {"step"}  # of a data file: test_data_rollout.py
+    assert documented - of_evaluations - {"data/passes"} == logged - {"step", "monitor/geneval_strict"}
+    # data/passes is of a data file: test_data_rollout.py
     from flowbench import benchmarks
 
     suite = benchmarks.find("shapes_dev")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from flowbench.cli.options import SEED, device_options, licence_option, plugin_option
+from flowbench.cli.output import format_option, show_tables
 from flowbench.errors import LicenceError, RewardError
 from flowbench.foreign_code import diverted
 from flowbench.terminal import say, show_text
@@ -76,6 +78,31 @@ def rewards(names: tuple[str, ...], promises: bool, device: str, plugins: tuple[
         )
     if names and all(finding.passed is None for finding in findings):
         raise RewardError(f"nothing could be checked: {findings[0].detail}.")
+
+
+@doctor.command()
+@click.argument("folder", metavar="RUN")
+@click.option(
+    "--evaluations",
+    multiple=True,
+    metavar="FOLDER",
+    help="Where else evaluations of its checkpoints lie. Can be repeated.",
+)
+@click.option("--suite", metavar="NAME", help="Of this suite alone.")
+@click.option("--gold", metavar="METRIC", help="The one metric whose fall counts. Default: any that is shown.")
+@format_option
+def run(folder: str, evaluations: tuple[str, ...], suite: str | None, gold: str | None, style: str | None) -> None:
+    """Say when and how a reward was hacked.
+
+    Reads the evaluations of a run's checkpoints, or of a folder of adapters whose names hold their training steps:
+    whether pictures became alike, and whether a metric fell while the headline did not. Nothing is evaluated here.
+    """
+    from flowbench.cli.checkpoint_evaluations import courses_of
+    from flowbench.reports.tables.course import course_data, course_table
+
+    found = [(course, course.signs(gold)) for course in courses_of(Path(folder), evaluations, suite)]
+    tables = [course_table(course, signs, folder) for course, signs in found]
+    show_tables(tables, [course_data(course, signs) for course, signs in found], style=style)
 
 
 def _of_plugins() -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from PIL import Image
 
@@ -43,6 +44,6 @@ def drawn(
     return [[next(pictures) for _ in own] for own in seeds]
 
 
-def sheet_of(rows: Sequence[Sequence[Image.Image]]) -> bytes:
-    """PNG of rows of pictures; small ones are enlarged."""
-    return images.png_bytes(images.grid(rows, scale=max(1, 64 // rows[0][0].width)))
+def sheet_of(rows: Sequence[Sequence[Image.Image]], facts: Mapping[str, Any] | None = None) -> bytes:
+    """PNG of rows of pictures; small ones are enlarged. facts: what stands in the file beside them."""
+    return images.png_bytes(images.grid(rows, scale=max(1, 64 // rows[0][0].width)), facts)

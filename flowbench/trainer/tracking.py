@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from flowbench.checkpoints import read_log
+from flowbench.images import read_picture, to_array
 from flowbench.layout import RunFolder
 from flowbench.store import append_jsonl, to_json, write_text
 from flowbench.terminal import one_line, say
@@ -39,6 +40,10 @@ class Tracker:
         left = self._pace.left(self._total - step, time.monotonic())
         self._terminal.show(step, describe(self._figures, figures, timing, left))
 
+    def picture(self, name: str, sheet: bytes, step: int) -> None:
+        """A PNG, on the board."""
+        self._board.add_image(name, to_array(read_picture(name, sheet)), step, dataformats="HWC")
+
     def say(self, line: str) -> None:
         """A line of its own on the terminal: something has begun or ended."""
         self._terminal.say(line)
@@ -52,6 +57,9 @@ class NullTracker:
     """What the other processes log to."""
 
     def log(self, step: int, figures: Mapping[str, float], timing: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def picture(self, name: str, sheet: bytes, step: int) -> None:
         """Nothing."""
 
     def say(self, line: str) -> None:

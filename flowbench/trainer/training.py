@@ -48,8 +48,8 @@ from flowbench.trainer.first_policy import first_policy, policy_of
 from flowbench.trainer.groups import Group, GroupSampler
 from flowbench.trainer.interrupt import Interruption, Stopped
 from flowbench.trainer.learner import AVERAGE, scheduled_lr
-from flowbench.trainer.monitor.looks import Panel
-from flowbench.trainer.monitor.watch import Watch
+from flowbench.trainer.monitor import judges
+from flowbench.trainer.monitor.watch import Watch, open_watch
 from flowbench.trainer.objectives.base import Objective
 from flowbench.trainer.policy import Policy
 from flowbench.trainer.policy_check import check_policy
@@ -98,7 +98,7 @@ def train(
             done = step + 1
             run.check_folder()
             seen = _seen(run, done, evaluate)
-            run.tracker.log(done, figures | seen.figures, timing)
+            run.tracker.log(done, figures | seen.figures, timing | seen.timing)
             interrupted = run.processes.any(bool(interruption.signal))
             is_over = minutes is not None and time.monotonic() - began >= 60 * minutes
             stop = interrupted or run.processes.any(is_over) or run.has_ended
@@ -251,14 +251,15 @@ class _Run:
             self.check_folder()
             runs.write_grid(self.folder, done, sheet, [prompt.text for prompt in self.shown])
 
-    def show_panel(self, done: int) -> None:
-        """Some of what the watch looks at; the main process draws."""
+    def show_panel(self, done: int, alarms: Sequence[str] = ()) -> None:
+        """Some of what the watch looks at, with what is amiss in words; the main process draws."""
         if self.processes.is_main and self.watch.panel is not None:
             with self.policy.learner.using(AVERAGE):
                 rows = self.watch.panel.draw(self.policy.model, range(min(SHOWN_PROMPTS, len(self.watch.panel))))
             self.check_folder()
-            sheet = sheet_of([row[:SHOWN_SEEDS] for row in rows])
-            write_bytes(RunFolder(self.folder).monitor / f"step-{done:06d}.png", sheet)
+            sheet = sheet_of([row[:SHOWN_SEEDS] for row in rows], {"step": done, "alarms": list(alarms)})
+            write_bytes(RunFolder(self.folder).look(done), sheet)
+            self.tracker.picture("monitor/panel", sheet, done)
 
 
 @contextmanager
@@ -289,8 +290,9 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
         schedule = RewardSchedule(reward, config.reward.schedule if reward is not None else ())
         restored = checkpoint.restore(RunFolder(folder), policy.learner, identity) if resume else checkpoint.NOTHING
         dev = prompts.in_turns(_unseen(config.prompts.name, training), lambda prompt: prompt.tag)
-        panel = Panel(dev, config.monitor, config.rollout, config.seed, processes) if config.monitor.every else None
-        best, watch = Best(config.keep_best, config.patience), Watch(panel, config.monitor.every)
+        watch = open_watch(config, dev, reward, vocabulary, processes)
+        stack.callback(watch.close)
+        best = Best(config.keep_best, config.patience)
         for each in (schedule, best, watch):
             each.restore(restored.tensors)
         if processes.is_main:
@@ -307,7 +309,7 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
             config, folder, policy, objective, sampler, dev[:SHOWN_PROMPTS], scorer, schedule, best, watch, tracker,
             processes, first, identity, held,
         )  # fmt: skip
-        if first == 0 and panel is not None:
+        if first == 0 and watch.panel is not None:
             with policy.learner.using(AVERAGE):
                 watch.begin(model)
             run.show_panel(0)
@@ -317,6 +319,7 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
 def _source(config: TrainConfig) -> tuple[list[Prompt], GroupSampler | ExampleSampler, str]:
     """The training prompts, what draws the groups of a step from them, and the digest of a data file. Raises, as what
     reads them does, before anything heavy is loaded."""
+    judges.check(config)
     if config.data is not None:
         examples = examples_of(config)
         return examples.prompts, ExampleSampler(examples, config.rollout, config.seed), examples.digest
@@ -351,13 +354,14 @@ class _Seen:
     """What evaluations and the watch have found after a training step."""
 
     figures: dict[str, float]
+    timing: dict[str, float]
     is_best: bool = False
     """it was the best evaluation so far"""
 
 
 def _seen(run: _Run, done: int, evaluate: Evaluate | None) -> _Seen:
     """The averaged policy, evaluated and looked at where that is due after `done` steps."""
-    seen, model = _Seen({}), run.policy.model
+    seen, model = _Seen({}, {}), run.policy.model
     if evaluate is not None and run.config.eval_every and done % run.config.eval_every == 0:
         if run.processes.is_main:  # the others wait
             with run.policy.learner.using(AVERAGE):
@@ -370,17 +374,19 @@ def _seen(run: _Run, done: int, evaluate: Evaluate | None) -> _Seen:
                 f"best one was after step {run.best.step}"
             )
     if run.watch.is_due(done):
+        began = time.monotonic()
         with run.policy.learner.using(AVERAGE):
             figures, alarms = run.watch.look(model, done)
         seen.figures |= figures
-        for alarm in alarms:
-            moved = figures[f"monitor/{alarm.name}_moved"]
-            run.tracker.say(
-                f"ALARM after step {done}: {alarm.meaning} ({alarm.name} has moved by {moved:+.1f} of the base's "
-                f"spreads). Look at {RunFolder(run.folder).monitor}"
-            )
+        seen.timing["watch"] = time.monotonic() - began
+        words = [
+            f"{alarm.meaning} ({alarm.name} has moved by {figures[f'monitor/{alarm.name}_moved']:+.1f} spreads)"
+            for alarm in alarms
+        ]
+        for sentence in words:
+            run.tracker.say(f"ALARM after step {done}: {sentence}. Look at {RunFolder(run.folder).monitor}")
         if alarms:
-            run.show_panel(done)
+            run.show_panel(done, words)
     return seen
 
 

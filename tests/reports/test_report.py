@@ -21,6 +21,8 @@ from flowbench import store
 from flowbench.cli import main
 from flowbench.errors import MissingFile, RunError
 from flowbench.evals.results import load_results
+from flowbench.images import png_bytes
+from flowbench.layout import RunFolder
 from flowbench.reports import training_report, write_comparison
 from flowbench.reports.training.before_after import MAX_SIDE, BeforeAfter, data_uri
 from flowbench.reports.training.curves import (
@@ -111,6 +113,24 @@ def test_page_loads_nothing_and_escapes_everything(run):
 def _commands(page: _Page) -> list[str]:
     """The lines of the page that begin with our program's name."""
     return [line for line in "".join(page.words).splitlines() if line.startswith("flowbench ")]
+
+
+def test_alarms_stand_there_with_the_beginning_and_the_moment(run):
+    """Only what the watch has written under that name: no other picture, no link that leads out."""
+    folder, _ = run
+    looks = RunFolder(folder)
+    for step, alarms in ((0, []), (10, []), (20, ["<b>all is alike</b>"])):
+        store.write_bytes(looks.look(step), png_bytes(Image.new("RGB", (4, 4)), {"step": step, "alarms": alarms}))
+    store.write_bytes(looks.look(30), png_bytes(Image.new("RGB", (4, 4))))
+    store.write_bytes(looks.look(40), png_bytes(Image.new("RGB", (4, 4)), {"step": 20, "alarms": ["moved"]}))
+    store.write_bytes(looks.monitor / "step-000050.png", b"no picture")
+    store.write_bytes(folder / "out.png", png_bytes(Image.new("RGB", (4, 4)), {"step": 60, "alarms": ["linked"]}))
+    looks.look(60).symlink_to(folder / "out.png")
+    page = training_report(folder).read_text()
+    assert page.count("After step") == 1 and "After step 20" in page and "&lt;b&gt;all is alike&lt;/b&gt;." in page
+    assert "moved" not in page and "linked" not in page
+    first, then = (base64.b64encode(looks.look(step).read_bytes()).decode() for step in (0, 20))
+    assert page.index(first) < page.index(then)
 
 
 def test_report_of_a_run_that_has_nothing_yet(tmp_path):

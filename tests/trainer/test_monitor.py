@@ -9,16 +9,24 @@ import pytest
 import tiny_runs
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing import event_accumulator
 
 from flowbench import checkpoints
 from flowbench.config import load_config
-from flowbench.errors import ConfigError, RunError
+from flowbench.errors import ConfigError, FlowbenchError, RunError
+from flowbench.images import facts_of
 from flowbench.layout import RunFolder
+from flowbench.metrics import signals
 from flowbench.metrics.placement import bits
+from flowbench.metrics.signals import PER_PROMPT, SIGNALS, Look, distances, level, measured
+from flowbench.recipe_files import recipe_names
 from flowbench.trainer import checkpoint, train
-from flowbench.trainer.monitor import looks, signals
-from flowbench.trainer.monitor.signals import PER_PROMPT, SIGNALS, Look, distances, level, measured
-from flowbench.trainer.monitor.watch import Watch
+from flowbench.trainer.groups import draw_seed
+from flowbench.trainer.monitor import looks
+from flowbench.trainer.monitor.drift import Drift
+from flowbench.trainer.monitor.judges import Judge
+from flowbench.trainer.monitor.looks import View
+from flowbench.trainer.monitor.watch import Watch, open_watch
 from flowbench.trainer.processes import Processes
 
 GREY = (128, 128, 128)
@@ -89,11 +97,12 @@ def test_the_lines(name, distance, alarm):
 class Panel:
     """Gives prepared looks in turn."""
 
-    def __init__(self, *looks):
-        self._looks = iter(looks)
+    def __init__(self, *found, judges=()):
+        self._found, self.judges = iter(found), judges
 
     def look(self, model):
-        return next(self._looks)
+        found = next(self._found)
+        return found if isinstance(found, View) else View(found, numpy.zeros((len(found.values), 0)), 0.25)
 
 
 BASE, NEAR, FAR = look([0.5, 0.7, 0.9]), look([0.45, 0.6, 0.8]), look([0.3, 0.4, 0.5])
@@ -117,7 +126,8 @@ def test_what_is_logged():
     assert figures["monitor/placement"] == pytest.approx(0.4)
     assert figures["monitor/placement_moved"] == pytest.approx(-1.5)
     assert figures["monitor/alarms"] == 0
-    assert set(figures) == {"monitor/alarms"} | {
+    assert figures["monitor/drift"] == 0.25
+    assert set(figures) == {"monitor/alarms", "monitor/drift"} | {
         f"monitor/{each.name}{end}" for each in SIGNALS for end in ("", "_moved")
     }
 
@@ -137,6 +147,74 @@ def test_a_resumed_watch_knows_all_that_it_knew():
     assert [each.name for each in again.look(None, 30)[1]] == ["placement"]
     assert again.quiet == 10
     assert not again.look(None, 40)[1]
+
+
+def seen(*columns):
+    """A look at which nothing moves, with what the judges say: a column for each, of the three prompts."""
+    return View(BASE, numpy.array(columns).T, 0.0)
+
+
+def judged(*views, names, gold=None, lower=()):
+    first, *later = views
+    judges = [Judge(name, None, lower_is_better=name in lower, is_trained=True) for name in names]
+    watch = Watch(Panel(first, *later, judges=judges), 10, gold)
+    watch.begin(None)
+    return watch
+
+
+def test_a_held_out_score_counts_from_its_best():
+    """.2, .4, .6: a standard deviation of .2 between prompts. The mean rises from .4 to .5 and falls to .39, by .55
+    spreads, then to .38."""
+    watch = judged(
+        seen([0.2, 0.4, 0.6]),
+        seen([0.3, 0.5, 0.7]),
+        seen([0.19, 0.39, 0.59]),
+        seen([0.18, 0.38, 0.58]),
+        names=["other"],
+    )
+    found = [watch.look(None, done) for done in (10, 20, 30)]
+    assert [figures["monitor/other"] for figures, _ in found] == pytest.approx([0.5, 0.39, 0.38])
+    assert [figures["monitor/other_moved"] for figures, _ in found] == pytest.approx([0.5, -0.55, -0.6])
+    assert [[each.name for each in alarms] for _, alarms in found] == [[], [], ["other"]]
+    assert watch.quiet == 10
+
+
+def test_of_a_score_of_which_less_is_better_a_rise_is_a_fall():
+    watch = judged(seen([2, 4, 6]), seen([5, 7, 9]), names=["errors"], lower=["errors"])
+    figures, _ = watch.look(None, 10)
+    assert (figures["monitor/errors"], figures["monitor/errors_moved"]) == (7, -1.5)
+
+
+def test_reward_and_gold_must_not_part():
+    """Spreads of 1 and .1. The reward rises by 3 spreads, the gold by 2.5, then falls back to where it began."""
+    first = seen([0.0, 0.1, 0.2], [0, 1, 2])
+    watch = judged(
+        first, seen([0.25, 0.35, 0.45], [3, 4, 5]), seen([0.0, 0.1, 0.2], [3, 4, 5]), seen([0.0, 0.1, 0.2], [3, 4, 5]),
+        names=["gold", "reward"], gold="gold",
+    )  # fmt: skip
+    found = [watch.look(None, done) for done in (10, 20, 30)]
+    assert [figures["monitor/gap_moved"] for figures, _ in found] == pytest.approx([0.5, 3, 3])
+    assert found[0][0]["monitor/reward"] == 4 and found[0][0]["monitor/gold"] == pytest.approx(0.35)
+    assert "monitor/gold_moved" not in found[0][0]
+    assert [[each.name for each in alarms] for _, alarms in found] == [[], [], ["gap"]]
+
+
+def test_what_nobody_scored_moves_nothing():
+    nan = math.nan
+    watch = judged(seen([0.2, 0.4, nan], [1, 1, 1]), seen([0.1, nan, nan], [9, 9, 9]), names=["other", "flat"])
+    figures, alarms = watch.look(None, 10)
+    assert figures["monitor/other"] == pytest.approx(0.1) and not alarms
+    assert figures["monitor/other_moved"] == pytest.approx((0.1 - 0.3) / numpy.std([0.2, 0.4], ddof=1))
+    assert math.isnan(figures["monitor/flat_moved"])  # its prompts are all alike: it has no spread
+
+
+def test_a_resumed_watch_knows_the_best_of_its_judges():
+    views = seen([0.2, 0.4, 0.6]), seen([0.3, 0.5, 0.7])
+    watch = judged(*views, names=["other"])
+    watch.look(None, 10)
+    again = Watch(Panel(seen([0.1, 0.3, 0.5]), judges=[Judge("other", None, is_trained=True)]), 10)
+    again.restore(watch.state())
+    assert again.look(None, 20)[0]["monitor/other_moved"] == pytest.approx(-1)
 
 
 def settings(pipeline, out="unused", **changes):
@@ -183,6 +261,12 @@ def test_an_alarm_warns_shows_and_goes_on(pipeline, tmp_path, alarming, capsys):
     assert (
         "ALARM after step 3: pictures of one prompt are alike in where things are (placement has moved by -9.0" in said
     )
+    facts = facts_of((RunFolder(run).look(3)).read_bytes())
+    assert (facts["step"], len(facts["alarms"])) == (3, 1) and facts["alarms"][0].startswith("pictures of one prompt")
+    assert facts_of(RunFolder(run).look(0).read_bytes()) == {"step": 0, "alarms": []}
+    board = event_accumulator.EventAccumulator(str(RunFolder(run).tensorboard))
+    board.Reload()
+    assert [each.step for each in board.Images("monitor/panel")] == [0, 3]
 
 
 def test_stop_ends_the_run_with_a_checkpoint(pipeline, tmp_path, alarming):
@@ -239,11 +323,10 @@ def test_a_run_that_died_in_its_first_step_may_begin_again(pipeline, tmp_path, m
     assert len(tiny_runs.log_without_timing(train(settings(pipeline, tmp_path / "run")))) == 4
 
 
-def test_one_prompt_cannot_be_watched(pipeline, tmp_path):
-    processes = Processes("cpu")
-    config = settings(pipeline)
-    with pytest.raises(ConfigError, match="there are not two"):
-        looks.Panel(tiny_runs.PROMPTS[:1], config.monitor, config.rollout, 0, processes)
+def test_one_prompt_is_trained_on_without_a_watch(pipeline, capsys):
+    watch = open_watch(settings(pipeline), tiny_runs.PROMPTS[:1], None, "shapes", Processes("cpu"))
+    assert watch.panel is None and not watch.is_due(1)
+    assert "for one prompt it is off" in capsys.readouterr().err
 
 
 def test_rollback_without_a_checkpoint_from_before_says_so(pipeline, tmp_path, alarming):
@@ -292,4 +375,74 @@ def test_two_processes_see_what_one_sees(pipeline, monkeypatch):
 )
 def test_what_is_refused(change):
     with pytest.raises(ConfigError, match="monitor"):
-        load_config("shapes-geneval", [change])
+        load_config("shapes-geneval", ["monitor.every=null", change])
+
+
+def test_every_recipe_is_watched():
+    assert all(load_config(name, []).monitor.every for name in recipe_names())
+
+
+def test_a_run_with_a_gold_and_a_held_out_reward(pipeline, tmp_path):
+    """Both score the averaged policy's pictures; the run itself learns the same."""
+    monitor = {"held_out": ["jpeg", "geneval_official/exclusive"], "gold": "geneval_strict"}
+    run = train(settings(pipeline, tmp_path / "run", steps=2, monitor=monitor))
+    plain = train(settings(pipeline, tmp_path / "plain", steps=2))
+    (line, _), (other, _) = tiny_runs.log_without_timing(run), tiny_runs.log_without_timing(plain)
+    more = line.keys() - other.keys()
+    names = ("jpeg", "geneval_official/exclusive", "geneval_strict", "reward")
+    assert more == {f"monitor/{name}" for name in names} | {
+        "monitor/jpeg_moved", "monitor/geneval_official/exclusive_moved", "monitor/gap_moved",
+    }  # fmt: skip
+    assert line["monitor/jpeg"] < 0 and 0 <= line["monitor/geneval_strict"] <= 1
+    assert {name: line[name] for name in other} == other
+    assert tiny_runs.adapter_bytes(run) == tiny_runs.adapter_bytes(plain)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"monitor": {"held_out": ["pickscor"]}}, "Did you mean 'pickscore'"),
+        ({"monitor": {"gold": "geneval/exclusiv"}}, "has no part 'exclusiv'.*Did you mean 'exclusive'"),
+        ({"monitor": {"gold": "no_such_gold"}}, "no_such_gold"),
+        ({"monitor": {"gold": "geneval_strict"}, "reward": {"name": {"geneval": 1, "jpeg": 1}, "combine": "rank"}},
+         "nothing to compare with under reward.combine=rank"),
+    ],
+)  # fmt: skip
+def test_judges_that_cannot_be_are_refused_before_anything_is_loaded(pipeline, tmp_path, changes, why, monkeypatch):
+    monkeypatch.setattr("flowbench.trainer.training.first_policy", lambda *_: pytest.fail("a model was loaded"))
+    with pytest.raises(FlowbenchError, match=why):
+        train(settings(pipeline, tmp_path / "run", **changes))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ["monitor.every=null", "monitor.gold=geneval_strict"], ["monitor.every=null", "monitor.held_out=[jpeg]"],
+        ["monitor.every=5", "monitor.held_out=[jpeg, jpeg]"], ["monitor.every=5", "monitor.held_out=jpeg"],
+        ["monitor.every=5", "monitor.held_out=[jpeg]", "monitor.gold=jpeg"],
+    ],
+)  # fmt: skip
+def test_settings_of_judges_that_are_refused(change):
+    with pytest.raises(ConfigError, match="monitor"):
+        load_config("shapes-geneval", change)
+
+
+def test_the_drift_is_the_distance_of_velocities_on_the_bases_pictures(pipeline):
+    """A fresh adapter is at 0; for one that has moved, by hand; in parts of any size the same."""
+    config = settings(pipeline)
+    prompts, rows = tiny_runs.PROMPTS[:3], [0, 2]
+    assert Drift(prompts, rows, config.rollout, 0).of(tiny_runs.model(config)) == [0, 0]
+    model = tiny_runs.model(config, moved=0.2)
+    found = Drift(prompts, rows, config.rollout, 0).of(model)
+    alone = [Drift(prompts, [row], config.rollout, 0).of(model)[0] for row in rows]
+    assert found == pytest.approx(alone, rel=1e-4) and min(found) > 0
+    condition = model.encode([prompts[2].text])
+    with torch.no_grad():
+        with model.adapter_disabled():
+            x0 = model.sample_latents(condition, [draw_seed(0, "drift-picture", 2)], steps=config.rollout.steps)
+        sigma = model.sigmas(config.rollout.steps).tolist()[2]
+        x = (1 - sigma) * x0 + sigma * model.noise([draw_seed(0, "drift-noise", 2)])
+        ours = model.velocity(x, sigma, condition)
+        with model.adapter_disabled():
+            theirs = model.velocity(x, sigma, condition)
+    assert found[1] == pytest.approx(float(((ours - theirs) ** 2).mean()), rel=1e-4)

@@ -17,6 +17,7 @@ from flowbench.layout import RunFolder
 from flowbench.reports.pages.page import environment
 from flowbench.reports.reproduce import commands_for_base
 from flowbench.reports.tables.leaderboards import leaderboard_table
+from flowbench.reports.training.alarms import alarms_of
 from flowbench.reports.training.before_after import BeforeAfter
 from flowbench.reports.training.curves import (
     FEWEST_SMOOTHED,
@@ -81,6 +82,7 @@ def training_report(
         lacking="" if pictures else "base" if best else "run",
         commands=commands_for_base(best, run.path) if best else commands,
         pictures=pictures,
+        alarms=alarms_of(run),
         groups=grouped(curves),
         num_steps=max((curve.points[-1][0] for curve in curves), default=None),
         smoothing={"weight": SMOOTHING, "fewest": FEWEST_SMOOTHED, "buckets": MAX_BUCKETS},

@@ -1,4 +1,4 @@
-"""What is measured of a panel of pictures, and how far it is from the base's, in the base's own spread.
+"""Signs that pictures become alike: what is measured of a panel, and how far it is from the base's, in its own spread.
 
 A panel is N prompts with M pictures each, of the same seeds for policy and base. Most signals are a number per prompt:
 their distance is the difference of the means, divided by the base's standard deviation between prompts. The palette is
@@ -9,7 +9,7 @@ base's prompts. So no line depends on what the pictures show.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy
@@ -62,20 +62,21 @@ class Look:
 
 
 def measured(rows: Sequence[Sequence[numpy.ndarray]]) -> Look:
-    """N prompts with M pictures each, (H, W, 3) uint8."""
-    values, colors = [], []
-    for pictures in rows:
+    """N prompts with at most M pictures each, (H, W, 3) uint8. One with a single picture has no placement."""
+    most = max(map(len, rows), default=0)
+    values, colors = [], numpy.full((len(rows), most, 3), math.nan)
+    for row, pictures in enumerate(rows):
         found = [occupancy(pixels) for pixels in pictures]
         values.append(
             (
-                unshared([fields for fields, _ in found]),
+                unshared([fields for fields, _ in found]) if len(found) > 1 else math.nan,
                 float(numpy.mean([share_of_edges(pixels) for pixels in pictures])),
                 float(numpy.mean([mean_saturation(pixels) for pixels in pictures])),
                 float(numpy.mean([measure_grid(luma(pixels)).energy for pixels in pictures])),
             )
         )
-        colors.append([color if fields.any() else numpy.full(3, math.nan) for fields, color in found])
-    return Look(numpy.array(values), numpy.array(colors))
+        colors[row, : len(found)] = [color if fields.any() else numpy.full(3, math.nan) for fields, color in found]
+    return Look(numpy.array(values), colors)
 
 
 def level(look: Look) -> dict[str, float]:
@@ -92,11 +93,6 @@ def distances(now: Look, base: Look) -> dict[str, float]:
     draws = numpy.random.default_rng(SEED).integers(0, len(base.colors), (DRAWS, len(base.colors)))
     spread_of_palette = float(numpy.std([palette(base.colors[rows]) for rows in draws]))
     return {**found, "palette": _ratio(palette(now.colors) - palette(base.colors), spread_of_palette)}
-
-
-def beyond(found: Mapping[str, float]) -> list[Signal]:
-    """The signals whose distance is beyond a line."""
-    return [signal for signal in SIGNALS if signal.is_beyond(found[signal.name])]
 
 
 def palette(colors: numpy.ndarray) -> float:

@@ -1,0 +1,238 @@
+"""When a run's gain began to be something else: read from the evaluations of its checkpoints.
+
+Two kinds of signs. *Sameness*: the evaluations' pictures, held against those of the beginning on the same prompts and
+seeds, by the signals of the watch (`metrics/signals.py`, the same lines). *A fall beside a rise*: a metric is worse
+than at its own best, by a paired test, while the headline is no lower than it was there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy
+from PIL import Image
+
+from flowbench import store
+from flowbench.errors import ConfigError, MissingFile, RunError
+from flowbench.evals.evaluation import Record
+from flowbench.evals.facts import Facts, aligned, facts_of, other_scorer
+from flowbench.evals.leaderboard import shown_metrics
+from flowbench.evals.results import Results, unlike_settings
+from flowbench.evals.versus import SIZE, paired
+from flowbench.images import read_picture, to_array
+from flowbench.metrics.signals import SIGNALS, Look, distances, measured
+from flowbench.registry import did_you_mean
+from flowbench.reports.pictures import picture_of
+from flowbench.stats.paired import Paired, draws_for, holm
+
+
+@dataclass(frozen=True)
+class Point:
+    """One evaluation of the run."""
+
+    step: int
+    """Training steps done; 0: what it began from."""
+    results: Results
+    look: Look
+    """Its pictures, measured."""
+
+
+@dataclass(frozen=True)
+class Fall:
+    """A metric of a later evaluation against its own best one until then."""
+
+    metric: str
+    """Its name."""
+    best: int
+    """The step of that one."""
+    step: int
+    """The step of the later one."""
+    paired: Paired
+    """The later one minus the best one."""
+    p_holm: float
+    """p adjusted over all falls of the course."""
+
+
+@dataclass(frozen=True)
+class Sign:
+    """Something amiss."""
+
+    step: int
+    """Of the first evaluation at which it is seen."""
+    name: str
+    """The signal or metric."""
+    sentence: str
+    """In words."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """Evaluations of one run under the same settings, in the order of its steps, two or more."""
+
+    points: tuple[Point, ...]
+
+    @property
+    def first(self) -> Results:
+        """What the others are held against: of the step 0, or of the earliest step that was evaluated."""
+        return self.points[0].results
+
+    @property
+    def headline(self) -> Facts:
+        """The metric to look at first."""
+        return facts_of(self.first, self.first.headline)
+
+    def goodness(self, point: Point) -> float:
+        """Its headline, of which more is better; -inf where nothing is scored."""
+        value = self._value(self.headline, self.points.index(point))
+        return -math.inf if math.isnan(value) else value
+
+    @cached_property
+    def metrics(self) -> tuple[Facts, ...]:
+        """Those that every evaluation shows, scored alike in all: the headline first."""
+        kept = [
+            metric
+            for metric in shown_metrics(self.first)
+            if all(metric in each.results.summary.metrics for each in self.points)
+            and not any(other_scorer(self.first, each.results, metric) for each in self.points[1:])
+        ]
+        return tuple(facts_of(self.first, metric) for metric in kept)
+
+    @cached_property
+    def moved(self) -> tuple[Mapping[str, float], ...]:
+        """Of each point, every signal's distance from the first one's, in its spread between prompts."""
+        return tuple(distances(each.look, self.points[0].look) for each in self.points)
+
+    def falls(self, metrics: Sequence[Facts]) -> list[Fall]:
+        """Each metric at each point against its best point until then, where the headline is no lower than there (the
+        headline itself: everywhere); p adjusted over all of them."""
+        wanted = [
+            (facts, best, later)
+            for facts in metrics
+            if facts.is_ranked
+            for later in range(1, len(self.points))
+            if (best := self._best(facts, later)) is not None
+            and (facts == self.headline or self._gain(self.headline, best, later) >= 0)
+        ]
+        draws = draws_for(max(1, len(wanted)))
+        tests = [
+            paired(aligned([self.points[later].results, self.points[best].results], facts.metric), draws)
+            for facts, best, later in wanted
+        ]
+        adjusted = holm([test.p for test in tests])
+        return [
+            Fall(facts.metric, self.points[best].step, self.points[later].step, test, p)
+            for (facts, best, later), test, p in zip(wanted, tests, adjusted, strict=True)
+        ]
+
+    def signs(self, gold: str | None = None) -> list[Sign]:
+        """What is amiss, the earliest first. gold: the one metric whose fall counts; None: that of any.
+
+        Raises ConfigError when the evaluations do not have it, or it has no better end.
+        """
+        metrics = self.metrics if gold is None else (self._named(gold),)
+        found = [*self._sameness(), *self._fallen(metrics)]
+        return sorted(found, key=lambda sign: sign.step)
+
+    def _sameness(self) -> Iterable[Sign]:
+        """Signals beyond their line in two evaluations in a row, or in the last one."""
+        for signal in SIGNALS:
+            beyond = [signal.is_beyond(each[signal.name]) for each in self.moved]
+            for place, is_beyond in enumerate(beyond):
+                if is_beyond and all(beyond[place : place + 2]):
+                    spreads = self.moved[place][signal.name]
+                    which = f"{signal.name} has moved by {spreads:+.1f} of the beginning's spreads"
+                    yield Sign(self.points[place].step, signal.name, f"{signal.meaning} ({which})")
+                    break
+
+    def _fallen(self, metrics: Sequence[Facts]) -> Iterable[Sign]:
+        found: dict[str, Fall] = {}
+        for fall in self.falls(metrics):
+            facts = facts_of(self.first, fall.metric)
+            worse = -fall.paired.difference if facts.better == "higher" else fall.paired.difference
+            if worse > 0 and fall.p_holm <= SIZE:
+                found.setdefault(fall.metric, fall)
+        for metric, fall in found.items():
+            difference = f"{fall.paired.difference:+.3f}"
+            if not math.isnan(fall.paired.low):
+                difference += f" [{fall.paired.low:+.3f}, {fall.paired.high:+.3f}]"
+            beside = "" if metric == self.headline.metric else f", while {self.headline.metric} has not fallen"
+            yield Sign(fall.step, metric, f"{metric} has fallen by {difference} since step {fall.best}{beside}")
+
+    def _best(self, facts: Facts, later: int) -> int | None:
+        """The earliest of the best points before one; None where none is scored."""
+        values = [self._value(facts, place) for place in range(later)]
+        known = [place for place, value in enumerate(values) if not math.isnan(value)]
+        return max(known, key=lambda place: values[place], default=None)
+
+    def _gain(self, facts: Facts, before: int, after: int) -> float:
+        return self._value(facts, after) - self._value(facts, before)
+
+    def _value(self, facts: Facts, place: int) -> float:
+        """Of which more is better."""
+        mean = self.points[place].results.mean(facts.metric)
+        return mean if facts.better == "higher" else -mean
+
+    def _named(self, gold: str) -> Facts:
+        """Of all that the evaluations have, shown or not."""
+        known = self.first.metrics
+        if gold not in known or any(gold not in each.results.metrics for each in self.points):
+            raise ConfigError(
+                f"--gold {gold}: the evaluations do not all have it.{did_you_mean(gold, known)} The first has: "
+                f"{', '.join(known)}."
+            )
+        facts = facts_of(self.first, gold)
+        if not facts.is_ranked:
+            raise ConfigError(f"--gold {gold}: neither end of it is better, or it has one value for the whole set.")
+        return facts
+
+
+def courses(found: Sequence[Results], steps: Mapping[str, int]) -> list[Course]:
+    """One for all evaluations of the same settings, where there are two steps or more.
+
+    steps: an adapter's digest -> training steps done; "none" is the base. Evaluations of other adapters are no part of
+    the run. Of one adapter, the newest evaluation counts. Raises as `look_at` does.
+    """
+    groups: list[dict[int, Results]] = []
+    for each in found:
+        step = steps.get(str(each.card.subject["adapter"]))
+        if step is None or each.card.is_of_existing:
+            continue
+        for group in groups:
+            first = next(iter(group.values()))
+            if not unlike_settings(first, each) and first.card.declared == each.card.declared:
+                group[step] = each
+                break
+        else:
+            groups.append({step: each})
+    return [
+        Course(tuple(Point(step, group[step], look_at(group[step])) for step in sorted(group)))
+        for group in groups
+        if len(group) > 1 and next(iter(group.values())).headline
+    ]
+
+
+def look_at(results: Results) -> Look:
+    """The pictures of an evaluation, measured. Raises MissingFile for one that is gone, RunError for another picture
+    than was scored."""
+    rows: dict[str, list[numpy.ndarray]] = {}
+    for record in results.records:
+        path = picture_of(results.folder, record, links=results.card.is_of_scored)
+        if path is not None and path.is_file():
+            rows.setdefault(record.prompt_id, []).append(to_array(_read(path, record)))
+        elif record.is_scored:  # others could not be made
+            raise MissingFile(
+                f"{results.folder}: the picture {record.image} is gone. Evaluate again: it is made again."
+            )
+    return measured([*rows.values()])
+
+
+def _read(path: Path, record: Record) -> Image.Image:
+    data = store.read_bytes(path)
+    if record.image_sha256 and hashlib.sha256(data).hexdigest() != record.image_sha256:
+        raise RunError(f"{path}: it is not the picture that was scored. Evaluate again.")
+    return read_picture(path, data)

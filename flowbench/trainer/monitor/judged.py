@@ -1,0 +1,86 @@
+"""What the panel's judges say, look by look: who has fallen from its best, and whether reward and gold have parted.
+
+A held-out score counts by its distance from its best look so far, gold and reward by theirs from the beginning; all in
+the beginning's standard deviation between prompts, so that scores of any unit share their lines.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy
+import torch
+
+from flowbench.metrics.signals import NO_SPREAD, Signal
+from flowbench.trainer.monitor.judges import REWARD, Judge
+
+FALLEN, PARTED = -0.5, 1.0
+"""Lines: of a held-out score's distance from its best, and of how much further the reward has risen than the gold."""
+FIRST, BEST = "monitor/judged", "monitor/judged_best"
+
+
+class Judged:
+    """Of one run. `state()` is all that a resumed one must know."""
+
+    def __init__(self, judges: Sequence[Judge] = (), gold: str | None = None):
+        """judges: in the order of their columns; with a gold it is one of them, and REWARD is the last."""
+        self.names, self._gold = [judge.name for judge in judges], gold
+        self._signs = numpy.array([-1.0 if judge.lower_is_better else 1.0 for judge in judges])
+        self._first: numpy.ndarray | None = None
+        self._best: numpy.ndarray | None = None
+        held_out = [name for name in self.names if name not in (REWARD, gold)]
+        self.signals = [
+            Signal(name, f"{name}, on which nobody trains, is far below its best", FALLEN) for name in held_out
+        ]
+        if gold is not None:
+            self.signals.append(Signal("gap", f"the reward has risen, and {gold} has not risen with it", most=PARTED))
+
+    def begin(self, values: numpy.ndarray) -> None:
+        """values: (prompts, judges), of the beginning."""
+        self._first, self._best = values, self._signs * _mean(values)
+
+    def note(self, values: numpy.ndarray) -> tuple[dict[str, float], dict[str, float]]:
+        """After a look: (what is logged, each signal's distance)."""
+        if not self.names:
+            return {}, {}
+        assert self._first is not None and self._best is not None
+        now, first = (self._signs * _mean(each) for each in (values, self._first))
+        spread = _spread(self._first)
+        fallen = dict(zip(self.names, ((now - self._best) / spread).tolist(), strict=True))
+        moved = dict(zip(self.names, ((now - first) / spread).tolist(), strict=True))
+        self._best = numpy.fmax(self._best, now)
+        distances = {each.name: fallen[each.name] for each in self.signals if each.name in fallen}
+        if self._gold is not None:
+            distances["gap"] = moved[REWARD] - moved[self._gold]
+        figures = {f"monitor/{name}": value for name, value in zip(self.names, _mean(values).tolist(), strict=True)}
+        return figures | {f"monitor/{name}_moved": value for name, value in distances.items()}, distances
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """For a checkpoint; nothing without judges."""
+        if self._first is None or self._best is None or not self.names:
+            return {}
+        return {FIRST: torch.from_numpy(self._first), BEST: torch.from_numpy(self._best)}
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """From a checkpoint of the same run."""
+        if FIRST in tensors:
+            self._first, self._best = tensors[FIRST].numpy(), tensors[BEST].numpy()
+
+
+def _mean(values: numpy.ndarray) -> numpy.ndarray:
+    """(prompts, judges) -> (judges,): over the prompts that are scored, NaN where none is."""
+    known = ~numpy.isnan(values)
+    total = numpy.where(known, values, 0).sum(axis=0)
+    return numpy.divide(total, known.sum(axis=0), out=numpy.full(values.shape[1], math.nan), where=known.any(axis=0))
+
+
+def _spread(values: numpy.ndarray) -> numpy.ndarray:
+    """(prompts, judges) -> (judges,): the standard deviation between scored prompts; NaN where there is none to speak
+    of."""
+    found = numpy.full(values.shape[1], math.nan)
+    for column, some in enumerate(values.T):
+        known = some[~numpy.isnan(some)]
+        if len(known) > 1 and known.std(ddof=1) > NO_SPREAD:
+            found[column] = known.std(ddof=1)
+    return found

@@ -1,0 +1,105 @@
+"""Rewards that score the watch's panel: those held out of training, and the gold that the trained one stands for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from flowbench import rewards
+from flowbench.config import TrainConfig
+from flowbench.errors import ConfigError
+from flowbench.registry import did_you_mean
+from flowbench.rewards.base import build_one
+from flowbench.types import Sample
+
+REWARD = "reward"
+"""The judge that is trained on; it is asked where there is a gold to compare it with."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """One number of each picture."""
+
+    name: str
+    """as the settings say it: "pickscore", "geneval/exclusive"; or REWARD"""
+    reward: rewards.Reward
+    part: str = ""
+    """of its score; "": the value"""
+    lower_is_better: bool = False
+    is_trained: bool = False
+    """whether training has built the reward, and closes it"""
+
+    def mean(self, samples: Sequence[Sample]) -> float:
+        """Over those that it scores; NaN where it scores none. Raises RewardError as the reward does, ConfigError for a
+        part that its scores do not have."""
+        scores = [score for score in self.reward(samples) if score.is_scored]
+        if scores and self.part and not any(self.part in score.parts for score in scores):
+            known = sorted({name for score in scores for name in score.parts})
+            raise ConfigError(f"monitor: {self.name} is no part of its scores. Known: {', '.join(known) or 'none'}.")
+        values = [score.parts.get(self.part, math.nan) if self.part else score.value for score in scores]
+        known_values = [value for value in values if not math.isnan(value)]
+        return fmean(known_values) if known_values else math.nan
+
+
+def check(config: TrainConfig) -> None:
+    """Raise what is wrong with `monitor.held_out` and `monitor.gold`, before anything loads: UnknownName; ConfigError
+    for a part that a card lacks, a number without a better end, a gold without a reward."""
+    for name in _named(config):
+        _direction(name, config)
+    if config.monitor.gold is not None:
+        if config.data is not None:
+            raise ConfigError("monitor.gold has no effect with data, where no reward is trained on: set it to null.")
+        if config.reward.combine in ("zscore", "rank"):
+            raise ConfigError(
+                f"monitor.gold has nothing to compare with under reward.combine={config.reward.combine}, whose mean "
+                "never changes: take raw or scaled, or set it to null."
+            )
+
+
+def build(config: TrainConfig, reward: rewards.Reward | None, vocabulary: str) -> list[Judge]:
+    """The held-out ones, then the gold and the trained reward where there is a gold. What training has built is not
+    made anew. Raises as `rewards.build` does."""
+    trained = {} if reward is None else reward.parts or {reward.name: reward}
+    built, judges = dict(trained), []
+    for name in _named(config):
+        base, part = _parted(name)
+        if base not in built:
+            built[base] = build_one(
+                base, vocabulary=vocabulary, options=config.reward.options.get(base), on_error=config.reward.on_error,
+                timeout=config.reward.timeout, cache=config.reward.cache,
+            )  # fmt: skip
+        judges.append(Judge(name, built[base], part, _direction(name, config) == "lower", is_trained=base in trained))
+    if config.monitor.gold is not None and reward is not None:
+        judges.append(Judge(REWARD, reward, is_trained=True))
+    return judges
+
+
+def _named(config: TrainConfig) -> list[str]:
+    gold = config.monitor.gold
+    return [*config.monitor.held_out, *([] if gold is None else [gold])]
+
+
+def _parted(name: str) -> tuple[str, str]:
+    """(reward, part); a name that is registered as it is, is a reward."""
+    if name in rewards.registry:
+        return name, ""
+    base, _, part = name.partition("/")
+    return base, part
+
+
+def _direction(name: str, config: TrainConfig) -> str:
+    base, part = _parted(name)
+    rewards.check(base, {base: config.reward.options.get(base, {})})
+    card = rewards.registry.card(base)
+    if card is None:  # a plugin that says nothing: more is better, as in training
+        return "higher"
+    if part and card.parts and part not in card.parts:
+        raise ConfigError(
+            f"monitor: {base} has no part '{part}'.{did_you_mean(part, card.parts)} Known: {', '.join(card.parts)}."
+        )
+    direction = card.parts[part].direction if part in card.parts else "higher" if part else card.direction
+    if direction == "none":
+        raise ConfigError(f"monitor: of {name} neither end is better, so that it cannot fall. Name another one.")
+    return direction
