@@ -71,6 +71,14 @@ registry.add(
     "pickscore", "flowbench.rewards.pickscore:pickscore",
     line="How users would rank the picture among others made for the prompt.",
 )  # fmt: skip
+registry.add(
+    "taste", "flowbench.rewards.taste:taste",
+    line="How much a picture of the built-in world is liked, by a network that has learned it from pairs.",
+)  # fmt: skip
+registry.add(
+    "taste_rule", "flowbench.rewards.taste:taste_rule",
+    line="The rule of taste that the labels of `taste` were drawn from: warm, and left of the middle.",
+)  # fmt: skip
 
 
 def register(name: str, *, card: Card | None = None) -> Callable[[Any], Any]:
