@@ -20,15 +20,15 @@ from pathlib import Path
 import click
 from objectives_measure import measured_base
 from objectives_page import load, page
-from objectives_plan import SEEDS, Plan, Run, first_runs, more_runs, prompts_differ, provenance
+from objectives_plan import SEEDS, Plan, Run, check_trial, first_runs, more_runs, prompts_differ, provenance
 from objectives_plot import draw
 from objectives_run import carry_out
 
 from flowbench import store
 from flowbench.errors import FlowbenchError
 
-DATA = "data"
-"""The folder of the JSON files, beside the page."""
+RESULTS, DATA = Path("docs/results"), "data"
+"""Where the page is, and the folder of the JSON files beside it."""
 
 
 def measure(plan: Plan, only: list[str], seeds: list[int]) -> list[str]:
@@ -82,7 +82,7 @@ def write(plan: Plan, results: Path) -> None:
 @click.option("--budget", default=12.0, help="Training time of a run, in yardsticks of 20 steps.")
 @click.option("--limit", type=int, help="Prompts of every evaluation; default: all. For trying the command.")
 @click.option("--work", type=click.Path(path_type=Path), default=Path("runs/objectives"), help="Runs and evaluations.")
-@click.option("--results", type=click.Path(path_type=Path), default=Path("docs/results"), help="The page, and data/.")
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="The page, and data/.")
 @click.option("--list", "instead", flag_value="list", help="Show what would be run, and what is there; run nothing.")
 @click.option("--page", "instead", flag_value="page", help="Write the page from the files that are there; run nothing.")
 @click.argument("overrides", nargs=-1)
@@ -92,6 +92,7 @@ def main(
 ) -> None:  # fmt: skip
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that a training ends with us
     plan = Plan(budget, limit, overrides, work, results / DATA, shlex.join(["python", *sys.argv]))
+    check_trial(plan, results == RESULTS)
     chosen = [name for name in only.split(",") if name]
     if instead == "list":
         show(plan, chosen)

@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any, TypeVar
 
 import torch
-from objectives_plan import GUIDANCE
+from objectives_plan import BASE_GUIDANCE, GUIDANCE
 
 from flowbench import benchmarks, prompts, store
 from flowbench.cli.train_processes import cores
@@ -23,8 +23,6 @@ from flowbench.models import load_model
 from flowbench.trainer.objectives.kl import velocity_kl
 
 MODEL = SUITE = "shapes"
-BASE_GUIDANCE = (1.0, 1.5, 2.0, 3.0)
-"""At which the base is, on dev: its best one is what gains are over."""
 COLORS, LAYOUT = "object_color_entropy", "layout_diversity"
 SCORES = ("official", "exclusive")
 MEASURED = (*SCORES, COLORS, LAYOUT)
@@ -169,7 +167,7 @@ def measured_base(path: Path, out: Path, limit: int | None, facts: dict[str, Any
     found = {job.guidance: scores for job, scores in in_parallel(on_dev, jobs)}
     dev = {guidance_key(scale): found[scale] for scale in BASE_GUIDANCE}
     best = max(BASE_GUIDANCE, key=lambda scale: found[scale]["official"])
-    scales = dict.fromkeys([*GUIDANCE, best])
+    scales = dict.fromkeys([*GUIDANCE, max(BASE_GUIDANCE), best])
     jobs = [Job(MODEL, scale, out / "test", limit, f"{MODEL}, guidance {scale:g}") for scale in scales]
     rows = {guidance_key(job.guidance): row for job, row in in_parallel(on_test, jobs)}
     base = {**facts, "limit": limit, "dev": dev, "best_guidance": best, "test": dict(sorted(rows.items()))}

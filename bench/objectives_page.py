@@ -12,7 +12,7 @@ from statistics import fmean, median
 from typing import Any
 
 from objectives_measure import COLORS, LAYOUT, guidance_key
-from objectives_plan import DEFAULT, FLOW_GRPO, FORMAT, GUIDANCE, SAME_GRADIENT, Plan
+from objectives_plan import DEFAULT, FLOW_GRPO, FORMAT, SAME_GRADIENT, Plan
 from objectives_run import typical_yardstick, yardstick_of
 
 from flowbench import store
@@ -40,7 +40,7 @@ class Outcome:
     def points(self, run: Json, over: str) -> list[tuple[float, float]]:
         """(effort, dev official at the better guidance) from the base on. over: seconds, pictures, updates; or
         "yardsticks"."""
-        first = max(self.base["dev"][guidance_key(scale)]["official"] for scale in GUIDANCE)
+        first = max(self.base["dev"][scale]["official"] for scale in run["curve"][0]["dev"])
         unit = yardstick_of(run) if over == "yardsticks" else 1.0
         key = "seconds" if over == "yardsticks" else over
         found = [
@@ -104,9 +104,7 @@ def load(plan: Plan) -> Found:
 
     Raises ConfigError where the base's is missing, or was measured otherwise.
     """
-    base = store.read_object(plan.base_file) if plan.base_file.is_file() else {}
-    if (base.get("format"), base.get("limit")) != (FORMAT, plan.limit):
-        raise ConfigError(f"{plan.base_file}: the base is not there, or of other settings. Leave out --page.")
+    base = base_of(plan)
     found, left_out = dict[str, list[Json]](), list[str]()
     for path in sorted(plan.data.glob("objectives-*-seed*.json")):
         run = store.read_object(path)
@@ -119,6 +117,14 @@ def load(plan: Plan) -> Found:
         Outcome(recipe, tuple(sorted(runs, key=lambda run: int(run["seed"]))), base) for recipe, runs in found.items()
     ]
     return Found(base, tuple(sorted(outcomes, key=Outcome.key)), tuple(left_out))
+
+
+def base_of(plan: Plan) -> Json:
+    """What the base reaches. Raises ConfigError where it is missing, or was measured otherwise."""
+    base = store.read_object(plan.base_file) if plan.base_file.is_file() else {}
+    if (base.get("format"), base.get("limit")) != (FORMAT, plan.limit):
+        raise ConfigError(f"{plan.base_file}: the base is not there, or of other settings. Leave out --page.")
+    return base
 
 
 def target(base: Json, gain: float) -> float:

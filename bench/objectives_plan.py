@@ -15,6 +15,7 @@ from typing import Any
 from flowbench import store
 from flowbench.cli.train_processes import cores
 from flowbench.config import TrainConfig, load_config
+from flowbench.errors import ConfigError
 from flowbench.objective_presets import recipe_end
 from flowbench.recipe_files import recipe_names
 
@@ -33,6 +34,8 @@ MOST = 5
 """How many of the recipes that are best with the first seed get the others, too."""
 GUIDANCE = (1.0, 1.5)
 """At which a trained policy is evaluated."""
+BASE_GUIDANCE = (1.0, 1.5, 2.0, 3.0)
+"""At which the base is, on dev: its best one is what gains are over."""
 PARTS = 10
 """Checkpoints of a run, and points of its curve."""
 OLD_ARRANGEMENT = (
@@ -86,6 +89,9 @@ class Plan:
         """The run of a recipe, with changes of its settings, and seed; its name has the label in the recipe's place.
         Raises ConfigError for an unknown recipe or setting."""
         config = load_config(recipe, [*self.overrides, *changes, f"seed={seed}"])
+        if config.rollout.guidance not in BASE_GUIDANCE:
+            known = ", ".join(f"{scale:g}" for scale in BASE_GUIDANCE)
+            raise ConfigError(f"rollout.guidance {config.rollout.guidance:g}: the base is measured at {known} alone.")
         return Run(recipe, seed, config, digest(config, self.budget, self.limit), self, label or recipe)
 
     @property
@@ -160,6 +166,13 @@ class Run:
         if self.folder.is_dir():
             return "begun"
         return "to do: its file is of other settings" if self.file.is_file() else "to do"
+
+
+def check_trial(plan: Plan, is_shipped: bool) -> None:
+    """Raise ConfigError for a trial of the command (few prompts, other settings) whose results would take the place of
+    those that are committed. is_shipped: whether the results go to docs/."""
+    if is_shipped and (plan.limit is not None or plan.overrides):
+        raise ConfigError("--limit and KEY=VALUE are for trying the command: give it another place for its results.")
 
 
 def recipes(only: Sequence[str] = ()) -> list[str]:

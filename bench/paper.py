@@ -19,12 +19,25 @@ from subprocess import CalledProcessError
 import click
 from objectives import DATA
 from objectives_measure import measured_base
-from objectives_plan import SEEDS, Plan, Run, provenance
+from objectives_plan import SEEDS, Plan, Run, check_trial, provenance
 from objectives_run import carry_out
 from paper_page import write
 from paper_plan import TABLES, Table, find, results, runs
 
-from flowbench.errors import FlowbenchError
+from flowbench.errors import ConfigError, FlowbenchError
+
+DOCS = Path("docs")
+
+
+def _seeds(text: str | None, tables: list[Table]) -> list[int]:
+    """Raises ConfigError for what is no seed of these tables."""
+    if text is None:
+        return list(SEEDS)
+    known = {str(seed) for table in tables for arm in table.arms for seed in arm.seeds}
+    strange = [word for word in text.split(",") if word not in known]
+    if strange:
+        raise ConfigError(f"--seeds: no run of these tables has '{strange[0]}'. They have {', '.join(sorted(known))}.")
+    return [int(word) for word in text.split(",")]
 
 
 def make(plan: Plan, tables: list[Table], seeds: list[int]) -> list[str]:
@@ -59,26 +72,34 @@ def _state(run: Run, known: dict[str, dict[str, object]]) -> str:
 
 
 @click.command(help=__doc__)
-@click.option("--seeds", default=",".join(map(str, SEEDS)), help="Of these seeds alone.")
+@click.option("--seeds", help="Of these seeds alone, with commas; default: all that a table has.")
 @click.option("--budget", default=12.0, help="Training time of a run, in yardsticks of 20 steps.")
 @click.option("--limit", type=int, help="Prompts of every evaluation; default: all. For trying the command.")
 @click.option("--work", type=click.Path(path_type=Path), default=Path("runs/paper"), help="Runs and evaluations.")
-@click.option("--docs", type=click.Path(path_type=Path), default=Path("docs"), help="The page, and results/data/.")
+@click.option("--docs", type=click.Path(path_type=Path), default=DOCS, help="The page, and results/data/.")
 @click.option("--list", "instead", flag_value="list", help="Show what would be run, and what is there; run nothing.")
 @click.option("--page", "instead", flag_value="page", help="Write the page from the files that are there; run nothing.")
 @click.argument("words", nargs=-1, metavar="[TABLE] [KEY=VALUE]...")
 def main(
-    seeds: str, budget: float, limit: int | None, work: Path, docs: Path, instead: str | None, words: tuple[str, ...]
+    seeds: str | None,
+    budget: float,
+    limit: int | None,
+    work: Path,
+    docs: Path,
+    instead: str | None,
+    words: tuple[str, ...],
 ) -> None:
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that a training ends with us
     overrides = tuple(word for word in words if "=" in word)
     tables = [find(word) for word in words if "=" not in word] or list(TABLES)
     command = shlex.join(["python", *sys.argv])
     plan = Plan(budget, limit, overrides, work, docs / "results" / DATA, command, "paper")
+    check_trial(plan, docs == DOCS)
+    chosen = _seeds(seeds, tables)
     if instead == "list":
         show(plan, tables)
         return
-    failed = [] if instead == "page" else make(plan, tables, [int(seed) for seed in seeds.split(",")])
+    failed = [] if instead == "page" else make(plan, tables, chosen)
     click.echo(f"written: {write(plan, docs)}")
     if failed:
         raise click.ClickException(f"failed, and to be made by the same command: {', '.join(failed)}")
@@ -88,4 +109,5 @@ if __name__ == "__main__":
     try:
         main()
     except FlowbenchError as error:
-        sys.exit(f"error: {error}")
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import cast
 
 from objectives_measure import COLORS, LAYOUT, guidance_key
-from objectives_page import GAINS, KEPT, Json, Outcome, each_of, gain_over, row_of, spread
+from objectives_page import GAINS, KEPT, Json, Outcome, base_of, each_of, gain_over, row_of, spread
 from objectives_plan import Plan
 from objectives_plot import curves
 from paper_plan import TABLES, Table, results, runs
@@ -23,7 +23,7 @@ SHOWN = tuple(gain for gain in GAINS if gain <= 0.1)
 
 def write(plan: Plan, docs: Path) -> Path:
     """The page and its plots."""
-    known, base = results(plan), store.read_object(plan.base_file)
+    known, base = results(plan), base_of(plan)
     parts = [(table, outcomes(plan, table, known, base)) for table in TABLES]
     lines = [*_head(parts, base)]
     for table, found in parts:
@@ -45,7 +45,11 @@ def outcomes(plan: Plan, table: Table, known: dict[str, dict[str, object]], base
 
 def _head(parts: Sequence[tuple[Table, Sequence[Outcome]]], base: Json) -> list[str]:
     dev = ", ".join(f"{scores['official']:.3f} at {scale}" for scale, scores in base["dev"].items())
-    missing = [table.title for table, found in parts if len(found) < len(table.arms)]
+    missing = [
+        table.title
+        for table, found in parts
+        if sum(len(outcome.runs) for outcome in found) < sum(len(arm.seeds) for arm in table.arms)
+    ]
     return [
         "# The paper on a laptop",
         "",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -24,13 +24,16 @@ class MonitorConfig(Frozen):
     """Rewards, or parts of one (`geneval/exclusive`), that score the pictures and are not trained on."""
     gold: Text | None = None
     """A reward, or a part of one, that the trained reward stands for: the two must not part."""
+    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Of these rewards, by name, as `reward.options` has those of the trained ones."""
     on_alarm: Literal["warn", "stop", "rollback"] = "warn"
     """`stop`: the run ends with a checkpoint; `rollback`: it ends, and stands for its best checkpoint from before."""
 
     @model_validator(mode="after")
     def _looks(self) -> MonitorConfig:
-        if self.every is None and (self.held_out or self.gold is not None):
-            what = "held_out" if self.held_out else "gold"
+        given = {"held_out": self.held_out, "gold": self.gold, "options": self.options}
+        what = next((name for name, value in given.items() if value), None)
+        if self.every is None and what is not None:
             raise ValueError(f"{what} has no effect: every is null, so that nothing is looked at")
         named = [*self.held_out, *([] if self.gold is None else [self.gold])]
         if len(set(named)) < len(named):

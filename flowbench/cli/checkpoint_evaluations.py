@@ -8,23 +8,24 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowbench import checkpoints, store
+from flowbench import checkpoints
 from flowbench.cli.dev_evaluation import suite_of
-from flowbench.errors import ConfigError, FlowbenchError, MissingFile
-from flowbench.layout import RunFolder
+from flowbench.errors import ConfigError, MissingFile, RunError
+from flowbench.layout import EvaluationFolder, RunFolder
 
 if TYPE_CHECKING:
     from flowbench.evals import Results
-    from flowbench.reports.diagnosis import Course
+    from flowbench.reports.diagnosis import Found
 
 _NUMBER = re.compile(r"[0-9]+")
 
 
-def courses_of(folder: Path, elsewhere: Sequence[str], suite: str | None) -> list[Course]:
+def courses_of(folder: Path, elsewhere: Sequence[str], suite: str | None) -> Found:
     """The evaluations of a run's checkpoints, or of a folder of adapters, by settings.
 
     They are looked for in the run (those made during training too) and in the folders `elsewhere`. Raises MissingFile
-    when there are no checkpoints, ConfigError when no two are evaluated alike.
+    when there are no checkpoints, RunError for a run whose card is missing or damaged, ConfigError when no two are
+    evaluated alike.
     """
     from flowbench.reports.diagnosis import courses
 
@@ -36,15 +37,15 @@ def courses_of(folder: Path, elsewhere: Sequence[str], suite: str | None) -> lis
             f"{folder}: it holds neither checkpoints of a run nor folders with adapters. Name a run, or a folder whose "
             "folders are adapters with their training step in the name, as checkpoint-200."
         )
-    found = list(_evaluations(folder, elsewhere, suite))
-    made = courses(found, _steps(folder, adapters))
-    if not made:
-        several = f"{len(found)} evaluation{'s' if len(found) != 1 else ''}"
+    start, weights = _began_from(folder)
+    found = courses(_evaluations(folder, elsewhere, suite), {start: 0, **_steps(adapters)}, weights)
+    if not found.courses:
+        reasons = "; ".join(f"{count} {why}" for why, count in found.left_out.items()) or "there is none"
         raise ConfigError(
-            f"{folder}: {several} found, and no two of them are of different checkpoints (or of one and the model it "
-            f"began from) under the same settings. Make them: {_command(folder, adapters, suite)}"
+            f"{folder}: no two evaluations are of different checkpoints (or of one and the model it began from) under "
+            f"the same settings ({reasons}). Make them: {_command(folder, adapters, suite)}"
         )
-    return made
+    return found
 
 
 def _adapters(folder: Path) -> Iterator[tuple[int, Path]]:
@@ -68,24 +69,37 @@ def _adapters(folder: Path) -> Iterator[tuple[int, Path]]:
         yield step, path
 
 
-def _steps(folder: Path, adapters: dict[int, Path]) -> dict[str, int]:
-    """Adapter's digest -> training steps. What the run began from is step 0: the model, or `adapter.start`."""
+def _began_from(folder: Path) -> tuple[str, str | None]:
+    """(digest of the adapter that is step 0, weights of the base model as far as they are known). Of a run both stand
+    in its card; of somebody else's adapters the bare model, whichever it is."""
+    from flowbench.trainer.run_card import read_card
+
+    if not RunFolder(folder).is_training:
+        return "none", None
+    card = read_card(folder)
+    if card is None:
+        raise RunError(f"{RunFolder(folder).card} is missing: nobody knows what the run began from. Restore it.")
+    return card["must_agree"].get("start") or "none", card["must_agree"]["weights"]
+
+
+def _steps(adapters: dict[int, Path]) -> dict[str, int]:
+    """Adapter's digest -> training steps; of equal ones the first."""
     from flowbench.models.adapter_files import adapter_digest, read
 
-    start = ""
-    with suppress(FlowbenchError):  # none of ours
-        start = store.read_object(RunFolder(folder).card)["must_agree"].get("start", "")
-    return {start or "none": 0, **{adapter_digest(read(path)[0]): step for step, path in sorted(adapters.items())}}
+    return {adapter_digest(read(path)[0]): step for step, path in sorted(adapters.items(), reverse=True)}
 
 
-def _evaluations(folder: Path, elsewhere: Sequence[str], suite: str | None) -> Iterator[Results]:
+def _evaluations(folder: Path, elsewhere: Sequence[str], suite: str | None) -> list[Results]:
+    """Each once, the oldest first."""
     from flowbench.evals import find_results
 
+    found: dict[Path, Results] = {}
     for place in (folder, RunFolder(folder).dev.path):
         with suppress(MissingFile):
-            yield from find_results(place, suite)
+            found |= {each.folder.resolve(): each for each in find_results(place, suite)}
     for name in elsewhere:
-        yield from find_results(name, suite)
+        found |= {each.folder.resolve(): each for each in find_results(name, suite)}
+    return sorted(found.values(), key=lambda each: EvaluationFolder(each.folder).summary.stat().st_mtime)
 
 
 def _command(folder: Path, adapters: dict[int, Path], suite: str | None) -> str:

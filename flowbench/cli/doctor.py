@@ -100,9 +100,11 @@ def run(folder: str, evaluations: tuple[str, ...], suite: str | None, gold: str 
     from flowbench.cli.checkpoint_evaluations import courses_of
     from flowbench.reports.tables.course import course_data, course_table
 
-    found = [(course, course.signs(gold)) for course in courses_of(Path(folder), evaluations, suite)]
-    tables = [course_table(course, signs, folder) for course, signs in found]
-    show_tables(tables, [course_data(course, signs) for course, signs in found], style=style)
+    found = courses_of(Path(folder), evaluations, suite)
+    each = [(course, course.signs(gold)) for course in found.courses]
+    tables = [course_table(course, signs, folder, found.left_out) for course, signs in each]
+    data = {"courses": [course_data(course, signs) for course, signs in each], "left_out": dict(found.left_out)}
+    show_tables(tables, data, style=style)
 
 
 def _of_plugins() -> list[str]:

@@ -20,6 +20,8 @@ from flowbench.metrics.placement import bits, occupancy, unshared
 
 DRAWS, SEED = 200, 0
 """Of the bootstrap."""
+PANEL = 16
+"""Prompts of the panel on which the lines were drawn (docs/decisions/0025)."""
 NO_SPREAD = 1e-9
 """A spread up to here is rounding."""
 
@@ -79,6 +81,18 @@ def measured(rows: Sequence[Sequence[numpy.ndarray]]) -> Look:
     return Look(numpy.array(values), colors)
 
 
+def together(looks: Sequence[Look]) -> Look:
+    """One panel of the prompts of several."""
+    most = max((look.colors.shape[1] for look in looks), default=0)
+    padded = [
+        numpy.pad(look.colors, ((0, 0), (0, most - look.colors.shape[1]), (0, 0)), constant_values=math.nan)
+        for look in looks
+    ]
+    if not looks:
+        return Look(numpy.zeros((0, len(PER_PROMPT))), numpy.zeros((0, 0, 3)))
+    return Look(numpy.concatenate([look.values for look in looks]), numpy.concatenate(padded))
+
+
 def level(look: Look) -> dict[str, float]:
     """Each signal's value: means over prompts, and the palette in bits."""
     means = dict(zip(PER_PROMPT, look.values.mean(axis=0).tolist(), strict=True))
@@ -86,12 +100,21 @@ def level(look: Look) -> dict[str, float]:
 
 
 def distances(now: Look, base: Look) -> dict[str, float]:
-    """Of each signal, in the base's spread; NaN where the base has none."""
-    spread = base.values.std(axis=0, ddof=1)
-    moved = now.values.mean(axis=0) - base.values.mean(axis=0)
-    found = {name: _ratio(float(a), float(b)) for name, a, b in zip(PER_PROMPT, moved, spread, strict=True)}
-    draws = numpy.random.default_rng(SEED).integers(0, len(base.colors), (DRAWS, len(base.colors)))
-    spread_of_palette = float(numpy.std([palette(base.colors[rows]) for rows in draws]))
+    """Of each signal, in the base's spread; NaN where the base has none. The same prompts, in the same order.
+
+    A prompt without a number on one side takes no part. The palette's spread is that of PANEL prompts, on which its
+    line was drawn, however many there are.
+    """
+    found = {}
+    for name, ours, theirs in zip(PER_PROMPT, now.values.T, base.values.T, strict=True):
+        known = ~numpy.isnan(ours) & ~numpy.isnan(theirs)
+        spread = float(theirs[known].std(ddof=1)) if known.sum() > 1 else 0.0
+        found[name] = _ratio(float((ours - theirs)[known].mean()) if known.any() else math.nan, spread)
+    if not len(base.colors):
+        return {**found, "palette": math.nan}
+    rows = min(len(base.colors), PANEL)
+    draws = numpy.random.default_rng(SEED).integers(0, len(base.colors), (DRAWS, rows))
+    spread_of_palette = float(numpy.std([palette(base.colors[some]) for some in draws]))
     return {**found, "palette": _ratio(palette(now.colors) - palette(base.colors), spread_of_palette)}
 
 

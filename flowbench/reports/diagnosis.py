@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy
 from PIL import Image
 
 from flowbench import store
@@ -25,10 +25,13 @@ from flowbench.evals.leaderboard import shown_metrics
 from flowbench.evals.results import Results, unlike_settings
 from flowbench.evals.versus import SIZE, paired
 from flowbench.images import read_picture, to_array
-from flowbench.metrics.signals import SIGNALS, Look, distances, measured
+from flowbench.metrics.signals import SIGNALS, Look, distances, measured, together
 from flowbench.registry import did_you_mean
 from flowbench.reports.pictures import picture_of
 from flowbench.stats.paired import Paired, draws_for, holm
+
+_NONE = together([])
+"""No prompt at all."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Point:
     """Training steps done; 0: what it began from."""
     results: Results
     look: Look
-    """Its pictures, measured."""
+    """Its pictures, measured: a row for each prompt that is compared."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,12 @@ class Sign:
 
 @dataclass(frozen=True)
 class Course:
-    """Evaluations of one run under the same settings, in the order of its steps, two or more."""
+    """Evaluations of one run under the same settings, in the order of its steps, two or more. All measure the headline,
+    by the same scorer."""
 
     points: tuple[Point, ...]
+    compared: int
+    """Prompts whose pictures are looked at: those of which every evaluation has equally many."""
 
     @property
     def first(self) -> Results:
@@ -102,14 +108,20 @@ class Course:
         ]
         return tuple(facts_of(self.first, metric) for metric in kept)
 
+    @property
+    def dropped(self) -> list[str]:
+        """Metrics that some evaluations show and that are not in `metrics`."""
+        shown = dict.fromkeys(metric for each in self.points for metric in shown_metrics(each.results))
+        return [metric for metric in shown if metric not in {facts.metric for facts in self.metrics}]
+
     @cached_property
     def moved(self) -> tuple[Mapping[str, float], ...]:
         """Of each point, every signal's distance from the first one's, in its spread between prompts."""
         return tuple(distances(each.look, self.points[0].look) for each in self.points)
 
     def falls(self, metrics: Sequence[Facts]) -> list[Fall]:
-        """Each metric at each point against its best point until then, where the headline is no lower than there (the
-        headline itself: everywhere); p adjusted over all of them."""
+        """Each metric at each point against its best point until then, where the headline is no worse than there (the
+        headline itself: everywhere). p is adjusted for the choice of the best (times the points before) and by Holm."""
         wanted = [
             (facts, best, later)
             for facts in metrics
@@ -118,12 +130,12 @@ class Course:
             if (best := self._best(facts, later)) is not None
             and (facts == self.headline or self._gain(self.headline, best, later) >= 0)
         ]
-        draws = draws_for(max(1, len(wanted)))
+        draws = draws_for(max(1, sum(later for _, _, later in wanted)))
         tests = [
             paired(aligned([self.points[later].results, self.points[best].results], facts.metric), draws)
             for facts, best, later in wanted
         ]
-        adjusted = holm([test.p for test in tests])
+        adjusted = holm([min(1.0, test.p * later) for test, (_, _, later) in zip(tests, wanted, strict=True)])
         return [
             Fall(facts.metric, self.points[best].step, self.points[later].step, test, p)
             for (facts, best, later), test, p in zip(wanted, tests, adjusted, strict=True)
@@ -157,11 +169,11 @@ class Course:
             if worse > 0 and fall.p_holm <= SIZE:
                 found.setdefault(fall.metric, fall)
         for metric, fall in found.items():
-            difference = f"{fall.paired.difference:+.3f}"
-            if not math.isnan(fall.paired.low):
-                difference += f" [{fall.paired.low:+.3f}, {fall.paired.high:+.3f}]"
-            beside = "" if metric == self.headline.metric else f", while {self.headline.metric} has not fallen"
-            yield Sign(fall.step, metric, f"{metric} has fallen by {difference} since step {fall.best}{beside}")
+            size = sorted(abs(bound) for bound in (fall.paired.low, fall.paired.high))
+            bounds = "" if math.isnan(fall.paired.low) else f" [{size[0]:.3f}, {size[1]:.3f}]"
+            beside = "" if metric == self.headline.metric else f", and {self.headline.metric} is no worse than then"
+            by = f"{abs(fall.paired.difference):.3f}{bounds}"
+            yield Sign(fall.step, metric, f"{metric} is worse by {by} than at step {fall.best}{beside}")
 
     def _best(self, facts: Facts, later: int) -> int | None:
         """The earliest of the best points before one; None where none is scored."""
@@ -185,50 +197,100 @@ class Course:
                 f"--gold {gold}: the evaluations do not all have it.{did_you_mean(gold, known)} The first has: "
                 f"{', '.join(known)}."
             )
+        for each in self.points[1:]:
+            if why := other_scorer(self.first, each.results, gold):
+                raise ConfigError(f"--gold {gold}: it was not scored alike in all ({why}). Score it anew in all.")
         facts = facts_of(self.first, gold)
         if not facts.is_ranked:
             raise ConfigError(f"--gold {gold}: neither end of it is better, or it has one value for the whole set.")
         return facts
 
 
-def courses(found: Sequence[Results], steps: Mapping[str, int]) -> list[Course]:
-    """One for all evaluations of the same settings, where there are two steps or more.
+@dataclass(frozen=True)
+class Found:
+    """What the evaluations of a run are good for."""
 
-    steps: an adapter's digest -> training steps done; "none" is the base. Evaluations of other adapters are no part of
-    the run. Of one adapter, the newest evaluation counts. Raises as `look_at` does.
+    courses: tuple[Course, ...]
+    """One for all of the same settings, where there are two steps or more."""
+    left_out: Mapping[str, int]
+    """Why an evaluation is in none of them -> how many are not."""
+
+
+def courses(found: Sequence[Results], steps: Mapping[str, int], weights: str | None = None) -> Found:
+    """The evaluations of a run's checkpoints, in order. Of one checkpoint under the same settings the last one counts.
+
+    steps: an adapter's digest -> training steps done; "none" is the base. weights: of the base model, by its digest;
+    None: whatever they are, those of several bases apart. Raises as `look_at` does.
     """
     groups: list[dict[int, Results]] = []
+    left_out: Counter[str] = Counter()
     for each in found:
         step = steps.get(str(each.card.subject["adapter"]))
-        if step is None or each.card.is_of_existing:
+        if why := _no_part(each, step, weights):
+            left_out[why] += 1
             continue
-        for group in groups:
-            first = next(iter(group.values()))
-            if not unlike_settings(first, each) and first.card.declared == each.card.declared:
-                group[step] = each
-                break
-        else:
+        assert step is not None
+        group = next((group for group in groups if _alike(next(iter(group.values())), each)), None)
+        if group is None:
             groups.append({step: each})
-    return [
-        Course(tuple(Point(step, group[step], look_at(group[step])) for step in sorted(group)))
-        for group in groups
-        if len(group) > 1 and next(iter(group.values())).headline
+        else:
+            left_out["done again later"] += step in group
+            group[step] = each
+    left_out["the only one under its settings"] += sum(len(group) == 1 for group in groups)
+    made = tuple(_course({step: group[step] for step in sorted(group)}) for group in groups if len(group) > 1)
+    return Found(made, {why: count for why, count in left_out.items() if count})
+
+
+def _no_part(results: Results, step: int | None, weights: str | None) -> str:
+    """Why an evaluation is no part of any course; "" when it may be one."""
+    subject = results.card.subject
+    if results.card.is_of_existing:
+        return "of pictures that somebody else has made"
+    if step is None:
+        return "of an adapter that is no checkpoint here (any more)"
+    if weights is not None and subject.get("weights") != weights:
+        return "of another base model"
+    return "" if results.headline in results.summary.metrics else "whose headline is not measured"
+
+
+def _alike(first: Results, other: Results) -> bool:
+    """Whether two evaluations can stand in one course."""
+    return (
+        not unlike_settings(first, other)
+        and first.card.declared == other.card.declared
+        and all(first.card.subject.get(name) == other.card.subject.get(name) for name in ("model", "weights", "sigmas"))
+        and first.headline == other.headline
+        and not other_scorer(first, other, first.headline)
+    )
+
+
+def _course(group: Mapping[int, Results]) -> Course:
+    looks = {step: look_at(results) for step, results in group.items()}
+    first = next(iter(looks.values()))
+    compared = [
+        prompt for prompt in first if len({each.get(prompt, _NONE).colors.shape for each in looks.values()}) == 1
     ]
+    points = [
+        Point(step, results, together([looks[step][prompt] for prompt in compared])) for step, results in group.items()
+    ]
+    return Course(tuple(points), len(compared))
 
 
-def look_at(results: Results) -> Look:
-    """The pictures of an evaluation, measured. Raises MissingFile for one that is gone, RunError for another picture
-    than was scored."""
-    rows: dict[str, list[numpy.ndarray]] = {}
+def look_at(results: Results) -> dict[str, Look]:
+    """The pictures of each prompt of an evaluation, measured. Raises MissingFile for one that is gone, RunError for
+    another picture than was scored."""
+    paths: dict[str, list[tuple[Path, Record]]] = {}
     for record in results.records:
         path = picture_of(results.folder, record, links=results.card.is_of_scored)
         if path is not None and path.is_file():
-            rows.setdefault(record.prompt_id, []).append(to_array(_read(path, record)))
+            paths.setdefault(record.prompt_id, []).append((path, record))
         elif record.is_scored:  # others could not be made
             raise MissingFile(
                 f"{results.folder}: the picture {record.image} is gone. Evaluate again: it is made again."
             )
-    return measured([*rows.values()])
+    return {
+        prompt: measured([[to_array(_read(path, record)) for path, record in some]]) for prompt, some in paths.items()
+    }
 
 
 def _read(path: Path, record: Record) -> Image.Image:

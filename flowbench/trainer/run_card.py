@@ -17,6 +17,7 @@ from flowbench.errors import MissingFile, RunError
 from flowbench.layout import RunFolder
 from flowbench.prompts import prompts_digest
 from flowbench.trainer import objectives
+from flowbench.trainer.monitor.judges import asked_for
 from flowbench.types import Prompt
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _MEANING = {
     "prompts": "training prompts",
     "code": "code of its plugin",
     "reward_weights": "weights of its reward",
+    "monitor_weights": "weights of a reward that the watch asks",
     "data": "pictures in its data file",
     "start": "weights of the adapter that it begins from",
 }
@@ -63,6 +65,12 @@ def build_run_card(
         needs = [rewards.needed_weights(name, reward.options.get(name, {}), vocabulary) for name in names]
         weights = assets.identities(need for each in needs for need in each)
         more |= {"reward_weights": weights} if weights else {}
+    code |= {f"monitor {name}": digest for name, digest in rewards.plugin_code(asked_for(config)).items()}
+    wanted = [
+        rewards.needed_weights(each, config.monitor.options.get(each, {}), vocabulary) for each in asked_for(config)
+    ]
+    looking_on = assets.identities(need for each in wanted for need in each)
+    more |= {"monitor_weights": looking_on} if looking_on else {}
     if config.adapter.start is not None:
         held = None if start else read_card(config.out)
         more["start"] = start or (held or {"must_agree": {}})["must_agree"].get("start")

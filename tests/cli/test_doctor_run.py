@@ -12,7 +12,7 @@ from flowbench.models.adapter_files import FILES
 
 def table(result):
     assert result.exit_code == 0, result.output
-    (course,) = json.loads(result.stdout)
+    (course,) = json.loads(result.stdout)["courses"]
     return course
 
 
@@ -42,13 +42,25 @@ def test_somebody_elses_adapters(world, flowbench, tmp_path):
 
 def test_too_few_evaluations_say_how_to_make_more(world, flowbench, tmp_path):
     alone = flowbench("doctor", "run", world.run)
-    assert alone.exit_code == 2 and "1 evaluation found" in alone.stderr
+    assert alone.exit_code == 2 and "1 the only one under its settings" in alone.stderr
     wanted = f"flowbench eval --ckpt {world.run / 'checkpoints' / 'step-000002'} --suite shapes_dev, and so on for 1"
     assert wanted in alone.stderr
     none = flowbench("doctor", "run", tmp_path)
     assert none.exit_code == 2 and "neither checkpoints of a run nor folders with adapters" in none.stderr
     nowhere = flowbench("doctor", "run", tmp_path / "gone")
     assert nowhere.exit_code == 2 and "no such folder" in nowhere.stderr
+
+
+def test_a_run_whose_card_is_damaged_has_no_beginning(world, flowbench, tmp_path):
+    copy = shutil.copytree(world.run, tmp_path / "copy")
+    card = json.loads((copy / "card.json").read_text())
+    card["must_agree"]["start"] = "f00"
+    (copy / "card.json").write_text(json.dumps(card))
+    edited = flowbench("doctor", "run", copy, "--evaluations", world.base)
+    assert edited.exit_code == 2 and "card.json" in edited.stderr
+    (copy / "card.json").unlink()
+    gone = flowbench("doctor", "run", copy, "--evaluations", world.base)
+    assert gone.exit_code == 2 and "nobody knows what the run began from" in gone.stderr
 
 
 @pytest.mark.parametrize(("gold", "why"), [("exclusiv", "Did you mean 'exclusive'"), ("layout", "do not all have it")])

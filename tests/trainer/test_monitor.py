@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing import event_accumulator
 
-from flowbench import checkpoints
+from flowbench import checkpoints, rewards
 from flowbench.config import load_config
 from flowbench.errors import ConfigError, FlowbenchError, RunError
 from flowbench.images import facts_of
@@ -28,6 +28,7 @@ from flowbench.trainer.monitor.judges import Judge
 from flowbench.trainer.monitor.looks import View
 from flowbench.trainer.monitor.watch import Watch, open_watch
 from flowbench.trainer.processes import Processes
+from flowbench.types import Score
 
 GREY = (128, 128, 128)
 
@@ -186,7 +187,8 @@ def test_of_a_score_of_which_less_is_better_a_rise_is_a_fall():
 
 
 def test_reward_and_gold_must_not_part():
-    """Spreads of 1 and .1. The reward rises by 3 spreads, the gold by 2.5, then falls back to where it began."""
+    """Spreads of 1 and .1. The reward rises by 3 spreads, the gold by 2.5, then falls back to where it began. Where the
+    reward has not risen there is no gap, however far the gold has fallen."""
     first = seen([0.0, 0.1, 0.2], [0, 1, 2])
     watch = judged(
         first, seen([0.25, 0.35, 0.45], [3, 4, 5]), seen([0.0, 0.1, 0.2], [3, 4, 5]), seen([0.0, 0.1, 0.2], [3, 4, 5]),
@@ -196,15 +198,18 @@ def test_reward_and_gold_must_not_part():
     assert [figures["monitor/gap_moved"] for figures, _ in found] == pytest.approx([0.5, 3, 3])
     assert found[0][0]["monitor/reward"] == 4 and found[0][0]["monitor/gold"] == pytest.approx(0.35)
     assert "monitor/gold_moved" not in found[0][0]
+    fallen = judged(first, seen([-9.0, -9.0, -9.0], [-1, 0, 1]), names=["gold", "reward"], gold="gold")
+    assert math.isnan(fallen.look(None, 10)[0]["monitor/gap_moved"])
     assert [[each.name for each in alarms] for _, alarms in found] == [[], [], ["gap"]]
 
 
-def test_what_nobody_scored_moves_nothing():
+def test_only_prompts_that_both_looks_scored_are_compared():
+    """Prompt 0 falls by .1; the deviation between the two prompts that were scored is that of .2 and .4."""
     nan = math.nan
     watch = judged(seen([0.2, 0.4, nan], [1, 1, 1]), seen([0.1, nan, nan], [9, 9, 9]), names=["other", "flat"])
     figures, alarms = watch.look(None, 10)
     assert figures["monitor/other"] == pytest.approx(0.1) and not alarms
-    assert figures["monitor/other_moved"] == pytest.approx((0.1 - 0.3) / numpy.std([0.2, 0.4], ddof=1))
+    assert figures["monitor/other_moved"] == pytest.approx(-0.1 / numpy.std([0.2, 0.4], ddof=1))
     assert math.isnan(figures["monitor/flat_moved"])  # its prompts are all alike: it has no spread
 
 
@@ -346,6 +351,12 @@ def test_killed_and_resumed_it_sees_the_same(pipeline, tmp_path, monkeypatch):
     assert tiny_runs.trainer_state(run) == tiny_runs.trainer_state(reference)
 
 
+def _odd(sample):
+    """Scores all prompts but the first."""
+    first = sample.prompt.id == tiny_runs.PROMPTS[0].id
+    return Score.unscored("the first prompt") if first else Score(float(sample.seed % 7))
+
+
 def test_two_processes_see_what_one_sees(pipeline, monkeypatch):
     """Each draws its own prompts; what is not its own is added."""
     config = settings(pipeline)
@@ -362,8 +373,10 @@ def test_two_processes_see_what_one_sees(pipeline, monkeypatch):
             self.summed = [tensor.clone() for tensor in tensors]
 
     shares = [Share(0, 1), Share(0, 2), Share(1, 2)]
+    judges = [Judge("some", lambda samples: [_odd(sample) for sample in samples]), Judge("more", rewards.build("jpeg"))]
     for share in shares:
-        looks.Panel(tiny_runs.PROMPTS, config.monitor, config.rollout, 0, share).look(model)
+        panel = looks.Panel(tiny_runs.PROMPTS, config.monitor, config.rollout, 0, share, judges)
+        panel.look(model)
     whole, first, second = (share.summed for share in shares)
     for alone, a, b in zip(whole, first, second, strict=True):
         torch.testing.assert_close(a + b, alone, atol=1e-6, rtol=1e-6)
@@ -384,7 +397,10 @@ def test_every_recipe_is_watched():
 
 def test_a_run_with_a_gold_and_a_held_out_reward(pipeline, tmp_path):
     """Both score the averaged policy's pictures; the run itself learns the same."""
-    monitor = {"held_out": ["jpeg", "geneval_official/exclusive"], "gold": "geneval_strict"}
+    monitor = {
+        "held_out": ["jpeg", "geneval_official/exclusive"], "gold": "geneval_strict",
+        "options": {"jpeg": {"larger": True}},
+    }  # fmt: skip
     run = train(settings(pipeline, tmp_path / "run", steps=2, monitor=monitor))
     plain = train(settings(pipeline, tmp_path / "plain", steps=2))
     (line, _), (other, _) = tiny_runs.log_without_timing(run), tiny_runs.log_without_timing(plain)
@@ -393,7 +409,7 @@ def test_a_run_with_a_gold_and_a_held_out_reward(pipeline, tmp_path):
     assert more == {f"monitor/{name}" for name in names} | {
         "monitor/jpeg_moved", "monitor/geneval_official/exclusive_moved", "monitor/gap_moved",
     }  # fmt: skip
-    assert line["monitor/jpeg"] < 0 and 0 <= line["monitor/geneval_strict"] <= 1
+    assert line["monitor/jpeg"] > 0 and 0 <= line["monitor/geneval_strict"] <= 1
     assert {name: line[name] for name in other} == other
     assert tiny_runs.adapter_bytes(run) == tiny_runs.adapter_bytes(plain)
 
@@ -404,8 +420,14 @@ def test_a_run_with_a_gold_and_a_held_out_reward(pipeline, tmp_path):
         ({"monitor": {"held_out": ["pickscor"]}}, "Did you mean 'pickscore'"),
         ({"monitor": {"gold": "geneval/exclusiv"}}, "has no part 'exclusiv'.*Did you mean 'exclusive'"),
         ({"monitor": {"gold": "no_such_gold"}}, "no_such_gold"),
+        ({"monitor": {"gold": "tests_brightness"}}, "tests_brightness is trained on"),
+        ({"monitor": {"held_out": ["edges"]}}, "'edges' is what the watch calls a figure of its own"),
+        ({"monitor": {"held_out": ["jpeg"], "options": {"jpg": {"larger": True}}}}, "'jpg'.*It asks: jpeg"),
+        ({"monitor": {"held_out": ["jpeg"], "options": {"jpeg": {"bigger": True}}}}, "no option 'bigger'"),
+        ({"monitor": {"gold": "geneval_strict"}, "reward": {"name": {"geneval": 1, "jpeg": 0}, "schedule": [
+            {"step": 2, "weights": {"jpeg": 0.1}}]}}, "reward.schedule, what the reward is changes on the way"),
         ({"monitor": {"gold": "geneval_strict"}, "reward": {"name": {"geneval": 1, "jpeg": 1}, "combine": "rank"}},
-         "nothing to compare with under reward.combine=rank"),
+         "nothing to compare with: under reward.combine"),
     ],
 )  # fmt: skip
 def test_judges_that_cannot_be_are_refused_before_anything_is_loaded(pipeline, tmp_path, changes, why, monkeypatch):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,9 +11,12 @@ from flowbench.reports.diagnosis import Course, Sign
 from flowbench.reports.tables.cells import DASH, bounded, headed
 from flowbench.reports.tables.table import Table
 
+_NONE: Mapping[str, int] = {}
 
-def course_table(course: Course, signs: Sequence[Sign], run: str) -> Table:
-    """Metrics with their intervals, then each signal's distance from the beginning; values beyond a line in bold."""
+
+def course_table(course: Course, signs: Sequence[Sign], run: str, left_out: Mapping[str, int] = _NONE) -> Table:
+    """Metrics with their intervals, then each signal's distance from the beginning; values beyond a line in bold.
+    left_out: why evaluations of the run are in no table, and how many."""
     names = [signal.name for signal in SIGNALS]
     rows, bold = [], set()
     for row, (point, moved) in enumerate(zip(course.points, course.moved, strict=True)):
@@ -26,7 +29,9 @@ def course_table(course: Course, signs: Sequence[Sign], run: str) -> Table:
     declared = course.first.card.declared
     how = ", ".join(f"{key} {declared[key]:g}" for key in ("steps", "guidance") if key in declared)
     title = f"{run}: {course.first.summary.suite}{how and f', {how}'}"
-    return Table(title, ("step", *heads, *names), tuple(rows), tuple(_notes(course, signs)), bold=frozenset(bold))
+    return Table(
+        title, ("step", *heads, *names), tuple(rows), tuple(_notes(course, signs, left_out)), bold=frozenset(bold)
+    )
 
 
 def course_data(course: Course, signs: Sequence[Sign]) -> dict[str, Any]:
@@ -49,19 +54,29 @@ def course_data(course: Course, signs: Sequence[Sign]) -> dict[str, Any]:
     }
 
 
-def _notes(course: Course, signs: Sequence[Sign]) -> list[str]:
-    first = course.points[0].step
+def _notes(course: Course, signs: Sequence[Sign], left_out: Mapping[str, int]) -> list[str]:
+    first, prompts = course.points[0].step, course.first.summary.prompts
     beginning = "step 0" if first == 0 else f"step {first}, the earliest that was evaluated"
     lines = [
         f"From {SIGNALS[0].name} on: how far pictures have moved from those of {beginning}, in its own spread between "
         "prompts; beyond a line in bold (docs/monitor.md). Brackets: 95 % interval over prompts."
     ]
+    if course.compared < prompts:
+        lines.append(
+            f"These look at {course.compared} of {prompts} prompts: those of which every evaluation has equally many "
+            "pictures."
+        )
+    if course.dropped:
+        lines.append(f"Not measured alike in all, and left out: {', '.join(course.dropped)}.")
+    if left_out:
+        reasons = "; ".join(f"{count} {why}" for why, count in left_out.items())
+        lines.append(f"Evaluations that are in no table: {reasons}.")
     lines += [f"step {sign.step}: {sign.sentence}." for sign in signs]
     if not signs:
         return [*lines, f"Nothing is amiss in these {len(course.points)} evaluations, as far as they can tell."]
     before = [point for point in course.points if point.step < signs[0].step and point.step > 0]
     if before:
-        best = max(before, key=lambda point: course.goodness(point))
+        best = max(before, key=course.goodness)
         lines.append(
             f"Before the first sign the best {course.headline.metric} is "
             f"{best.results.mean(course.headline.metric):.3f}, at step {best.step}."

@@ -1,7 +1,8 @@
 """What the panel's judges say, look by look: who has fallen from its best, and whether reward and gold have parted.
 
-A held-out score counts by its distance from its best look so far, gold and reward by theirs from the beginning; all in
-the beginning's standard deviation between prompts, so that scores of any unit share their lines.
+A held-out score counts by its distance from its best look so far, gold and reward by theirs from the beginning: means
+over the prompts that are scored in both, in the beginning's standard deviation between prompts, so that scores of any
+unit share their lines.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy
 import torch
 
 from flowbench.metrics.signals import NO_SPREAD, Signal
-from flowbench.trainer.monitor.judges import REWARD, Judge
+from flowbench.trainer.monitor.judges import GAP, REWARD, Judge
 
 FALLEN, PARTED = -0.5, 1.0
 """Lines: of a held-out score's distance from its best, and of how much further the reward has risen than the gold."""
@@ -29,38 +30,42 @@ class Judged:
         self._signs = numpy.array([-1.0 if judge.lower_is_better else 1.0 for judge in judges])
         self._first: numpy.ndarray | None = None
         self._best: numpy.ndarray | None = None
+        """(prompts, judges): of each judge, its best look"""
         held_out = [name for name in self.names if name not in (REWARD, gold)]
-        self.signals = [
-            Signal(name, f"{name}, on which nobody trains, is far below its best", FALLEN) for name in held_out
-        ]
+        self.signals = [Signal(name, f"{name} is far from its best", FALLEN) for name in held_out]
         if gold is not None:
-            self.signals.append(Signal("gap", f"the reward has risen, and {gold} has not risen with it", most=PARTED))
+            self.signals.append(Signal(GAP, f"the reward has risen further than {gold}, its gold", most=PARTED))
 
     def begin(self, values: numpy.ndarray) -> None:
         """values: (prompts, judges), of the beginning."""
-        self._first, self._best = values, self._signs * _mean(values)
+        self._first, self._best = values, values.copy()
 
     def note(self, values: numpy.ndarray) -> tuple[dict[str, float], dict[str, float]]:
         """After a look: (what is logged, each signal's distance)."""
         if not self.names:
             return {}, {}
         assert self._first is not None and self._best is not None
-        now, first = (self._signs * _mean(each) for each in (values, self._first))
         spread = _spread(self._first)
-        fallen = dict(zip(self.names, ((now - self._best) / spread).tolist(), strict=True))
-        moved = dict(zip(self.names, ((now - first) / spread).tolist(), strict=True))
-        self._best = numpy.fmax(self._best, now)
-        distances = {each.name: fallen[each.name] for each in self.signals if each.name in fallen}
+        fallen, moved = (self._signs * _mean(values - then) / spread for then in (self._best, self._first))
+        is_better = (fallen > 0) | numpy.isnan(self._best).all(axis=0)
+        self._best[:, is_better] = values[:, is_better]
+        by_name = dict(zip(self.names, fallen.tolist(), strict=True))
+        distances = {each.name: by_name[each.name] for each in self.signals if each.name != GAP}
         if self._gold is not None:
-            distances["gap"] = moved[REWARD] - moved[self._gold]
+            distances[GAP] = self._gap(dict(zip(self.names, moved.tolist(), strict=True)))
         figures = {f"monitor/{name}": value for name, value in zip(self.names, _mean(values).tolist(), strict=True)}
         return figures | {f"monitor/{name}_moved": value for name, value in distances.items()}, distances
+
+    def _gap(self, moved: Mapping[str, float]) -> float:
+        """NaN while the reward has not risen: then nothing is hacked."""
+        assert self._gold is not None
+        return moved[REWARD] - moved[self._gold] if moved[REWARD] > 0 else math.nan
 
     def state(self) -> dict[str, torch.Tensor]:
         """For a checkpoint; nothing without judges."""
         if self._first is None or self._best is None or not self.names:
             return {}
-        return {FIRST: torch.from_numpy(self._first), BEST: torch.from_numpy(self._best)}
+        return {FIRST: torch.from_numpy(self._first), BEST: torch.from_numpy(self._best.copy())}
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """From a checkpoint of the same run."""
@@ -69,7 +74,7 @@ class Judged:
 
 
 def _mean(values: numpy.ndarray) -> numpy.ndarray:
-    """(prompts, judges) -> (judges,): over the prompts that are scored, NaN where none is."""
+    """(prompts, judges) -> (judges,): over the prompts that have a number, NaN where none has."""
     known = ~numpy.isnan(values)
     total = numpy.where(known, values, 0).sum(axis=0)
     return numpy.divide(total, known.sum(axis=0), out=numpy.full(values.shape[1], math.nan), where=known.any(axis=0))

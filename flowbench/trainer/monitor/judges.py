@@ -10,12 +10,15 @@ from statistics import fmean
 from flowbench import rewards
 from flowbench.config import TrainConfig
 from flowbench.errors import ConfigError
+from flowbench.metrics.signals import SIGNALS
 from flowbench.registry import did_you_mean
 from flowbench.rewards.base import build_one
 from flowbench.types import Sample
 
-REWARD = "reward"
-"""The judge that is trained on; it is asked where there is a gold to compare it with."""
+REWARD, GAP = "reward", "gap"
+"""The judge that is trained on, which is asked where there is a gold, and the signal that compares the two."""
+_TAKEN = (REWARD, GAP, "alarms", "drift", *(signal.name for signal in SIGNALS))
+"""What figures of the watch are called already."""
 
 
 @dataclass(frozen=True)
@@ -44,33 +47,47 @@ class Judge:
 
 
 def check(config: TrainConfig) -> None:
-    """Raise what is wrong with `monitor.held_out` and `monitor.gold`, before anything loads: UnknownName; ConfigError
-    for a part that a card lacks, a number without a better end, a gold without a reward."""
-    for name in _named(config):
+    """Raise what is wrong with `monitor.held_out`, `gold` and `options` before anything loads: UnknownName, ConfigError
+    for what cannot be a judge and for a gold that has nothing to be compared with."""
+    named = _named(config)
+    for name in named:
+        _refuse(name, config)
         _direction(name, config)
-    if config.monitor.gold is not None:
-        if config.data is not None:
-            raise ConfigError("monitor.gold has no effect with data, where no reward is trained on: set it to null.")
-        if config.reward.combine in ("zscore", "rank"):
-            raise ConfigError(
-                f"monitor.gold has nothing to compare with under reward.combine={config.reward.combine}, whose mean "
-                "never changes: take raw or scaled, or set it to null."
-            )
+    asked = asked_for(config)
+    for name in config.monitor.options:
+        if name not in asked:
+            known = ", ".join(asked) or "none"
+            raise ConfigError(f"monitor.options has some for '{name}', which the watch does not ask. It asks: {known}.")
+    if config.monitor.gold is None:
+        return
+    for setting, is_set, why in (
+        ("data", config.data is not None, "no reward is trained on"),
+        ("reward.schedule", bool(config.reward.schedule), "what the reward is changes on the way"),
+        ("reward.combine", config.reward.combine in ("zscore", "rank"), "the reward's mean never changes"),
+    ):
+        if is_set:
+            raise ConfigError(f"monitor.gold has nothing to compare with: under {setting}, {why}. Set it to null.")
+
+
+def asked_for(config: TrainConfig) -> list[str]:
+    """The rewards that the watch asks, each once; none without a watch."""
+    return list(dict.fromkeys(_parted(name)[0] for name in _named(config))) if config.monitor.every else []
 
 
 def build(config: TrainConfig, reward: rewards.Reward | None, vocabulary: str) -> list[Judge]:
-    """The held-out ones, then the gold and the trained reward where there is a gold. What training has built is not
-    made anew. Raises as `rewards.build` does."""
+    """The held-out ones, then the gold and the trained reward where there is a gold. What training has built is taken,
+    unless `monitor.options` asks for another one. Raises as `rewards.build` does."""
     trained = {} if reward is None else reward.parts or {reward.name: reward}
-    built, judges = dict(trained), []
+    taken = {name: each for name, each in trained.items() if name not in config.monitor.options}
+    built, judges = dict(taken), []
     for name in _named(config):
         base, part = _parted(name)
         if base not in built:
             built[base] = build_one(
-                base, vocabulary=vocabulary, options=config.reward.options.get(base), on_error=config.reward.on_error,
+                base, vocabulary=vocabulary, options=config.monitor.options.get(base), on_error=config.reward.on_error,
                 timeout=config.reward.timeout, cache=config.reward.cache,
             )  # fmt: skip
-        judges.append(Judge(name, built[base], part, _direction(name, config) == "lower", is_trained=base in trained))
+        judges.append(Judge(name, built[base], part, _direction(name, config) == "lower", is_trained=base in taken))
     if config.monitor.gold is not None and reward is not None:
         judges.append(Judge(REWARD, reward, is_trained=True))
     return judges
@@ -89,9 +106,21 @@ def _parted(name: str) -> tuple[str, str]:
     return base, part
 
 
+def _refuse(name: str, config: TrainConfig) -> None:
+    """Raise ConfigError for a reward that is trained on, and for one whose figures would be the watch's own."""
+    if name in _TAKEN:
+        raise ConfigError(
+            f"monitor: '{name}' is what the watch calls a figure of its own. Register it by another name."
+        )
+    spec = config.reward.name
+    stages = [{spec: 1.0} if isinstance(spec, str) else spec, *(stage.weights for stage in config.reward.schedule)]
+    if config.data is None and any(stage.get(name) for stage in stages):
+        raise ConfigError(f"monitor: {name} is trained on, and cannot be held against itself. Name a part, or another.")
+
+
 def _direction(name: str, config: TrainConfig) -> str:
     base, part = _parted(name)
-    rewards.check(base, {base: config.reward.options.get(base, {})})
+    rewards.check(base, {base: config.monitor.options.get(base, {})})
     card = rewards.registry.card(base)
     if card is None:  # a plugin that says nothing: more is better, as in training
         return "higher"
