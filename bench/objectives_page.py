@@ -296,7 +296,8 @@ def page(found: Found, conclusions: Path, plot: str) -> str:
         "time is linear between checkpoints.",
         "- Several seeds: the median, and in brackets the lowest and the highest.",
         f"- Best with {KEPT:g} kept: the best checkpoint among those that have at least {KEPT:g} of the base's colour "
-        "entropy and layout diversity on dev, at the same guidance.",
+        "entropy and layout diversity on dev, at the same guidance (layouts as means over the prompts that have one on "
+        "either side; in the test table over those of both).",
         *(f"- {name} has {other}'s gradient everywhere, and no run." for name, other in SAME_GRADIENT.items()),
         *([f"- The yardsticks before and after differ by more than 10 %: {'; '.join(odd)}."] if odd else []),
         "",

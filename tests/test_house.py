@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "letters": set(),
     "pretrain": {"shapes", "letters"},
     "assets": set(),
-    "testing": {"rewards"},
+    "testing": {"rewards", "trainer", "prompts"},
 }  # fmt: skip
 """Beside itself and core. The front door (flowbench/__init__.py, lazy, and __main__.py) may import everything."""
 

@@ -17,6 +17,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,13 @@ def is_on() -> bool:
     return os.environ.get(SWITCH, "").lower() not in ("off", "0", "no", "false")
 
 
+def is_imprecise() -> bool:
+    """Whether float32 products on a GPU are rounded to TF32 in this process, as training in 16 bits allows: its scores
+    differ from those of an evaluation by a thousandth, and are neither kept nor taken from the cache."""
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.cuda.is_available() and torch.get_float32_matmul_precision() != "highest"
+
+
 def open_cache(
     name: str, card: Card, *, options: Mapping[str, Any], vocabulary: str | None, path: Path | None = None
 ) -> RewardCache | None:
@@ -61,7 +69,7 @@ def open_cache(
 
     `path`: the file, `file_path()` unless given.
     """
-    if not is_on():
+    if not is_on() or is_imprecise():
         return None
     try:
         needs = needed_weights(name, options, vocabulary)

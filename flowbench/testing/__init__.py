@@ -1,4 +1,5 @@
-"""What a reward of your own should pass before anybody trains on it: `check_reward`."""
+"""What a reward or an objective of your own should pass before anybody trains with it: `check_reward`,
+`check_objective`."""
 
 from __future__ import annotations
 
@@ -7,12 +8,14 @@ from typing import TYPE_CHECKING
 from flowbench.lazy import lazy_exports
 
 _LAZY = {
+    "check_objective": "flowbench.testing.objective",
     "check_reward": "flowbench.testing.check",
     "sample_pictures": "flowbench.testing.samples",
 }
-__all__ = ["check_reward", "sample_pictures"]
+__all__ = ["check_objective", "check_reward", "sample_pictures"]
 __getattr__, __dir__ = lazy_exports(__name__, _LAZY)
 
 if TYPE_CHECKING:
     from flowbench.testing.check import check_reward
+    from flowbench.testing.objective import check_objective
     from flowbench.testing.samples import sample_pictures

@@ -24,7 +24,9 @@ def first_policy(config: TrainConfig, start: Start | None, device: str) -> FlowM
         tokens = trained_tokens(start.folder)
     model = load_model(settings.name, device=device, dtype=settings.dtype, max_sequence_length=tokens)
     if model.device.type == "cuda" and settings.dtype != "float32":
-        torch.set_float32_matmul_precision("high")  # TF32: of the products, only the adapter's are in float32 here
+        # TF32: of the policy's products only the adapter's are in float32. Those of rewards in this process are
+        # rounded, too, so that their scores are not shared (rewards/cache.py).
+        torch.set_float32_matmul_precision("high")
     if settings.compile:
         model.compile()
     if adapter.reference_guidance is not None and model.effective_guidance(adapter.reference_guidance) == 1.0:

@@ -112,17 +112,26 @@ def to_bundles(
 
 
 def _signal(objective: Objective, groups: Sequence[Group], rewards: torch.Tensor) -> torch.Tensor:
-    """(groups, group size): compared are the members of a group, or of a set where the groups are made of sets."""
-    one = groups[0]
-    sets = torch.tensor([one.set_of(member) for member in range(one.size)])
-    ids = torch.arange(len(rewards))[:, None] * (int(sets.max()) + 1) + sets
+    """(groups, group size): compared are the members of a set."""
+    ids = _sets(groups[0], rewards)
     return objective.signal(rewards.flatten(), ids.flatten()).view_as(rewards)
 
 
-def figures(scored: StepRewards, processes: Processes) -> dict[str, float]:
-    """What is logged of the rewards: mean, spread within groups, share of flat groups, share unscored, parts."""
-    rewards = scored.rewards
-    groups = [row[~row.isnan()] for row in rewards if not row.isnan().all()]
+def _sets(group: Group, rewards: torch.Tensor) -> torch.Tensor:
+    """(groups, group size) int64: which set of compared members each is in, a group or a part of one; all groups are
+    made alike."""
+    of_one = torch.tensor([group.set_of(member) for member in range(group.size)])
+    return torch.arange(len(rewards))[:, None] * (int(of_one.max()) + 1) + of_one
+
+
+def figures(scored: StepRewards, group: Group, processes: Processes) -> dict[str, float]:
+    """What is logged of the rewards: mean, spread within groups, share of flat groups, share unscored, parts.
+
+    group: one of the step's; of groups that are made of sets (`rollout.branches`), these count as groups.
+    """
+    rewards, ids = scored.rewards, _sets(group, scored.rewards)
+    sets = [rewards[ids == number] for number in ids.unique()]
+    groups = [some[~some.isnan()] for some in sets if not some.isnan().all()]
     spreads = [float(group.std(correction=0)) for group in groups]
     flat = sum(bool(group.max() == group.min()) for group in groups)
     line = {

@@ -132,6 +132,8 @@ def describe(
     own, speed, time left."""
     shown = [each for each in declared if each.shown and math.isfinite(figures[each.name])]
     own = [each.shown.format(figures[each.name]) for each in shown]
+    skipped = figures.get("optimizer/skipped", 0)
+    own += [f"skipped {skipped:.0f}"] if skipped > 0 else []
     time_left = [] if left is None else [f"{int(left // 60)}:{int(left % 60):02d} left"]
     if "reward/mean" in figures:
         first = f"reward {figures['reward/mean']:.3f} spread {figures['reward/group_std']:.3f}"

@@ -168,7 +168,7 @@ def _sampled(run: _Run, groups: Sequence[Group]) -> _Pictures:
     scored = scoring.gather(rollout, settings, run.processes)
     run.unscored_steps = run.unscored_steps + 1 if scored.rewards.isnan().all() else 0
     scoring.refuse_unscored(scored, config.reward, run.unscored_steps, run.patience)
-    return _Pictures(rollout.trajectories, scored.rewards, scoring.figures(scored, run.processes), made)
+    return _Pictures(rollout.trajectories, scored.rewards, scoring.figures(scored, groups[0], run.processes), made)
 
 
 def _given(run: _Run, step: int, groups: Sequence[Group]) -> _Pictures:

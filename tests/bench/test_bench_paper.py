@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,11 +106,31 @@ def test_what_is_there_is_not_run_again(docs, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_table_from_the_command_to_the_page(tmp_path):
-    """Everything on few prompts and a budget of seconds."""
+def test_an_arm_from_the_command_to_the_page(tmp_path, monkeypatch):
+    """One of each kind of step: yardsticks, training, curve, test, page; on few prompts and a budget of seconds."""
+    steps = paper_plan.find("steps")
+    monkeypatch.setattr(paper, "find", lambda name: replace(steps, arms=steps.arms[1:2]))
     overrides = ["rollout.groups=4", "rollout.group_size=4", "rollout.micro_batch=4", "rollout.bundle=1"]
-    words = ["steps", "--seeds", "0", "--budget", "0.1", "--limit", "24", "--docs", str(tmp_path)]
-    done = CliRunner().invoke(paper.main, [*words, "--work", str(tmp_path / "work"), *overrides])
+    words = ["steps", "--budget", "0.1", "--limit", "24", "--docs", str(tmp_path), "--work", str(tmp_path / "work")]
+    done = CliRunner().invoke(paper.main, [*words, *overrides])
     assert done.exit_code == 0, done.output
     text = (tmp_path / "reproduction.md").read_text()
-    assert all(f"| paper-{name} | 0 |" in text for name in ("no-kl", "steps-5", "steps-40"))
+    assert "| paper-steps-5 | 0 |" in text and "Runs are still missing of" in text
+    again = CliRunner().invoke(paper.main, [*words, *overrides])
+    assert "begins" in done.output and "begins" not in again.output
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--limit", "8"], "for trying the command"),
+        (["optimizer.lr=1e-5"], "for trying the command"),
+        (["noise", "--seeds", "1"], "no run of these tables has '1'"),
+        (["--seeds", "a"], "no run of these tables has 'a'"),
+    ],
+)
+def test_what_is_refused_before_anything_is_run(words, why, monkeypatch):
+    monkeypatch.setattr(paper, "make", lambda *_: pytest.fail("something was run"))
+    monkeypatch.setattr(paper, "write", lambda *_: pytest.fail("the page was written"))
+    with pytest.raises(ConfigError, match=why):
+        CliRunner().invoke(paper.main, words, catch_exceptions=False)

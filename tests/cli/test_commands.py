@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from PIL import Image
 from small import SMALL
 
 import flowbench as package
@@ -197,6 +198,19 @@ def test_report_holds_the_run_and_its_base(world: Any, flowbench: Command) -> No
     page = (world.run / "report.html").read_text()
     assert "tiny, guidance 3" in page
     assert "data:image/png;base64" in page
+
+
+@pytest.mark.parametrize("words", [["list", "rewards"], ["score", "pictures", "--reward", "jpeg", "--out", "scored"]])
+def test_nothing_that_computes_without_torch_imports_it(words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "pictures" / "a.png")
+    program = (
+        "import sys\nfrom flowbench.cli import main\n"
+        f"try: main({words!r})\nexcept SystemExit as end: assert not end.code, end.code\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_doctor_policy_says_what_it_checked(world: Any, flowbench: Command) -> None:

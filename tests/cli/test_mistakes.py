@@ -39,6 +39,11 @@ BEFORE_ANY_MODEL = [
     ("train --plugin missing.py", "there is no such file"),
     ("train --stesp 3", "no such option '--stesp'. Did you mean '--steps'?"),
     ("train --steps 0", "0 is not in the range"),
+    ("train --objective nftt", "unknown objective 'nftt'. Did you mean 'nft'?"),
+    ("train --objective nft rollout.kind=cps rollout.noise_level=0.7", "learns from rollout.kind ode, not from cps"),
+    ("train --objective nft objective.clip_range=1e-4", "'objective.clip_range'"),
+    ("train --objective nft --data missing.csv", "data"),
+    ("train --objective sft --data missing.csv", "missing.csv"),
     ("train --resume missing", "missing holds no training run"),
     ("trian", "no command 'trian'"),
     ("eval --ckpt shapes --suite shpaes", "unknown suite 'shpaes'. Did you mean 'shapes'?"),
@@ -117,7 +122,7 @@ def test_a_device_that_is_not_there(world: Any, flowbench: Command, tmp_path: Pa
 
 
 def test_prompts_that_the_reward_cannot_judge(world: Any, flowbench: Command, tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").write_text("a cat\n")
+    (tmp_path / "mine.txt").write_text("a cat\na dog\n")
     words = ("--prompts", tmp_path / "mine.txt", "--reward", "geneval", "--steps", "1", "--out", tmp_path / "run")
     result = flowbench("train", "--model", world.model, *words, *SMALL)
     assert_one_sentence(result, "has no `include` clauses in its metadata")

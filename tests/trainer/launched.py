@@ -1,7 +1,7 @@
 """What torchrun starts: `launched.py PIPELINE FOLDER`. Trains, and writes FOLDER/saw-<rank>.json.
 
 There: the number of processes, and the prompt, seed and SHA-256 of the PNG of every picture of the first two steps.
-Then two steps of every objective, in bundles of two groups, to FOLDER/run-<objective>.
+Then two steps of every objective and variant, in bundles of two groups, to FOLDER/run-<objective>.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main(pipeline: Path, folder: Path) -> None:
     training.collect = watched
     training.train(settings)
     training.collect = collect
-    for name in OBJECTIVES:
+    for name in (*OBJECTIVES, *tiny_runs.VARIANTS):
         spanning = {"rollout__bundle": 2, "rollout__micro_batch": 8, "optimizer__updates": 1, "steps": 2}
         training.train(tiny_runs.with_objective(name, pipeline, folder / f"run-{name}", **spanning))
     processes = Processes("cpu")

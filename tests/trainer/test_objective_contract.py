@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from flowbench.config import load_config
 from flowbench.errors import ConfigError, PolicyMismatch
 from flowbench.objective_config import BUILT_IN, NOISY_KINDS, config_of, objective_configs
 from flowbench.recipe_files import RECIPES, recipe_names
+from flowbench.tensors import load_tensors
 from flowbench.trainer import check_policy, scoring, train
 from flowbench.trainer.learner import Shadow
 from flowbench.trainer.objectives import OBJECTIVES, register, registry
@@ -148,14 +151,34 @@ def test_the_check_finds_a_network_that_computes_otherwise_under_gradient(name, 
         check_policy(policy, tiny_runs.objective(settings), tiny_runs.groups(settings)[:1])
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_a_resumed_run_equals_the_uninterrupted_one(name, pipeline, tmp_path):
+@pytest.mark.parametrize("name", [*OBJECTIVES, *tiny_runs.VARIANTS])
+def test_a_killed_and_resumed_run_equals_the_uninterrupted_one(name, pipeline, tmp_path, monkeypatch):
+    """Four bundles a step: the power goes in the middle of the third."""
     whole = train(config(name, pipeline, tmp_path / "whole", steps=3, save_every=1))
-    train(config(name, pipeline, tmp_path / "parts", steps=2, save_every=1))
+    with tiny_runs.power_cut(monkeypatch, after=9):
+        train(config(name, pipeline, tmp_path / "parts", steps=3, save_every=1))
     parts = train(config(name, pipeline, tmp_path / "parts", steps=3, save_every=1), resume=True)
     assert tiny_runs.log_without_timing(parts) == tiny_runs.log_without_timing(whole)
     assert tiny_runs.adapter_bytes(parts) == tiny_runs.adapter_bytes(whole)
     assert tiny_runs.trainer_state(parts) == tiny_runs.trainer_state(whole)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_nan_in_a_loss_skips_that_update_alone(name, pipeline, tmp_path, monkeypatch):
+    """The first picture of the first of two updates."""
+    kind, calls = registry.get(name), itertools.count()
+
+    def terms(self, policy, bundle):
+        for term in kind.terms(self, policy, bundle):
+            broken = torch.where(torch.arange(len(term.loss)) == 0, math.nan, 1.0)
+            yield replace(term, loss=term.loss * broken) if next(calls) == 0 else term
+
+    monkeypatch.setitem(registry._targets, name, type("Odd", (kind,), {"terms": terms}))
+    run = train(config(name, pipeline, tmp_path / "run", steps=1, optimizer__updates=2))
+    (line,) = tiny_runs.log_without_timing(run)
+    assert line["optimizer/skipped"] == 1 and line["optimizer/grad_norm"] > 0
+    tensors, _ = load_tensors(run / "checkpoints" / "step-000001" / "pytorch_lora_weights.safetensors")
+    assert all(torch.isfinite(each).all() for each in tensors.values())
 
 
 @pytest.mark.slow

@@ -78,7 +78,7 @@ def test_same_log_and_same_adapter(launched):
 
 @pytest.mark.alone
 @pytest.mark.slow
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", [*OBJECTIVES, *tiny_runs.VARIANTS])
 def test_every_objective_learns_the_same_on_one_process_and_two(launched, name):
     one, two = (tiny_runs.log_without_timing(launched[count] / f"run-{name}") for count in (1, 2))
     assert len(one) == len(two) == 2

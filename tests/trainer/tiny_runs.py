@@ -69,10 +69,22 @@ def power_cut(monkeypatch: Any, after: int) -> Iterator[None]:
         yield
 
 
+VARIANTS: dict[str, dict[str, Any]] = {
+    "tempflow": {"rollout__branches": 2, "rollout__window": 2, "rollout__window_range": 2},
+    "mixgrpo": {
+        "rollout__window": 1, "rollout__window_range": 3, "rollout__window_schedule": "progressive",
+        "rollout__window_every": 1,
+    },
+    "dance": {"rollout__kind": "dance", "rollout__noise_level": 0.3},
+}  # fmt: skip
+"""Rollouts of flow_grpo that go by a name of their own."""
+
+
 def with_objective(name: str, pipeline: Path, out: Path | str = "unused", **changes: Any) -> TrainConfig:
-    """The same with that objective under its own settings, and a rollout that suits it."""
+    """The same with that objective (or variant of flow_grpo) under its own settings, and a rollout that suits it."""
+    name, more = ("flow_grpo", VARIANTS[name]) if name in VARIANTS else (name, {})
     rollout = {f"rollout__{key}": value for key, value in config_of(name).default_rollout.items()}
-    return config(pipeline, out, objective={"name": name}, **(rollout | changes))
+    return config(pipeline, out, objective={"name": name}, **(rollout | more | changes))
 
 
 def model(settings: TrainConfig, *, moved: float = 0.0) -> FlowModel:
