@@ -11,8 +11,10 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from flowbench.errors import ConfigError, FlowbenchError, MissingFile, NameTaken, UnknownName, in_words
@@ -166,6 +168,15 @@ class Registry:
             self.add(entry.name, entry.value)
 
 
+class _AsWritten(SourceFileLoader):
+    """Runs the file that is there. Python's own loader takes compiled code that an earlier file of the same second and
+    size has left, and the code's hash in a card would then be that of a file that was not run."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
 def load_plugin_file(path: str | Path) -> None:
     """Run a Python file that registers plugins. Only the command line's `--plugin FILE` leads here."""
     path = Path(path).resolve()
@@ -174,7 +185,8 @@ def load_plugin_file(path: str | Path) -> None:
     name = f"flowbench_plugin_{path.stem}_{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
     if name in sys.modules:
         return
-    spec = importlib.util.spec_from_file_location(name, path)
+    is_python = path.suffix == ".py"
+    spec = importlib.util.spec_from_file_location(name, path, loader=_AsWritten(name, str(path)) if is_python else None)
     if spec is None or spec.loader is None:
         raise ConfigError(f"--plugin {path}: not a Python file. Give a file that ends in .py.")
     module = importlib.util.module_from_spec(spec)

@@ -33,8 +33,9 @@ class TasteNetwork(nn.Module):
 
 def load_network() -> TasteNetwork:
     """With its weights, on the CPU."""
-    network = TasteNetwork()
-    network.load_state_dict(load_tensors(WEIGHTS)[0])
+    with torch.device("meta"):  # so that no weights are drawn first
+        network = TasteNetwork()
+    network.load_state_dict(load_tensors(WEIGHTS)[0], assign=True)
     return network.eval().requires_grad_(False)
 
 

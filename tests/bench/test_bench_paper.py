@@ -110,7 +110,7 @@ def test_an_arm_from_the_command_to_the_page(tmp_path, monkeypatch):
     """One of each kind of step: yardsticks, training, curve, test, page; on few prompts and a budget of seconds."""
     steps = paper_plan.find("steps")
     monkeypatch.setattr(paper, "find", lambda name: replace(steps, arms=steps.arms[1:2]))
-    overrides = ["rollout.groups=4", "rollout.group_size=4", "rollout.micro_batch=4", "rollout.bundle=1"]
+    overrides = ["rollout.groups=4", "rollout.micro_batch=32", "rollout.bundle=1"]
     words = ["steps", "--budget", "0.1", "--limit", "24", "--docs", str(tmp_path), "--work", str(tmp_path / "work")]
     done = CliRunner().invoke(paper.main, [*words, *overrides])
     assert done.exit_code == 0, done.output

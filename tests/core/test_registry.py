@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
@@ -186,3 +187,18 @@ def test_a_card_and_a_line_of_another_type_are_refused():
         with pytest.raises(ConfigError, match=f"thing 'odd' is registered with {words}, or none"):
             table.add("odd", "module:f", **wrong)
     assert "odd" not in table
+
+
+def test_a_plugin_file_is_run_as_it_is_written(tmp_path, monkeypatch):
+    """Not the compiled code that an earlier one of the same second and size has left."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    path, said = tmp_path / "again.py", []
+    for word in ("one", "two"):
+        path.write_text(f"import sys\nsys.flowbench_said = {word!r}\n")
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+        load_plugin_file(path)
+        said.append(sys.flowbench_said)
+        for name in [name for name in sys.modules if name.startswith("flowbench_plugin_again")]:
+            del sys.modules[name]
+    del sys.flowbench_said
+    assert said == ["one", "two"]

@@ -46,6 +46,8 @@ _CHECKS: dict[str, _Golden] = {
     "ocr": _Golden(without_weights.read_back, modules=("rapidocr",), extra="ocr"),
     "pickscore": _Golden(clip.pickscore, ("pickscore", "clip-vit-h-14-processor")),
     "shapes": _Golden(detection.shapes),
+    "taste": _Golden(without_weights.liking),
+    "taste_rule": _Golden(without_weights.liking),
 }
 _SHARED = dict.fromkeys(("geneval_flowgrpo", "geneval_official", "geneval_strict"), "geneval")
 """They share detector and colours."""

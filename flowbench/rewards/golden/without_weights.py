@@ -45,6 +45,19 @@ def signs(reward: str, device: str) -> Iterator[Finding]:
     yield Finding(reward, "reads nothing without a sign", empty.value == 0, f"score {empty.value:g}")
 
 
+def liking(reward: str, device: str) -> Iterator[Finding]:
+    """A red circle on the left must be liked more than a blue one on the right."""
+    from flowbench.shapes import world
+
+    pictures = [
+        world.render([world.Shape("circle", color, x, 16.0, 6.5)]) for color, x in (("red", 10.7), ("blue", 24.0))
+    ]
+    liked, other = build(reward, cache=False)([Sample(Prompt("any", "any"), picture) for picture in pictures])
+    yield Finding(
+        reward, "likes what the rule likes", liked.value > other.value, f"{liked.value:.2f} and {other.value:.2f}"
+    )
+
+
 def file_size(reward: str, device: str) -> Iterator[Finding]:
     """A picture of noise must make a larger file than a flat one, so score less."""
     noise = Image.fromarray(numpy.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=numpy.uint8))

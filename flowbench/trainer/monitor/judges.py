@@ -10,15 +10,12 @@ from statistics import fmean
 from flowbench import rewards
 from flowbench.config import TrainConfig
 from flowbench.errors import ConfigError
-from flowbench.metrics.signals import SIGNALS
 from flowbench.registry import did_you_mean
 from flowbench.rewards.base import build_one
 from flowbench.types import Sample
 
 REWARD, GAP = "reward", "gap"
 """The judge that is trained on, which is asked where there is a gold, and the signal that compares the two."""
-_TAKEN = (REWARD, GAP, "alarms", "drift", *(signal.name for signal in SIGNALS))
-"""What figures of the watch are called already."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +105,9 @@ def _parted(name: str) -> tuple[str, str]:
 
 def _refuse(name: str, config: TrainConfig) -> None:
     """Raise ConfigError for a reward that is trained on, and for one whose figures would be the watch's own."""
-    if name in _TAKEN:
+    from flowbench.metrics.signals import SIGNALS
+
+    if name in (REWARD, GAP, "alarms", "drift", *(signal.name for signal in SIGNALS)):
         raise ConfigError(
             f"monitor: '{name}' is what the watch calls a figure of its own. Register it by another name."
         )
