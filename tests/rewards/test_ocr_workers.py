@@ -9,7 +9,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -166,3 +168,25 @@ def test_ctrl_c_ends_a_batch_with_one_traceback() -> None:
     os.killpg(parent.pid, signal.SIGINT)  # as a terminal does it
     stderr = _last_words(parent)
     assert stderr.count("Traceback") == 1 and stderr.rstrip().endswith("KeyboardInterrupt")
+
+
+def test_what_breaks_in_while_threads_are_started_ends_the_batch(
+    picture: numpy.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C between the first and the second thread: the first must not go on to the end of a long batch."""
+
+    class Broken(ThreadPoolExecutor):
+        def submit(self, *args: Any, **options: Any) -> Any:
+            if self._threads:
+                raise KeyboardInterrupt
+            return super().submit(*args, **options)
+
+    workers = Workers(2, "rapidocr", {})
+    try:
+        monkeypatch.setattr("flowbench.rewards.ocr.workers.ThreadPoolExecutor", Broken)
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            workers([picture] * 100_000)
+        assert time.monotonic() - began < 60
+    finally:
+        workers.close()

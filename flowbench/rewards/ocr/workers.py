@@ -163,8 +163,8 @@ class Workers:
                     found[place] = worker.read(pictures[place])
 
         with ThreadPoolExecutor(self._count, thread_name_prefix="ocr") as threads:
-            futures = [threads.submit(serve, worker) for worker in self._workers]
-            try:
+            try:  # from the first thread on: leaving the block waits for all of them
+                futures = [threads.submit(serve, worker) for worker in self._workers]
                 wait(futures, return_when=FIRST_EXCEPTION)
             finally:  # after Ctrl-C too: no worker takes another picture, and none is left in the middle of one
                 stop.set()
