@@ -20,7 +20,7 @@ from pathlib import Path
 import click
 from objectives_measure import measured_base
 from objectives_page import load, page
-from objectives_plan import SEEDS, Plan, Run, check_trial, first_runs, more_runs, prompts_differ, provenance
+from objectives_plan import SEEDS, Plan, Run, check_trial, first_runs, more_runs, prompts_differ, provenance, seeds_of
 from objectives_plot import draw
 from objectives_run import carry_out
 
@@ -97,14 +97,20 @@ def main(
     if instead == "list":
         show(plan, chosen)
         return
-    failed = [] if instead == "page" else measure(plan, chosen, [int(seed) for seed in seeds.split(",")])
+    failed = [] if instead == "page" else measure(plan, chosen, seeds_of(seeds, SEEDS))
     write(plan, results)
     if failed:
         raise click.ClickException(f"failed, and to be made by the same command: {', '.join(failed)}")
 
 
-if __name__ == "__main__":
+def run_command(command: click.Command) -> None:
+    """As a program: a mistake is one sentence and exit code 2."""
     try:
-        main()
+        command()
     except FlowbenchError as error:
-        sys.exit(f"error: {error}")
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -168,6 +168,15 @@ class Run:
         return "to do: its file is of other settings" if self.file.is_file() else "to do"
 
 
+def seeds_of(text: str, known: Sequence[int]) -> list[int]:
+    """ "0,2" -> [0, 2]. Raises ConfigError for what is none of them."""
+    named = {str(seed): seed for seed in known}
+    for word in text.split(","):
+        if word not in named:
+            raise ConfigError(f"--seeds: no run of these has '{word}'. There are {', '.join(named)}.")
+    return [named[word] for word in text.split(",")]
+
+
 def check_trial(plan: Plan, is_shipped: bool) -> None:
     """Raise ConfigError for a trial of the command (few prompts, other settings) whose results would take the place of
     those that are committed. is_shipped: whether the results go to docs/."""

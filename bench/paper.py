@@ -5,7 +5,7 @@ bench/objectives.py: a budget in yardsticks, the averaged policy on dev at ten c
 intervals over prompts. Each run leaves a JSON file in docs/results/data and is not made again; it may be killed at any
 moment. Then docs/reproduction.md is written from the files alone, with all tables of which there is something.
 
-OVERRIDES are settings for all runs and the yardstick, for trying the command. Without TABLE: all of them.
+KEY=VALUE are settings for all runs and the yardstick, for trying the command. Without TABLE: all tables.
 """
 
 from __future__ import annotations
@@ -17,27 +17,16 @@ from pathlib import Path
 from subprocess import CalledProcessError
 
 import click
-from objectives import DATA
+from objectives import DATA, run_command
 from objectives_measure import measured_base
-from objectives_plan import SEEDS, Plan, Run, check_trial, provenance
+from objectives_plan import Plan, Run, check_trial, provenance, seeds_of
 from objectives_run import carry_out
 from paper_page import write
 from paper_plan import TABLES, Table, find, results, runs
 
-from flowbench.errors import ConfigError, FlowbenchError
+from flowbench.errors import FlowbenchError
 
 DOCS = Path("docs")
-
-
-def _seeds(text: str | None, tables: list[Table]) -> list[int]:
-    """Raises ConfigError for what is no seed of these tables."""
-    if text is None:
-        return list(SEEDS)
-    known = {str(seed) for table in tables for arm in table.arms for seed in arm.seeds}
-    strange = [word for word in text.split(",") if word not in known]
-    if strange:
-        raise ConfigError(f"--seeds: no run of these tables has '{strange[0]}'. They have {', '.join(sorted(known))}.")
-    return [int(word) for word in text.split(",")]
 
 
 def make(plan: Plan, tables: list[Table], seeds: list[int]) -> list[str]:
@@ -95,7 +84,8 @@ def main(
     command = shlex.join(["python", *sys.argv])
     plan = Plan(budget, limit, overrides, work, docs / "results" / DATA, command, "paper")
     check_trial(plan, docs == DOCS)
-    chosen = _seeds(seeds, tables)
+    known = sorted({seed for table in tables for arm in table.arms for seed in arm.seeds})
+    chosen = seeds_of(seeds, known) if seeds else known
     if instead == "list":
         show(plan, tables)
         return
@@ -106,8 +96,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except FlowbenchError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
+    run_command(main)

@@ -277,3 +277,9 @@ def test_without_a_run_there_is_no_page(results):
         path.unlink()
     done = CliRunner().invoke(objectives.main, ["--page", "--results", str(results)])
     assert (done.exit_code, "no run of these settings is there yet" in done.output) == (1, True)
+
+
+def test_an_unknown_seed_is_one_sentence(tmp_path):
+    words = ["--seeds", "a", "--results", str(tmp_path)]
+    with pytest.raises(ConfigError, match=r"no run of these has 'a'\. There are 0, 1, 2"):
+        CliRunner().invoke(objectives.main, words, catch_exceptions=False)

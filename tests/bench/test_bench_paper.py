@@ -125,8 +125,8 @@ def test_an_arm_from_the_command_to_the_page(tmp_path, monkeypatch):
     [
         (["--limit", "8"], "for trying the command"),
         (["optimizer.lr=1e-5"], "for trying the command"),
-        (["noise", "--seeds", "1"], "no run of these tables has '1'"),
-        (["--seeds", "a"], "no run of these tables has 'a'"),
+        (["noise", "--seeds", "1"], "no run of these has '1'"),
+        (["--seeds", "a"], "no run of these has 'a'"),
     ],
 )
 def test_what_is_refused_before_anything_is_run(words, why, monkeypatch):
