@@ -19,8 +19,9 @@ from pathlib import Path
 
 import click
 import torch
-from objectives_measure import COLORS, LAYOUT, Job, on_test
+from objectives_measure import Job, on_test
 from objectives_page import share
+from objectives_plan import COMPOSITION
 
 from flowbench import store
 from flowbench.benchmarks import evaluate
@@ -146,7 +147,10 @@ def diversity(configs: list[TrainConfig], trained: list[list[Results]], out: Pat
         for each in results:
             ours = on_test(Job(config.out, guidance_of(each), Path(config.out), label=each.label))
             theirs = on_test(Job(MODEL, guidance_of(each), out / "base", label=label(MODEL, guidance_of(each))))
-            cells = [f"{ours[name]:.3f} | {share(ours, theirs, name):.2f}" for name in (COLORS, LAYOUT)]
+            cells = [
+                f"{ours[name]:.3f} | {share(ours, theirs, name):.2f}"
+                for name in (COMPOSITION.colors, COMPOSITION.layout)
+            ]
             lines.append(f"| {each.label} | {' | '.join(cells)} |")
     return lines
 

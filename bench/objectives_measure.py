@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any, TypeVar
 
 import torch
-from objectives_plan import BASE_GUIDANCE, GUIDANCE
+from objectives_plan import BASE_GUIDANCE, COMPOSITION, GUIDANCE, Task
 
 from flowbench import benchmarks, prompts, store
 from flowbench.cli.train_processes import cores
@@ -22,11 +22,6 @@ from flowbench.evals.evaluation import Record
 from flowbench.models import load_model
 from flowbench.trainer.objectives.kl import velocity_kl
 
-MODEL = SUITE = "shapes"
-COLORS, LAYOUT = "object_color_entropy", "layout_diversity"
-SCORES = ("official", "exclusive")
-MEASURED = (*SCORES, COLORS, LAYOUT)
-"""Of every checkpoint, on dev."""
 BATCH = 32
 KL_EVERY, KL_STEPS, KL_SEED = 3, 10, 20_000
 """Every third test prompt gives a picture on which the distance from the base is measured, at the noise levels of an
@@ -47,6 +42,7 @@ class Job:
     out: Path
     limit: int | None = None
     label: str = ""
+    task: Task = COMPOSITION
 
 
 def guidance_key(guidance: float) -> str:
@@ -55,36 +51,38 @@ def guidance_key(guidance: float) -> str:
 
 
 def on_dev(job: Job) -> dict[str, float | None]:
-    """`MEASURED` on the dev split, None where nothing could be measured; the pictures are not kept."""
-    results = _evaluated(job, f"{SUITE}_dev")
+    """`Task.measured` on the dev split, None where nothing could be measured; the pictures are not kept."""
+    results = _evaluated(job, f"{job.task.suite}_dev")
     shutil.rmtree(job.out)
-    return _means(results)
+    return _means(results, job.task)
 
 
 def on_test(job: Job) -> dict[str, Any]:
     """The test row: scores and diversity overall, and values by tag and prompt, so that rows can be paired later."""
-    results = _evaluated(job, SUITE)
+    results = _evaluated(job, job.task.suite)
     return {
         "guidance": job.guidance,
-        **_means(results),
+        **_means(results, job.task),
         "pictures": len(results.records),
         "folder": str(results.folder),
-        "by_prompt": {metric: values_by_prompt(results.records, metric) for metric in (*SCORES, LAYOUT)},
+        "by_prompt": {
+            metric: values_by_prompt(results.records, metric) for metric in (*job.task.scores, job.task.layout)
+        },
     }
 
 
-def _means(results: Results) -> dict[str, float | None]:
+def _means(results: Results, task: Task) -> dict[str, float | None]:
     """Scores as a table shows them; layouts as the mean over the prompts that have one."""
-    by_prompt = values_by_prompt(results.records, LAYOUT)
+    by_prompt = values_by_prompt(results.records, task.layout)
     layouts = [value for of_tag in by_prompt.values() for value in of_tag.values() if value is not None]
-    found = {name: results.mean(name) for name in (*SCORES, COLORS)}
-    found[LAYOUT] = fmean(layouts) if layouts else math.nan
+    found = {name: results.mean(name) for name in (*task.scores, task.colors)}
+    found[task.layout] = fmean(layouts) if layouts else math.nan
     return {name: None if math.isnan(value) else rounded(value) for name, value in found.items()}
 
 
 def _evaluated(job: Job, name: str) -> Results:
     model, suite = load_model(job.model), benchmarks.find(name)
-    suite = suite.with_scorers([*suite.scorers, COLORS, LAYOUT])
+    suite = suite.with_scorers([*suite.scorers, *job.task.scorers, job.task.colors, job.task.layout])
     settings: dict[str, Any] = {"guidance": job.guidance, "batch_size": BATCH, "limit": job.limit}
     return load_results(benchmarks.evaluate(model, suite, out=job.out, label=job.label or None, **settings))
 
@@ -119,10 +117,11 @@ def mean_velocity_kl(
 
 
 @torch.no_grad()
-def kl_to_base(run: str) -> float:
+def kl_to_base(run: str, task: Task = COMPOSITION) -> float:
     """`mean_velocity_kl` of a run's averaged policy without guidance, on the base's own pictures without guidance."""
     model = load_model(run)
-    condition = model.encode([prompt.text for prompt in prompts.load(SUITE, "test")[::KL_EVERY]])
+    some = prompts.load(benchmarks.find(task.suite).prompt_set, "test")[::KL_EVERY]
+    condition = model.encode([prompt.text for prompt in some])
     seeds = range(KL_SEED, KL_SEED + len(condition))
     sigmas = model.sigmas(KL_STEPS).tolist()[:-1]
 
@@ -155,7 +154,9 @@ def in_parallel(work: Callable[[JobT], ResultT], jobs: Sequence[JobT]) -> Iterat
                 each.cancel()
 
 
-def measured_base(path: Path, out: Path, limit: int | None, facts: dict[str, Any]) -> dict[str, Any]:
+def measured_base(
+    path: Path, out: Path, limit: int | None, facts: dict[str, Any], task: Task = COMPOSITION
+) -> dict[str, Any]:
     """What the base reaches, from `path` when it is there and of as many prompts; else measured and written there.
 
     Dev scores at `BASE_GUIDANCE`; test rows at `GUIDANCE` and at the best of those.
@@ -163,12 +164,13 @@ def measured_base(path: Path, out: Path, limit: int | None, facts: dict[str, Any
     held = store.read_object(path) if path.is_file() else {}
     if (held.get("format"), held.get("limit"), "dev" in held) == (facts["format"], limit, True):
         return held
-    jobs = [Job(MODEL, scale, out / f"dev-{scale:g}", limit) for scale in BASE_GUIDANCE]
+    jobs = [Job(task.model, scale, out / f"dev-{scale:g}", limit, task=task) for scale in BASE_GUIDANCE]
     found = {job.guidance: scores for job, scores in in_parallel(on_dev, jobs)}
     dev = {guidance_key(scale): found[scale] for scale in BASE_GUIDANCE}
-    best = max(BASE_GUIDANCE, key=lambda scale: found[scale]["official"])
+    best = max(BASE_GUIDANCE, key=lambda scale: found[scale][task.headline])
     scales = dict.fromkeys([*GUIDANCE, max(BASE_GUIDANCE), best])
-    jobs = [Job(MODEL, scale, out / "test", limit, f"{MODEL}, guidance {scale:g}") for scale in scales]
+    labels = {scale: f"{task.model}, guidance {scale:g}" for scale in scales}
+    jobs = [Job(task.model, scale, out / "test", limit, label, task) for scale, label in labels.items()]
     rows = {guidance_key(job.guidance): row for job, row in in_parallel(on_test, jobs)}
     base = {**facts, "limit": limit, "dev": dev, "best_guidance": best, "test": dict(sorted(rows.items()))}
     store.write_json(path, base)

@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from objectives_measure import COLORS, LAYOUT, guidance_key
-from objectives_plan import DEFAULT, FLOW_GRPO, FORMAT, SAME_GRADIENT, Plan
+from objectives_measure import guidance_key
+from objectives_plan import COMPOSITION, DEFAULT, FLOW_GRPO, FORMAT, SAME_GRADIENT, Plan, Task
 from objectives_run import typical_yardstick, yardstick_of
 
 from flowbench import store
@@ -20,8 +20,6 @@ from flowbench.errors import ConfigError
 from flowbench.recipe_files import recipe_names
 from flowbench.stats.paired import paired_test
 
-GAINS = (0.0, 0.05, 0.10, 0.20)
-"""Over the base's best dev score: what the seconds are counted to."""
 KEPT = 0.8
 """Of the base's diversity: the least that the default recipe must keep."""
 STEADY = 0.10
@@ -36,37 +34,40 @@ class Outcome:
     recipe: str
     runs: tuple[Json, ...]
     base: Json
+    task: Task = COMPOSITION
 
     def points(self, run: Json, over: str) -> list[tuple[float, float]]:
-        """(effort, dev official at the better guidance) from the base on. over: seconds, pictures, updates; or
+        """(effort, dev score at the better guidance) from the base on. over: seconds, pictures, updates; or
         "yardsticks"."""
-        first = max(self.base["dev"][scale]["official"] for scale in run["curve"][0]["dev"])
+        headline = self.task.headline
+        first = max(self.base["dev"][scale][headline] for scale in run["curve"][0]["dev"])
         unit = yardstick_of(run) if over == "yardsticks" else 1.0
         key = "seconds" if over == "yardsticks" else over
         found = [
-            (point[key] / unit, max(scores["official"] for scores in point["dev"].values())) for point in run["curve"]
+            (point[key] / unit, max(scores[headline] for scores in point["dev"].values())) for point in run["curve"]
         ]
         return [(0.0, first), *found]
 
     def efforts(self, gain: float, over: str) -> list[float | None]:
         """What each run needed until the gain; None where it was not reached."""
-        return [reached(self.points(run, over), target(self.base, gain)) for run in self.runs]
+        return [reached(self.points(run, over), target(self.base, gain, self.task)) for run in self.runs]
 
     def key(self, seeds: int | None = None) -> tuple[float, ...]:
         """Sorts recipes: by the median of the yardsticks to the highest gain, then to the one below it and so on, then
         by the last dev score. seeds: of that many first runs alone."""
-        needed = [self.efforts(gain, "yardsticks")[:seeds] for gain in reversed(GAINS)]
+        needed = [self.efforts(gain, "yardsticks")[:seeds] for gain in reversed(self.task.gains)]
         last = fmean(self.points(run, "seconds")[-1][1] for run in self.runs[:seeds])
         return *(median(math.inf if each is None else each for each in some) for some in needed), -last
 
     def path(self, run: Json) -> list[tuple[float, float]]:
-        """(diversity kept, dev official) of every checkpoint, at its better guidance. Kept: the lower of the shares of
+        """(diversity kept, dev score) of every checkpoint, at its better guidance. Kept: the lower of the shares of
         the base's colour entropy and layout diversity at that guidance; 0 where nothing is left to measure."""
         found = []
         for point in run["curve"]:
-            scale, scores = max(point["dev"].items(), key=lambda item: item[1]["official"])
-            shares = [(scores[name] or 0.0) / self.base["dev"][scale][name] for name in (COLORS, LAYOUT)]
-            found.append((min(shares), scores["official"]))
+            scale, scores = max(point["dev"].items(), key=lambda item: item[1][self.task.headline])
+            kinds = (self.task.colors, self.task.layout)
+            shares = [(scores[name] or 0.0) / self.base["dev"][scale][name] for name in kinds]
+            found.append((min(shares), scores[self.task.headline]))
         return found
 
     def varied(self, run: Json) -> float | None:
@@ -127,9 +128,9 @@ def base_of(plan: Plan) -> Json:
     return base
 
 
-def target(base: Json, gain: float) -> float:
+def target(base: Json, gain: float, task: Task = COMPOSITION) -> float:
     """A dev score: the base's at its best guidance, and the gain."""
-    return float(base["dev"][guidance_key(base["best_guidance"])]["official"] + gain)
+    return float(base["dev"][guidance_key(base["best_guidance"])][task.headline] + gain)
 
 
 def reached(points: Sequence[tuple[float, float]], score: float) -> float | None:
@@ -182,9 +183,9 @@ def _flat(by_tag: Mapping[str, Mapping[str, float]]) -> dict[tuple[str, str], fl
     return {(tag, prompt): value for tag, values in by_tag.items() for prompt, value in values.items()}
 
 
-def gain_over(ours: Sequence[Json], theirs: Sequence[Json]) -> str:
-    """The difference of the official verdict with its 95 % interval over prompts, stratified by tag."""
-    values, others, prompts, tags = zip(*paired_values(ours, theirs, "official"), strict=True)
+def gain_over(ours: Sequence[Json], theirs: Sequence[Json], task: Task = COMPOSITION) -> str:
+    """The difference of the headline with its 95 % interval over prompts, stratified by tag."""
+    values, others, prompts, tags = zip(*paired_values(ours, theirs, task.headline), strict=True)
     found = paired_test(values, others, prompts, tags)
     return f"{found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
 
@@ -192,13 +193,14 @@ def gain_over(ours: Sequence[Json], theirs: Sequence[Json]) -> str:
 def time_table(outcomes: Sequence[Outcome], machine: str) -> list[str]:
     """How long each recipe takes to each gain."""
     unit = typical_yardstick([run for outcome in outcomes for run in outcome.runs], machine)
-    heads = [f"to +{gain:.2f}" for gain in GAINS]
+    gains = outcomes[0].task.gains
+    heads = [f"to +{gain:.2f}" for gain in gains]
     titles = ["recipe", "objective", "seeds", "steps", *heads, "last dev score", f"best with {KEPT:g} kept"]
     lines = [row_of(titles), "|---|---|" + "---:|" * (len(titles) - 2)]
     for outcome in outcomes:
         cells = [outcome.recipe, outcome.runs[0]["objective"], each_of(run["seed"] for run in outcome.runs)]
         cells.append(each_of(run["steps"] for run in outcome.runs))
-        cells += [_times(outcome.efforts(gain, "yardsticks"), unit) for gain in GAINS]
+        cells += [_times(outcome.efforts(gain, "yardsticks"), unit) for gain in gains]
         last = [outcome.points(run, "seconds")[-1][1] for run in outcome.runs]
         varied = [outcome.varied(run) for run in outcome.runs]
         cells += [spread(last, "{:.3f}"), spread(varied, "{:.3f}") if any(varied) else "none"]
@@ -224,7 +226,7 @@ def test_table(outcomes: Sequence[Outcome], base: Json) -> list[str]:
         rows = [run["test"] for run in outcome.runs]
         cells = [outcome.recipe, each_of(f"{row['guidance']:g}" for row in rows)]
         cells += [f"{outcome.mean(name):.3f}" for name in ("official", "exclusive")]
-        cells += [f"{outcome.kept(name):.2f}" for name in (COLORS, LAYOUT)]
+        cells += [f"{outcome.kept(name):.2f}" for name in (COMPOSITION.colors, COMPOSITION.layout)]
         cells += [f"{fmean(run['kl_to_base'] for run in outcome.runs):.4f}", gain_over(rows, [best])]
         cells.append("–" if reference in (None, outcome) else _against(outcome, reference))
         lines.append(row_of(cells))

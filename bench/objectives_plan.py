@@ -51,6 +51,44 @@ OF_NO_EFFECT = ("out", "steps", "save_every", "keep", "sample_every", "eval_ever
 
 
 @dataclass(frozen=True)
+class Task:
+    """What is learned, and what is measured of it."""
+
+    name: str
+    model: str
+    """The built-in model whose base gains are over."""
+    suite: str
+    """The test split's; the dev split's has `_dev` after its name."""
+    headline: str
+    """The score by which guidance is chosen, and of which gains are told."""
+    beside: tuple[str, ...]
+    """What a gain may have cost, or what it stands for: shown with it."""
+    colors: str = "object_color_entropy"
+    layout: str = "layout_diversity"
+    """The diversity of colours, of all pictures together, and of layouts, of each prompt."""
+    scorers: tuple[str, ...] = ()
+    """That the suite does not have itself."""
+    held_out: tuple[str, ...] = ()
+    """Rewards that the watch asks of a run, too (docs/monitor.md)."""
+    gold: str | None = None
+    """For it, what the trained reward stands for."""
+    gains: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2)
+    """Over the base's best dev score: what the time is counted to."""
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        return self.headline, *self.beside
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Of every checkpoint, on dev."""
+        return *self.scores, self.colors, self.layout
+
+
+COMPOSITION = Task("composition", "shapes", "shapes", "official", ("exclusive",), held_out=("geneval/exclusive",))
+
+
+@dataclass(frozen=True)
 class Plan:
     """What all runs have in common."""
 
@@ -68,6 +106,7 @@ class Plan:
     """As it was typed."""
     kind: str = "objectives"
     """What the names of its files begin with."""
+    task: Task = COMPOSITION
 
     @cached_property
     def yardstick(self) -> TrainConfig:
@@ -97,7 +136,7 @@ class Plan:
     @property
     def base_file(self) -> Path:
         """What the base, without an adapter, reaches."""
-        return self.data / "objectives-base.json"
+        return self.data / ("objectives-base.json" if self.task == COMPOSITION else f"base-{self.task.name}.json")
 
 
 def digest(config: TrainConfig, budget: float, limit: int | None) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from objectives_measure import guidance_key
-from objectives_page import GAINS, KEPT, Json, Outcome, most_used_machine, target
+from objectives_page import KEPT, Json, Outcome, most_used_machine, target
+from objectives_plan import Task
 from objectives_run import typical_yardstick
 
 PALETTE = (
@@ -34,6 +35,10 @@ def curves(base: Json, outcomes: Sequence[Outcome]) -> bytes:
     return _drawn(base, outcomes, (("yardsticks of training", "yardsticks", 1.0),), (1, 2), (13, 5))
 
 
+def _score(outcomes: Sequence[Outcome]) -> str:
+    return f"dev {outcomes[0].task.headline}, better of guidance 1 and 1.5"
+
+
 def _drawn(
     base: Json, outcomes: Sequence[Outcome], panels: Sequence[tuple[str, str, float]], shape: tuple[int, int],
     size: tuple[int, int],
@@ -46,9 +51,9 @@ def _drawn(
     for panel, (label, over, scale) in zip(axes, panels, strict=False):
         for outcome in outcomes:
             _curves(panel, outcome, over, scale, styles[outcome.recipe])
-        _levels(panel, base)
+        _levels(panel, base, outcomes[0].task)
         panel.set_xlabel(label)
-        panel.set_ylabel("dev official, better of guidance 1 and 1.5")
+        panel.set_ylabel(_score(outcomes))
         panel.set_xlim(left=0)
         panel.xaxis.set_major_formatter("{x:,.0f}")
     _frontier(axes[-1], base, outcomes, styles)
@@ -71,14 +76,13 @@ def _curves(panel: Any, outcome: Outcome, over: str, scale: float, style: dict[s
         panel.plot([effort * scale for effort in efforts], scores, label=name, **style, **weight)
 
 
-def _levels(panel: Any, base: Json) -> None:
+def _levels(panel: Any, base: Json, task: Task) -> None:
     """The base's best score, and the gains over it."""
-    for gain in GAINS:
+    for gain in task.gains:
         words = f"+{gain:.2f}" if gain else f"base, guidance {base['best_guidance']:g}"
-        panel.axhline(target(base, gain), color="#555555", linewidth=0.7, linestyle=(0, (1, 2)))
-        panel.annotate(
-            words, (1, target(base, gain)), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8
-        )
+        panel.axhline(target(base, gain, task), color="#555555", linewidth=0.7, linestyle=(0, (1, 2)))
+        place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
+        panel.annotate(words, (1, target(base, gain, task)), fontsize=8, **place)
 
 
 def _frontier(panel: Any, base: Json, outcomes: Sequence[Outcome], styles: dict[str, dict[str, str]]) -> None:
@@ -93,8 +97,8 @@ def _frontier(panel: Any, base: Json, outcomes: Sequence[Outcome], styles: dict[
             fontsize=8,
         )  # fmt: skip
     guided = base["dev"][guidance_key(base["best_guidance"])]
-    panel.axhline(guided["official"], color="#555555", linewidth=0.7, linestyle=(0, (1, 2)))
+    panel.axhline(guided[outcomes[0].task.headline], color="#555555", linewidth=0.7, linestyle=(0, (1, 2)))
     panel.axvline(KEPT, color="#555555", linewidth=0.7, linestyle=(0, (1, 2)))
     panel.set_xlabel("diversity kept on dev: the lower of colours and layout, base = 1")
-    panel.set_ylabel("dev official, better of guidance 1 and 1.5")
+    panel.set_ylabel(_score(outcomes))
     panel.margins(0.15)

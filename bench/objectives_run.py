@@ -13,7 +13,7 @@ from statistics import fmean, median
 from typing import Any
 
 import click
-from objectives_measure import MEASURED, Job, guidance_key, in_parallel, kl_to_base, on_dev, on_test, rounded
+from objectives_measure import Job, guidance_key, in_parallel, kl_to_base, on_dev, on_test, rounded
 from objectives_plan import (
     LEFT_OUT,
     PARTS,
@@ -29,18 +29,23 @@ from flowbench import store
 from flowbench.config import TrainConfig, to_yaml
 from flowbench.layout import RunFolder
 from flowbench.monitor_config import MonitorConfig
+from flowbench.reports.training.alarms import alarms_of
+
+WATCHED = "monitor/"
+"""What the names of the watch's figures begin with."""
 
 
 def carry_out(run: Run) -> dict[str, Any]:
     """Make what is missing of a run, and write its result."""
     schedule = scheduled(run)
-    train(with_steps(run.config, schedule["steps"], run.folder), run.plan.processes)
+    train(with_steps(run.config, schedule["steps"], run.folder, watch=watch_of(run)), run.plan.processes)
     schedule = kept(run, after=lambda: yardstick(run.plan, run.work / "yardstick"))
     log = store.read_jsonl(run.folder / "log.jsonl")
     curve = dev_curve(run, log)
-    guidance = max(run.scales, key=lambda scale: curve[-1]["dev"][guidance_key(scale)]["official"])
+    task = run.plan.task
+    guidance = max(run.scales, key=lambda scale: curve[-1]["dev"][guidance_key(scale)][task.headline])
     label = f"{run.label}, seed {run.seed}, guidance {guidance:g}"
-    job = Job(str(run.folder), guidance, run.work / "test", run.plan.limit, label)
+    job = Job(str(run.folder), guidance, run.work / "test", run.plan.limit, label, task)
     ((_, row),) = in_parallel(on_test, [job])
     result = {
         **provenance(run.plan),
@@ -64,7 +69,8 @@ def carry_out(run: Run) -> dict[str, Any]:
         "training_seconds": curve[-1]["seconds"],
         "curve": curve,
         "test": row,
-        "kl_to_base": kl_to_base(str(run.folder)),
+        "kl_to_base": kl_to_base(str(run.folder), task),
+        "watch": seen(run, log),
     }
     store.write_json(run.file, result)
     return result
@@ -113,12 +119,31 @@ def seconds_per_step(config: TrainConfig, folder: Path, processes: int, steps: i
     return fmean(seconds[left_out:])
 
 
-def with_steps(config: TrainConfig, steps: int, folder: Path, parts: int = PARTS) -> TrainConfig:
+def watch_of(run: Run) -> MonitorConfig:
+    """The recipe's own, with what the task asks for. Its looks do not count as time of training."""
+    task = run.plan.task
+    return run.config.monitor.model_copy(update={"held_out": list(task.held_out), "gold": task.gold})
+
+
+def seen(run: Run, log: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the watch saw: the figures of every look, and what it raised alarm for."""
+    looks = [
+        {"step": line["step"]} | {name: value for name, value in line.items() if name.startswith(WATCHED)}
+        for line in log
+        if f"{WATCHED}alarms" in line
+    ]
+    alarms = [{"step": each.step, "sentences": list(each.sentences)} for each in alarms_of(RunFolder(run.folder))]
+    return {"every": watch_of(run).every, "looks": looks, "alarms": alarms}
+
+
+def with_steps(
+    config: TrainConfig, steps: int, folder: Path, parts: int = PARTS, watch: MonitorConfig | None = None
+) -> TrainConfig:
     """The run of that many steps in `folder`, with a checkpoint at the end of each of its `parts`, which are equal but
-    for the last one; none is deleted, and nothing looks on."""
+    for the last one; none is deleted. watch: None: nothing looks on."""
     every = math.ceil(steps / parts)
     changes = {"steps": steps, "out": str(folder), "save_every": every, "keep": steps, "sample_every": steps}
-    return config.model_copy(update={**changes, "eval_every": None, "monitor": MonitorConfig()})
+    return config.model_copy(update={**changes, "eval_every": None, "monitor": watch or MonitorConfig()})
 
 
 def train(config: TrainConfig, processes: int) -> None:
@@ -136,18 +161,11 @@ def train(config: TrainConfig, processes: int) -> None:
 
 def dev_curve(run: Run, log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The averaged policy on the dev split at every checkpoint, over seconds of training, pictures and updates."""
-    path, checkpoints = run.work / "curve.jsonl", RunFolder(run.folder).checkpoints
+    path, checkpoints, task = run.work / "curve.jsonl", RunFolder(run.folder).checkpoints, run.plan.task
     steps = sorted(int(folder.name.removeprefix("step-")) for folder in checkpoints.glob("step-*"))
     held = {(line["step"], line["guidance"]): line for line in store.read_jsonl(path)}
-    jobs = {
-        Job(str(RunFolder(run.folder).checkpoint(step)), scale, run.work / f"dev-{step}-{scale:g}", run.plan.limit): (
-            step,
-            scale,
-        )
-        for step in steps
-        for scale in run.scales
-        if (step, scale) not in held
-    }
+    missing = [(step, scale) for step in steps for scale in run.scales if (step, scale) not in held]
+    jobs = {_dev_job(run, step, scale): (step, scale) for step, scale in missing}
     for job, scores in in_parallel(on_dev, list(jobs)):
         step, scale = jobs[job]
         held[step, scale] = {"step": step, "guidance": scale, **scores}
@@ -157,10 +175,17 @@ def dev_curve(run: Run, log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
         {
             "step": step,
             **spent[step - 1],
-            "dev": {guidance_key(scale): {name: held[step, scale][name] for name in MEASURED} for scale in run.scales},
+            "dev": {
+                guidance_key(scale): {name: held[step, scale][name] for name in task.measured} for scale in run.scales
+            },
         }
         for step in steps
     ]
+
+
+def _dev_job(run: Run, step: int, scale: float) -> Job:
+    checkpoint = str(RunFolder(run.folder).checkpoint(step))
+    return Job(checkpoint, scale, run.work / f"dev-{step}-{scale:g}", run.plan.limit, task=run.plan.task)
 
 
 def effort(log: Sequence[Mapping[str, Any]], updates: int) -> list[dict[str, float]]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from subprocess import CalledProcessError
 
@@ -22,7 +23,7 @@ from objectives_measure import measured_base
 from objectives_plan import Plan, Run, check_trial, provenance, seeds_of
 from objectives_run import carry_out
 from paper_page import write
-from paper_plan import TABLES, Table, find, results, runs
+from paper_plan import TABLES, Arm, Table, find, is_made, results, runs
 
 from flowbench.errors import FlowbenchError
 
@@ -31,11 +32,13 @@ DOCS = Path("docs")
 
 def make(plan: Plan, tables: list[Table], seeds: list[int]) -> list[str]:
     """All runs of the tables that are not there; returns the names of those that failed."""
-    measured_base(plan.base_file, plan.work / "base", plan.limit, provenance(plan))
+    for task in {table.task for table in tables}:
+        own = replace(plan, task=task)
+        measured_base(own.base_file, plan.work / f"base-{task.name}", plan.limit, provenance(own), task)
     failed = []
-    wanted = {run.digest: run for table in tables for run in runs(plan, table, seeds)}
-    for run in wanted.values():
-        if run.digest in results(plan):
+    wanted = {run.digest: (arm, run) for table in tables for arm, run in runs(plan, table, seeds)}
+    for arm, run in wanted.values():
+        if is_made(arm, run, results(plan)):
             continue
         click.echo(f"{run.name}: begins")
         try:
@@ -50,12 +53,12 @@ def show(plan: Plan, tables: list[Table]) -> None:
     """Which runs are there."""
     known = results(plan)
     for table in tables:
-        for run in runs(plan, table):
-            click.echo(f"{table.name:12s} {run.name:36s} {_state(run, known)}")
+        for arm, run in runs(plan, table):
+            click.echo(f"{table.name:12s} {run.name:36s} {_state(arm, run, known)}")
 
 
-def _state(run: Run, known: dict[str, dict[str, object]]) -> str:
-    if run.digest in known:
+def _state(arm: Arm, run: Run, known: dict[str, dict[str, object]]) -> str:
+    if is_made(arm, run, known):
         return f"done {known[run.digest]['date']}"
     return "begun" if run.folder.is_dir() else "to do"
 

@@ -3,48 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import cast
 
-from objectives_measure import COLORS, LAYOUT, guidance_key
-from objectives_page import GAINS, KEPT, Json, Outcome, base_of, each_of, gain_over, row_of, spread
-from objectives_plan import Plan
+from objectives_measure import guidance_key
+from objectives_page import KEPT, Json, Outcome, base_of, each_of, gain_over, row_of, spread
+from objectives_plan import Plan, Task
 from objectives_plot import curves
 from paper_plan import TABLES, Table, results, runs
+from paper_watch import watch_rows
 
 from flowbench import prompts, store
 
 SAID = "paper"
 """The folder of conclusions, a file for each table, beside the plots."""
-SHOWN = tuple(gain for gain in GAINS if gain <= 0.1)
-"""Gains to which the time is told."""
 
 
 def write(plan: Plan, docs: Path) -> Path:
     """The page and its plots."""
-    known, base = results(plan), base_of(plan)
-    parts = [(table, outcomes(plan, table, known, base)) for table in TABLES]
-    lines = [*_head(parts, base)]
+    known = results(plan)
+    parts = [(table, outcomes(plan, table, known)) for table in TABLES]
+    lines = _head(parts)
     for table, found in parts:
         if found:
             plot = docs / "results" / SAID / f"{table.name}.png"
-            store.write_bytes(plot, curves(base, found))
-            lines += _section(table, found, base, docs, plot)
+            store.write_bytes(plot, curves(found[0].base, found))
+            lines += _section(table, found, docs, plot)
     return store.write_text(docs / "reproduction.md", "\n".join(lines) + "\n")
 
 
-def outcomes(plan: Plan, table: Table, known: dict[str, dict[str, object]], base: Json) -> list[Outcome]:
+def outcomes(plan: Plan, table: Table, known: dict[str, dict[str, object]]) -> list[Outcome]:
     """Of each arm what is there."""
-    found: dict[str, list[Json]] = {}
-    for run in runs(plan, table):
+    plan, found = replace(plan, task=table.task), dict[str, list[Json]]()
+    for _, run in runs(plan, table):
         if run.digest in known:
             found.setdefault(run.label, []).append(cast(Json, known[run.digest]))
-    return [Outcome(arm.name, tuple(found[arm.name]), base) for arm in table.arms if arm.name in found]
+    base = base_of(plan) if found else {}
+    return [Outcome(arm.name, tuple(found[arm.name]), base, table.task) for arm in table.arms if arm.name in found]
 
 
-def _head(parts: Sequence[tuple[Table, Sequence[Outcome]]], base: Json) -> list[str]:
-    dev = ", ".join(f"{scores['official']:.3f} at {scale}" for scale, scores in base["dev"].items())
+def _head(parts: Sequence[tuple[Table, Sequence[Outcome]]]) -> list[str]:
     missing = [
         table.title
         for table, found in parts
@@ -59,9 +59,9 @@ def _head(parts: Sequence[tuple[Table, Sequence[Outcome]]], base: Json) -> list[
         "",
         "- All runs have the same training time, in yardsticks of 20 steps of one fixed recipe, timed before and after "
         "each ([objectives.md](results/objectives.md) explains the protocol); their learning rate ends at 0.",
-        f"- The base on dev: {dev}. Time to a gain is in yardsticks, over its best guidance, "
-        f"{base['best_guidance']:g}; the averaged policy counts, at the better of guidance 1 and 1.5 (and that of its "
-        "training), and must hold the score at the next checkpoint. Of several seeds: median, lowest and highest.",
+        "- Time to a gain is in yardsticks, over the base's best guidance on dev; the averaged policy counts, at the "
+        "better of guidance 1 and 1.5 (and that of its training), and must hold the score at the next checkpoint. Of "
+        "several seeds: median, lowest and highest.",
         f"- Best with {KEPT:g} kept: the best checkpoint on dev that has {KEPT:g} or more of the base's colour "
         "entropy and layout diversity. Test columns are of the last policy; brackets are 95 % intervals over prompts, "
         "paired, of means over the seeds that both sides have, and say nothing about other training seeds.",
@@ -70,7 +70,12 @@ def _head(parts: Sequence[tuple[Table, Sequence[Outcome]]], base: Json) -> list[
     ]
 
 
-def _section(table: Table, found: Sequence[Outcome], base: Json, docs: Path, plot: Path) -> list[str]:
+def _dev_of(base: Json, task: Task) -> str:
+    dev = ", ".join(f"{scores[task.headline]:.3f} at {scale}" for scale, scores in base["dev"].items())
+    return f"The base's `{task.headline}` on dev, by guidance: {dev}; {base['best_guidance']:g} is its best."
+
+
+def _section(table: Table, found: Sequence[Outcome], docs: Path, plot: Path) -> list[str]:
     said = docs / "results" / SAID / f"{table.name}.md"
     return [
         f"## {table.title}",
@@ -79,9 +84,12 @@ def _section(table: Table, found: Sequence[Outcome], base: Json, docs: Path, plo
         "",
         said.read_text(encoding="utf-8").strip() if said.is_file() else "*Here:* not yet written.",
         "",
-        *_rows(found, base),
+        _dev_of(found[0].base, table.task),
         "",
-        *([*_unseen_rows(found, base), ""] if table.splits_test else []),
+        *_rows(found),
+        "",
+        *([*_unseen_rows(found), ""] if table.splits_test else []),
+        *(watch_rows(found) if table.shows_watch else []),
         f"![dev score over time, gain over diversity]({plot.relative_to(docs).as_posix()})",
         "",
         f"`python bench/paper.py {table.name}`; {_dates(found)}.",
@@ -89,10 +97,11 @@ def _section(table: Table, found: Sequence[Outcome], base: Json, docs: Path, plo
     ]
 
 
-def _rows(found: Sequence[Outcome], base: Json) -> list[str]:
+def _rows(found: Sequence[Outcome]) -> list[str]:
     """A line for each arm."""
-    titles = ["run", "seeds", "steps", *(f"to +{gain:.2f}" for gain in SHOWN), "last on dev"]
-    titles += [f"best with {KEPT:g} kept", "test official", "exclusive", "colours", "layouts", "KL"]
+    base, task = found[0].base, found[0].task
+    titles = ["run", "seeds", "steps", *(f"to +{gain:.2f}" for gain in task.gains), "last on dev"]
+    titles += [f"best with {KEPT:g} kept", f"test {task.headline}", *task.beside, "colours", "layouts", "KL"]
     titles += ["over the base's best", f"over {found[0].recipe}"]
     lines = [row_of(titles), "|---|" + "---:|" * (len(titles) - 1)]
     best = base["test"][guidance_key(base["best_guidance"])]
@@ -101,20 +110,21 @@ def _rows(found: Sequence[Outcome], base: Json) -> list[str]:
         varied = [outcome.varied(run) for run in outcome.runs]
         rows = [run["test"] for run in outcome.runs]
         cells = [outcome.recipe, *(each_of(run[name] for run in outcome.runs) for name in ("seed", "steps"))]
-        cells += [spread(outcome.efforts(gain, "yardsticks")) for gain in SHOWN]
+        cells += [spread(outcome.efforts(gain, "yardsticks")) for gain in task.gains]
         cells += [spread(last, "{:.3f}"), spread(varied, "{:.3f}") if any(varied) else "none"]
-        cells += [f"{outcome.mean(name):.3f}" for name in ("official", "exclusive")]
-        cells += [f"{outcome.kept(name):.2f}" for name in (COLORS, LAYOUT)]
+        cells += [f"{outcome.mean(name):.3f}" for name in task.scores]
+        cells += [f"{outcome.kept(name):.2f}" for name in (task.colors, task.layout)]
         cells.append(f"{fmean(run['kl_to_base'] for run in outcome.runs):.3f}")
-        cells += [gain_over(rows, [best]), _over(outcome, found[0])]
+        cells += [gain_over(rows, [best], task), _over(outcome, found[0])]
         lines.append(row_of(cells))
     return lines
 
 
-def _unseen_rows(found: Sequence[Outcome], base: Json) -> list[str]:
+def _unseen_rows(found: Sequence[Outcome]) -> list[str]:
     """The official verdict on the test prompts that `shapes_unseen` holds out, and on the others: over the base's."""
     held_out = {prompt.id for prompt in prompts.load("shapes_unseen", "test")}
     lines = [row_of(["run", "test prompts", "official", "over the base's best"]), "|---|---|---:|---:|"]
+    base = found[0].base
     best = base["test"][guidance_key(base["best_guidance"])]
     for outcome in found:
         for name, is_in in (("held out", True), ("the others", False)):
@@ -143,7 +153,9 @@ def _over(outcome: Outcome, first: Outcome) -> str:
         return "–"
     ours, theirs = ({run["seed"]: run["test"] for run in each.runs} for each in (outcome, first))
     common = sorted(ours.keys() & theirs.keys())
-    return gain_over([ours[seed] for seed in common], [theirs[seed] for seed in common]) if common else "no common seed"
+    if not common:
+        return "no common seed"
+    return gain_over([ours[seed] for seed in common], [theirs[seed] for seed in common], outcome.task)
 
 
 def _dates(found: Sequence[Outcome]) -> str:

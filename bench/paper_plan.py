@@ -6,16 +6,23 @@ bench/objectives.py has run: results are known by the digest of their settings.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from objectives_plan import FLOW_GRPO, SEEDS, Plan, Run
+from objectives_plan import COMPOSITION, FLOW_GRPO, SEEDS, Plan, Run, Task
 
 from flowbench import store
 from flowbench.errors import ConfigError
 from flowbench.registry import did_you_mean
 
 ONE = SEEDS[:1]
+PREFERENCE = Task(
+    "preference", "shapes", "shapes", "taste", ("taste_rule", "official"), scorers=("taste", "taste_rule"),
+    held_out=("geneval_official",), gold="taste_rule", gains=(0.0, 1.0, 2.0, 4.0),
+)  # fmt: skip
+TEXT = Task("text", "letters", "letters", "exact", ("letters/exact", "edit"), "palette_entropy", "placement_diversity",
+    gold="letters",
+)  # fmt: skip
 PAPER = "shapes-geneval-paper"
 """Every step but the last is stochastic and learned from, as in the paper."""
 
@@ -30,6 +37,8 @@ class Arm:
     changes: tuple[str, ...] = ()
     """Settings in place of the recipe's."""
     seeds: tuple[int, ...] = ONE
+    watched: bool = False
+    """Whether a run from before the watch was there does not count."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,9 @@ class Table:
     """Of the paper, in our words."""
     arms: tuple[Arm, ...]
     """The first one is what the others are compared with."""
+    task: Task = COMPOSITION
+    shows_watch: bool = False
+    """Whether the page holds what the watch said against what went wrong."""
     splits_test: bool = False
     """Whether test prompts of `shapes_unseen` and the others are shown apart."""
 
@@ -70,12 +82,24 @@ def _baseline(name: str) -> Iterator[Arm]:
     yield Arm(f"{name}-offline", f"shapes-{name}", ("objective.refresh_every=null",), SEEDS)
 
 
+def _taste(name: str, recipe: str, *changes: str) -> Arm:
+    return Arm(f"taste-{name}", recipe, ("reward.name=taste", "reward.options={}", *changes), SEEDS)
+
+
 TABLES = (
     Table(
         "composition", "Composition, with and without KL",
         "The reward rises; with KL neither quality nor diversity pays for it, without it both do (table 2, figure 5).",
-        (FLOW, FREE, Arm("nft", "shapes-geneval", seeds=SEEDS),
+        (FLOW, FREE, Arm("nft", "shapes-geneval", (), SEEDS, True),
          Arm("flow_grpo-littered", FLOW_GRPO, ("reward.options.geneval.extra_price=0",), SEEDS)),
+        shows_watch=True,
+    ),
+    Table(
+        "preference", "Preference: a learned proxy and what it stands for",
+        "A preference reward rises; with KL quality and diversity stay, without it they pay for it (table 2).",
+        (_taste("nft", "shapes-geneval"), _taste("flow_grpo", FLOW_GRPO),
+         _taste("flow_grpo-no-kl", FLOW_GRPO, "objective.kl_weight=0")),
+        PREFERENCE, shows_watch=True,
     ),
     Table(
         "kl", "The weight of the KL",
@@ -134,17 +158,23 @@ def find(name: str) -> Table:
     return known[name]
 
 
-def runs(plan: Plan, table: Table, seeds: Sequence[int] = SEEDS) -> list[Run]:
+def runs(plan: Plan, table: Table, seeds: Sequence[int] = SEEDS) -> list[tuple[Arm, Run]]:
     """Of every arm, the first seed of all before any second one."""
+    plan = replace(plan, task=table.task)
     return [
-        plan.run(arm.recipe, seed, *arm.changes, label=arm.name)
+        (arm, plan.run(arm.recipe, seed, *arm.changes, label=arm.name))
         for seed in SEEDS
         for arm in table.arms
         if seed in seeds and seed in arm.seeds
     ]
 
 
+def is_made(arm: Arm, run: Run, known: Mapping[str, Mapping[str, object]]) -> bool:
+    """Whether its result is among those that are known."""
+    return run.digest in known and ("watch" in known[run.digest] or not arm.watched)
+
+
 def results(plan: Plan) -> dict[str, dict[str, object]]:
     """Digest of a run's settings -> what it left, of bench/objectives.py too."""
     trees = [store.read_object(path) for path in sorted(plan.data.glob("*-seed*.json"))]
-    return {str(tree["digest"]): tree for tree in trees}
+    return {str(tree["digest"]): tree for tree in sorted(trees, key=lambda tree: "watch" in tree)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,9 @@ from flowbench.errors import ConfigError
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 import objectives_plan
 import paper
+import paper_page
 import paper_plan
+import paper_watch
 from test_bench_objectives import dev_row, result, row
 
 
@@ -28,7 +31,7 @@ def plan_of(folder, budget=12.0, limit=None, overrides=()):
 def test_every_run_of_a_table_can_be_begun(table, tmp_path):
     """Its settings fit together and to the processes of the comparison, and no two arms are one."""
     plan = plan_of(tmp_path)
-    runs = paper_plan.runs(plan, table)
+    runs = [run for _, run in paper_plan.runs(plan, table)]
     for run in runs:
         check_share(run.config, plan.processes)
         assert abs(run.pictures_per_step / 256 - 1) <= 1 / 8
@@ -39,7 +42,7 @@ def test_every_run_of_a_table_can_be_begun(table, tmp_path):
 def test_one_name_stands_for_the_same_settings_in_all_tables(tmp_path):
     named: dict[str, set[str]] = {}
     for table in paper_plan.TABLES:
-        for run in paper_plan.runs(plan_of(tmp_path), table):
+        for _, run in paper_plan.runs(plan_of(tmp_path), table):
             named.setdefault(run.name, set()).add(run.digest)
     assert all(len(digests) == 1 for digests in named.values())
 
@@ -81,7 +84,7 @@ def test_the_page_from_the_files_alone(docs):
     first = text.partition("## The weight of the KL")[0]
     lines = {line.split(" | ")[0][2:]: line for line in first.splitlines() if line.startswith("| flow_grpo")}
     # of both: .7 at 100 s holds, ten yardsticks; the base is at .5 then, so .6 after five and .65 after 7.5
-    assert "| 5.0 | 7.5 | 10.0 | 0.750 |" in lines["flow_grpo"] and lines["flow_grpo"].endswith("| – |")
+    assert "| 5.0 | 7.5 | 10.0 | not reached | 0.750 |" in lines["flow_grpo"] and lines["flow_grpo"].endswith("| – |")
     assert lines["flow_grpo-no-kl"].endswith(
         "| 0.500 | +0.200 [+0.200, +0.200] | +0.050 [+0.050, +0.050] |"
     )  # fmt: skip
@@ -90,6 +93,45 @@ def test_the_page_from_the_files_alone(docs):
     assert "Runs are still missing of: Composition, with and without KL" in text
     assert (docs / "results" / "paper" / "kl.png").read_bytes()[:4] == b"\x89PNG"
     assert "## Denoising steps" not in text  # of which there is nothing
+
+
+@pytest.mark.parametrize(
+    ("alarm", "harms", "word"),
+    [
+        (None, [None, None], "silent, rightly"),
+        (30, [None, None], "false alarm"),
+        (None, [None, 40], "missed it"),
+        (30, [60, 30], "in time"),
+        (45, [60, 30], "late"),
+    ],
+)
+def test_what_the_watch_is_worth_in_a_word(alarm, harms, word):
+    assert paper_watch.verdict(alarm, harms) == word
+
+
+def test_alarms_against_what_went_wrong(docs):
+    """.6 of the layouts are left at the third checkpoint of three; exclusive falls from .8 by .04, then by .06."""
+    (outcome, _), *_ = [paper_page.outcomes(plan_of(docs), paper_plan.TABLES[0], paper_plan.results(plan_of(docs)))]
+    run = json.loads(json.dumps(outcome.runs[0]))
+    for point, (kept, exclusive) in zip(run["curve"], [(0.9, 0.8), (0.8, 0.76), (0.6, 0.74)], strict=True):
+        point["dev"]["1.5"] |= {"layout_diversity": 0.2 * kept, "exclusive": exclusive}
+    assert (paper_watch.alike(outcome, run), paper_watch.worse(outcome, run)) == (30, 30)
+    run["watch"] = {"every": 15, "looks": [], "alarms": [{"step": 15, "sentences": ["alike", "grey"]}]}
+    outcome = replace(outcome, runs=(run, run | {"watch": run["watch"] | {"alarms": []}}, outcome.runs[0]))
+    lines = paper_watch.watch_rows([outcome])
+    assert lines[4] == "| flow_grpo | 0 | 30 | 15 | alike; grey | 30 | 30 | in time |"
+    assert lines[5] == "| flow_grpo | 0 | 30 | none |  | 30 | 30 | missed it |"
+    assert len(lines) == 7 and lines[6] == ""  # the third was not watched
+    assert paper_watch.watch_rows([replace(outcome, runs=outcome.runs[2:])]) == []
+
+
+def test_a_run_from_before_the_watch_does_not_count_where_it_is_asked_for(docs):
+    plan = plan_of(docs)
+    arm, run = next(each for each in paper_plan.runs(plan, paper_plan.find("composition")) if each[0].watched)
+    assert not paper_plan.is_made(arm, run, {run.digest: {}})
+    assert paper_plan.is_made(replace(arm, watched=False), run, {run.digest: {}})
+    assert paper_plan.is_made(arm, run, {run.digest: {"watch": {}}})
+    assert not paper_plan.is_made(arm, run, {})
 
 
 def test_what_is_there_is_not_run_again(docs, monkeypatch):
@@ -106,16 +148,22 @@ def test_what_is_there_is_not_run_again(docs, monkeypatch):
 
 
 @pytest.mark.slow
-def test_an_arm_from_the_command_to_the_page(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("name", "arm"), [("steps", "paper-steps-5"), ("preference", "taste-flow_grpo")])
+def test_an_arm_from_the_command_to_the_page(name, arm, tmp_path, monkeypatch):
     """One of each kind of step: yardsticks, training, curve, test, page; on few prompts and a budget of seconds."""
-    steps = paper_plan.find("steps")
-    monkeypatch.setattr(paper, "find", lambda name: replace(steps, arms=steps.arms[1:2]))
-    overrides = ["rollout.groups=4", "rollout.micro_batch=32", "rollout.bundle=1"]
-    words = ["steps", "--budget", "0.1", "--limit", "24", "--docs", str(tmp_path), "--work", str(tmp_path / "work")]
+    table = paper_plan.find(name)
+    (chosen,) = (each for each in table.arms if each.name == arm)
+    monkeypatch.setattr(paper, "find", lambda name: replace(table, arms=(replace(chosen, seeds=(0,)),)))
+    overrides = ["rollout.groups=4", "rollout.micro_batch=32", "rollout.bundle=1", "monitor.every=1"]
+    words = [name, "--budget", "0.1", "--limit", "24", "--docs", str(tmp_path), "--work", str(tmp_path / "work")]
     done = CliRunner().invoke(paper.main, [*words, *overrides])
     assert done.exit_code == 0, done.output
     text = (tmp_path / "reproduction.md").read_text()
-    assert "| paper-steps-5 | 0 |" in text and "Runs are still missing of" in text
+    assert f"| {arm} | 0 |" in text and ("monitor.md" in text) == table.shows_watch
+    (path,) = (tmp_path / "results" / "data").glob("*-seed0.json")
+    looks = store.read_object(path)["watch"]["looks"]
+    assert looks and {"monitor/placement_moved", "monitor/drift"} <= looks[0].keys()
+    assert ("monitor/gap_moved" in looks[0]) == (name == "preference")
     again = CliRunner().invoke(paper.main, [*words, *overrides])
     assert "begins" in done.output and "begins" not in again.output
 
