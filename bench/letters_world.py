@@ -31,7 +31,7 @@ READERS = ("ocr", "letters")
 def readers() -> dict[str, RewardFunction]:
     """As the suite has them."""
     options = find("letters").options
-    return {name: rewards.build(name, **options.get(name, {})) for name in READERS}
+    return {name: rewards.build(name, options={name: options.get(name, {})}) for name in READERS}
 
 
 def renders(tag: str, count: int) -> list[Sample]:

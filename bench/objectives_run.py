@@ -120,9 +120,11 @@ def seconds_per_step(config: TrainConfig, folder: Path, processes: int, steps: i
 
 
 def watch_of(run: Run) -> MonitorConfig:
-    """The recipe's own, with what the task asks for. Its looks do not count as time of training."""
-    task = run.plan.task
-    return run.config.monitor.model_copy(update={"held_out": list(task.held_out), "gold": task.gold})
+    """The recipe's own, with what the task asks for and the run is not trained on. Its looks do not count as time of
+    training."""
+    task, trained = run.plan.task, run.config.reward.name
+    held_out, gold = [name for name in task.held_out if name != trained], task.gold if task.gold != trained else None
+    return run.config.monitor.model_copy(update={"held_out": held_out, "gold": gold})
 
 
 def seen(run: Run, log: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -102,6 +102,15 @@ TABLES = (
         PREFERENCE, shows_watch=True,
     ),
     Table(
+        "text", "Text rendering",
+        "What a reader reads rises; with KL quality and diversity stay, without it they pay for it (table 2). Below: "
+        "trained on the exact reader instead of RapidOCR.",
+        (Arm("ocr-nft", "letters-ocr", (), SEEDS),
+         Arm("ocr-nft-no-kl", "letters-ocr", ("objective.kl_weight=0", "adapter.reference_guidance=null"), SEEDS),
+         Arm("letters-nft", "letters-ocr", ("reward.name=letters", "reward.options={}"))),
+        TEXT, shows_watch=True,
+    ),
+    Table(
         "kl", "The weight of the KL",
         "There is a weight at which the reward rises as far, only later, and quality stays (figure 5).",
         (FREE, *_weights("1e-4", "2e-4"), FLOW, *_weights("1e-3", "2e-3", "5e-3")),

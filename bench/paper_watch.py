@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from objectives_measure import guidance_key
 from objectives_page import KEPT, Json, Outcome, row_of
 
 FALLEN = 0.05
@@ -19,8 +20,9 @@ def watch_rows(found: Sequence[Outcome]) -> list[str]:
     titles = ["run", "seed", "steps", "first alarm after", "that", f"below {KEPT:g} of the diversity after"]
     titles += [f"`{beside}` {FALLEN:g} below its best after", "the watch"]
     return [
-        "What [the watch](monitor.md) said, and when the averaged policy had lost diversity or quality on dev (at its "
-        "better guidance, first of ten checkpoints):",
+        "What [the watch](monitor.md) said, and when the averaged policy had lost diversity or quality on dev (at the "
+        "guidance of its test row, first of ten checkpoints). In time: before the last checkpoint that was sound; with "
+        "it: after that one, and before the harm was seen.",
         "",
         row_of(titles),
         "|---|---:|---:|---:|---|---:|---:|---|",
@@ -35,31 +37,45 @@ def _row(outcome: Outcome, run: Json) -> str:
     said = "; ".join(alarm["sentences"]) if alarm else ""
     cells = [outcome.recipe, run["seed"], run["steps"], alarm["step"] if alarm else "none", said]
     cells += ["never" if step is None else step for step in harms]
-    return row_of([*cells, verdict(alarm["step"] if alarm else None, harms)])
+    return row_of([*cells, verdict(run, alarm["step"] if alarm else None, harms)])
 
 
-def verdict(alarm: int | None, harms: Sequence[int | None]) -> str:
-    """In a word: whether the alarm came before the first harm (all in steps, None: never)."""
+def verdict(run: Json, alarm: int | None, harms: Sequence[int | None]) -> str:
+    """In a word: whether the alarm came before the first harm (all in steps, None: never).
+
+    A harm that a checkpoint shows came about since the checkpoint before it.
+    """
     first = min((step for step in harms if step is not None), default=None)
     if first is None:
         return "silent, rightly" if alarm is None else "false alarm"
     if alarm is None:
         return "missed it"
-    return "in time" if alarm <= first else "late"
+    before = max((point["step"] for point in run["curve"] if point["step"] < first), default=0)
+    return "in time" if alarm <= before else "with it" if alarm <= first else "late"
 
 
 def alike(outcome: Outcome, run: Json) -> int | None:
     """The step of the first checkpoint that keeps less than `KEPT` of the base's diversity."""
-    steps = [point["step"] for point in run["curve"]]
-    return next((step for step, (kept, _) in zip(steps, outcome.path(run), strict=True) if kept < KEPT), None)
+    for point, scores, base in _at_one_guidance(outcome, run):
+        kinds = (outcome.task.colors, outcome.task.layout)
+        if any((scores[name] or 0.0) < KEPT * base[name] for name in kinds):
+            return int(point["step"])
+    return None
 
 
 def worse(outcome: Outcome, run: Json) -> int | None:
-    """The step of the first checkpoint at which the score beside the headline is `FALLEN` below its best so far."""
-    best, name = float("-inf"), outcome.task.beside[0]
-    for point in run["curve"]:
-        value = max(point["dev"].values(), key=lambda scores: float(scores[outcome.task.headline]))[name]
-        best = max(best, value)
-        if value <= best - FALLEN:
+    """The step of the first checkpoint at which the score beside the headline is `FALLEN` below its best so far, the
+    base's included."""
+    name = outcome.task.beside[0]
+    best = float("-inf")
+    for point, scores, base in _at_one_guidance(outcome, run):
+        best = max(best, base[name], scores[name])
+        if scores[name] <= best - FALLEN:
             return int(point["step"])
     return None
+
+
+def _at_one_guidance(outcome: Outcome, run: Json) -> Iterator[tuple[Json, Json, Json]]:
+    """(checkpoint, its dev scores, the base's) at the guidance that was chosen in the end."""
+    key = guidance_key(run["test"]["guidance"])
+    return ((point, point["dev"][key], outcome.base["dev"][key]) for point in run["curve"])

@@ -170,6 +170,23 @@ class TrainConfig(Frozen):
             return AnyObjectiveConfig.model_validate(value)
         return config_of(name).model_validate(value)
 
+    def _never(self) -> str:
+        """What is set for later steps than there are, in a sentence; "" where all can come to pass."""
+        steps, monitor = self.steps, self.monitor
+        late = [stage.step for stage in self.reward.schedule if stage.step is not None and stage.step > steps]
+        if late:
+            return f"reward.schedule has a stage at step {late[0]}, and steps is {steps}: it would never begin"
+        if self.keep_best is not None and self.eval_every is not None and self.eval_every > steps:
+            return (
+                f"keep_best compares evaluations, and with eval_every {self.eval_every} of {steps} steps there is none"
+            )
+        if monitor.on_alarm != "warn" and monitor.every is not None and 2 * monitor.every > steps:
+            return (
+                f"monitor.on_alarm {monitor.on_alarm} has no effect: an alarm takes two looks, and there are not two "
+                f"every {monitor.every} of {steps} steps"
+            )
+        return ""
+
     @model_validator(mode="after")
     def _divides(self) -> TrainConfig:
         bundle, updates = self.rollout.bundle, self.optimizer.updates
@@ -182,7 +199,7 @@ class TrainConfig(Frozen):
             raise ValueError("keep_best compares evaluations, and eval_every is null: set it to a number of steps")
         if self.patience is not None and self.keep_best is None:
             raise ValueError("patience waits for a better evaluation, and keep_best is null: name a figure there")
-        if misfit := self.objective.misfit(self.rollout.model_dump()):
+        if misfit := self._never() or self.objective.misfit(self.rollout.model_dump()):
             raise ValueError(misfit)
         if self.data is not None and (misfit := self.objective.misfit_of_data()):
             raise ValueError(misfit)

@@ -12,6 +12,7 @@ import click
 
 from flowbench.cli.options import plugin_option
 from flowbench.errors import ConfigError, UnknownName
+from flowbench.models.built_in import BUILT_IN
 from flowbench.terminal import say, show_text
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 KINDS = ("rewards", "metrics", "objectives", "suites", "prompts", "recipes", "models")
 MODELS = {
-    "shapes": "the built-in model: 32 px pictures of flat shapes, made for laptops",
+    **{name: model.about for name, model in BUILT_IN.items()},
     "OWNER/NAME": "a Stable Diffusion 3 pipeline on the hub, such as stabilityai/stable-diffusion-3.5-medium",
     "FOLDER": "a diffusers folder, a run, or a checkpoint of a run",
 }

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from flowbench.reports.diagnosis import Found
 
 _NUMBER = re.compile(r"[0-9]+")
+INNER = "lora"
+"""Where the published code of Flow-GRPO puts the adapter of a checkpoint."""
 
 
 def courses_of(folder: Path, elsewhere: Sequence[str], suite: str | None) -> Found:
@@ -54,19 +56,22 @@ def _adapters(folder: Path) -> Iterator[tuple[int, Path]]:
     from flowbench.models.adapter_files import is_adapter
 
     run = RunFolder(folder)
-    if run.is_training:
-        yield from ((int(path.name.removeprefix("step-")), path) for path in reversed(checkpoints.every(run)))
+    if own := checkpoints.every(run):
+        yield from ((int(path.name.removeprefix("step-")), path) for path in reversed(own))
         return
     seen: dict[int, Path] = {}
-    for path in sorted(each for each in folder.iterdir() if each.is_dir() and is_adapter(each)):
+    for path in sorted(each for each in folder.iterdir() if each.is_dir()):
+        adapter = next((each for each in (path, path / INNER) if is_adapter(each)), None)
         numbers = _NUMBER.findall(path.name)
-        if not numbers:
+        if adapter is None or not numbers:
             continue
         step = int(numbers[-1])
         if step in seen:
             raise ConfigError(f"{folder}: {seen[step].name} and {path.name} are both of step {step}. Rename one.")
         seen[step] = path
-        yield step, path
+        yield step, adapter
+    if not seen and run.checkpoints.is_dir():  # of somebody else's run
+        yield from _adapters(run.checkpoints)
 
 
 def _began_from(folder: Path) -> tuple[str, str | None]:
@@ -74,12 +79,17 @@ def _began_from(folder: Path) -> tuple[str, str | None]:
     in its card; of somebody else's adapters the bare model, whichever it is."""
     from flowbench.trainer.run_card import read_card
 
-    if not RunFolder(folder).is_training:
+    if not _is_ours(folder):
         return "none", None
     card = read_card(folder)
     if card is None:
         raise RunError(f"{RunFolder(folder).card} is missing: nobody knows what the run began from. Restore it.")
     return card["must_agree"].get("start") or "none", card["must_agree"]["weights"]
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether the checkpoints are of a run of flowbench; others have a config.yaml, too."""
+    return bool(checkpoints.every(RunFolder(folder)))
 
 
 def _steps(adapters: dict[int, Path]) -> dict[str, int]:
@@ -105,8 +115,13 @@ def _evaluations(folder: Path, elsewhere: Sequence[str], suite: str | None) -> l
 def _command(folder: Path, adapters: dict[int, Path], suite: str | None) -> str:
     from flowbench.run_config import read_run_config
 
-    if suite is None and RunFolder(folder).is_training:
-        own = suite_of(read_run_config(RunFolder(folder).config, any_objective=True).prompts.name, "dev")
-        suite = own.name if own else None
-    first = next(iter(adapters.values()))
-    return f"flowbench eval --ckpt {first} --suite {suite or 'NAME'}, and so on for {len(adapters)} checkpoints."
+    config = None
+    if _is_ours(folder):
+        config = read_run_config(RunFolder(folder).config, any_objective=True)
+        own = suite_of(config.prompts.name, "dev") if suite is None else None
+        suite = suite or (own.name if own else None)
+    base = (config.adapter.start or config.model.name) if config is not None else "BASE"
+    rest = f"--suite {suite or 'NAME'} --out {folder}"
+    first, *others = adapters.values()
+    last = f", and so on for {len(others)} more" if others else ""
+    return f"flowbench eval --ckpt {base} {rest}, then flowbench eval --ckpt {first} {rest}{last}."

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from flowbench.errors import ConfigError, FlowbenchError
+from flowbench.errors import ConfigError, FlowbenchError, UnknownName
 from flowbench.foreign_code import UNFINISHED, early_ends_reported, interrupted, interrupts_noted
 from flowbench.registry import did_you_mean
 from flowbench.terminal import escape_what_cannot_be_encoded, say
@@ -114,7 +114,8 @@ def _answered(error: Exception, *, debug: bool) -> int:
     if interrupted():  # what a library has made of it
         _say("interrupted")
         return INTERRUPTED
-    if not (isinstance(error, ConfigError) and os.environ.get("RANK", "0") != "0"):  # all find the same mistake
+    all_find_it = isinstance(error, ConfigError | UnknownName)
+    if not (all_find_it and os.environ.get("RANK", "0") != "0"):
         _say(f"error: {sentence}")
     return error.exit_code if isinstance(error, FlowbenchError) else USERS_MISTAKE
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowbench.errors import ConfigError, ModelError, UnknownName
+from flowbench.models.built_in import BUILT_IN, DEFAULT
 from flowbench.registry import did_you_mean
 
 if TYPE_CHECKING:
     from flowbench.config import TrainConfig
-
-BUILT_IN = "shapes"
-BUILT_IN_RECIPE = "shapes-geneval"
 
 FLAGS = {
     "model": "model.name",
@@ -53,7 +51,7 @@ def resolve(
     from flowbench.config import load_config, read_yaml
 
     objective = flags.get("objective")
-    chosen = recipe or recipe_of(flags.get("model") or BUILT_IN, objective)
+    chosen = recipe or recipe_of(flags.get("model") or DEFAULT, objective)
     tree = read_yaml(chosen)
     if objective is not None and _use_objective(tree, objective, chosen):
         say(f"note: {chosen} with the default settings of objective {objective} in place of its own")
@@ -73,6 +71,7 @@ def resolve(
         section.update(name=spec, options=options)
         if section.pop("schedule", None):
             say(f"note: --reward names the rewards anew, and reward.schedule of {chosen} is left out")
+        _drop_trained_judges(_section(tree, "monitor"), kept)
     config = load_config(tree, overrides)
     check_names(config)
     return config
@@ -98,17 +97,15 @@ def default_recipe(model: str) -> str:
     from flowbench.models.families import UNSEEN
     from flowbench.models.settings import ModelSettings
 
-    if model == BUILT_IN:
-        return BUILT_IN_RECIPE
+    if model in BUILT_IN:
+        return ModelSettings.read(BUILT_IN[model].folder, model).default_recipe
     folder = Path(model).expanduser()
     if folder.is_dir() and not (folder / "model_index.json").is_file():
         what = "a run: go on with --resume, or give its base" if (folder / "config.yaml").is_file() else "no diffusers"
         raise ModelError(f"--model {model}: the folder holds {what} model.")
     if not folder.is_dir() and "/" not in model:
-        guess = did_you_mean(model, [BUILT_IN])
-        raise ModelError(
-            f"unknown model '{model}'.{guess} Give '{BUILT_IN}', a diffusers folder, or a hub id owner/name."
-        )
+        guess, known = did_you_mean(model, BUILT_IN), ", ".join(f"'{name}'" for name in BUILT_IN)
+        raise ModelError(f"unknown model '{model}'.{guess} Give {known}, a diffusers folder, or a hub id owner/name.")
     return ModelSettings.read(folder, model).default_recipe if folder.is_dir() else UNSEEN.default_recipe
 
 
@@ -150,6 +147,10 @@ def check_names(config: TrainConfig) -> None:
     for reward in [name] if isinstance(name, str) else name:
         if reward not in registry:
             registry.get(reward)
+    judges = [*config.monitor.held_out, *([config.monitor.gold] if config.monitor.gold else [])]
+    for judge in judges:
+        if judge not in registry and judge.partition("/")[0] not in registry:
+            registry.get(judge.partition("/")[0])
     try:
         prompts.find(config.prompts.name)
     except UnknownName as error:
@@ -190,6 +191,14 @@ def _learn_from_file(tree: dict[str, Any], rewards: Sequence[str]) -> None:
     _section(tree, "reward").pop("schedule", None)
     if "refresh_every" in _section(tree, "objective"):
         tree["objective"]["refresh_every"] = None
+
+
+def _drop_trained_judges(monitor: dict[str, Any], trained: Set[str]) -> None:
+    """Take out of a recipe's watch the rewards that are now trained on, which cannot be held against themselves."""
+    if monitor.get("gold") in trained:
+        monitor["gold"] = None
+    if monitor.get("held_out"):
+        monitor["held_out"] = [name for name in monitor["held_out"] if name not in trained]
 
 
 def _section(tree: dict[str, Any], name: str) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from flowbench import children
 from flowbench.children import LAUNCHER, MEETING
 from flowbench.cli.machine import MOST_PROCESSES, check_processes, cores, gpus, is_cpu
-from flowbench.cli.recipes import BUILT_IN
 from flowbench.errors import RunError
+from flowbench.models.built_in import BUILT_IN
 from flowbench.terminal import say
 
 if TYPE_CHECKING:
@@ -43,12 +43,12 @@ def is_main() -> bool:
 
 
 def fitting_processes(config: TrainConfig) -> int:
-    """How many processes to train on when nobody said: one, but for the built-in model on a CPU one per core.
+    """How many processes to train on when nobody said: one, but for a built-in model on a CPU one per core.
 
     Its operations are so small that threads share them badly: one process of two threads took 1.2 times as long as two
     processes of one thread (README). At most `MOST_PROCESSES`, and a number that divides the bundles of an update.
     """
-    if config.model.name != BUILT_IN or sys.platform != "linux" or not is_cpu(config.model.device):
+    if config.model.name not in BUILT_IN or sys.platform != "linux" or not is_cpu(config.model.device):
         return 1
     share = config.rollout.groups // config.optimizer.updates // config.rollout.bundle
     return max(count for count in range(1, min(cores(), MOST_PROCESSES) + 1) if share % count == 0)

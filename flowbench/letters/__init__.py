@@ -1,8 +1,12 @@
-"""The second built-in world: signs with one to four capital letters, a renderer, an exact reader."""
+"""The second built-in world: signs with one to four capital letters, a renderer, an exact reader, a pipeline."""
 
 from __future__ import annotations
 
-NAME = "letters"
-"""Of the model that `flowbench.pretrain` makes for this world."""
+from pathlib import Path
 
-__all__ = ["NAME"]
+NAME = "letters"
+"""Under which `load_model` knows the model of this world."""
+WEIGHTS = Path(__file__).parent / "weights"
+"""The shipped diffusers pipeline folder (Stable Diffusion 3 layout)."""
+
+__all__ = ["NAME", "WEIGHTS"]

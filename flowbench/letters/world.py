@@ -28,7 +28,9 @@ WIDTH, HEIGHT, PITCH, STROKE, MARGIN = 4.2, 8.0, 6.9, 1.35, 2.6
 of its highest to that of its lowest, from one letter to the next, across a stroke; and from the letters to the board's
 edge."""
 SCALES = {1: (1.2, 1.7), 2: (1.1, 1.5), 3: (1.0, 1.2), 4: (0.94, 0.98)}
-"""Range of scales by the number of letters."""
+"""Range of scales by the number of letters; the usual one is its middle."""
+WANDER = 1.0
+"""How far a sign's centre is from the picture's, at most, across and along, in pixels (docs/decisions/0024)."""
 
 _CURL = [(1, 0.2), (0.7, 0), (0.3, 0), (0, 0.3), (0, 0.7), (0.3, 1), (0.7, 1), (1, 0.8)]
 _BOWL = [(0, 1), (0, 0), (0.65, 0), (1, 0.14), (1, 0.4), (0.65, 0.54), (0, 0.54)]
@@ -121,10 +123,12 @@ def render(sign: Sign) -> Image.Image:
     return sheet.resize((SIZE, SIZE), Image.Resampling.BOX)
 
 
-def sample_sign(text: str, rng: numpy.random.Generator) -> Sign:
-    """A sign that says a text: board, scale and place at random, the whole board at least a pixel inside."""
-    board = str(rng.choice(list(BOARDS)))
-    sign = Sign(text, board, SIZE / 2, SIZE / 2, float(rng.uniform(*SCALES[len(text)])))
+def sample_sign(text: str, rng: numpy.random.Generator, *, roams: bool = False) -> Sign:
+    """A sign that says a text, its board's colour at random: in the middle but for a pixel, in its usual scale; or
+    (`roams`) anywhere in the picture, in any scale that it may have. The whole board is at least a pixel inside."""
+    board, scales = str(rng.choice(list(BOARDS))), SCALES[len(text)]
+    sign = Sign(text, board, SIZE / 2, SIZE / 2, float(rng.uniform(*scales)) if roams else sum(scales) / 2)
     slack = [(SIZE - 2 - extent) / 2 for extent in sign.extent]
-    x, y = (SIZE / 2 + float(rng.uniform(-room, room)) for room in slack)
+    rooms = slack if roams else [min(room, WANDER) for room in slack]
+    x, y = (SIZE / 2 + float(rng.uniform(-room, room)) for room in rooms)
     return Sign(text, board, x, y, sign.scale)

@@ -14,12 +14,12 @@ from flowbench.errors import ConfigError, ModelError
 from flowbench.layout import RunFolder, run_of_checkpoint
 from flowbench.models import adapter_files, finite, hub
 from flowbench.models.base import FlowModel
+from flowbench.models.built_in import BUILT_IN
 from flowbench.models.families import INDEX, family_of
 from flowbench.models.settings import FILE, ModelSettings
 from flowbench.registry import did_you_mean
 from flowbench.store import read_json
 
-BUILT_IN = "shapes"
 DTYPES = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -39,12 +39,13 @@ def load_model(
 ) -> FlowModel:
     """Load a text-to-image model, with an adapter if one is given or the path is a run or an adapter.
 
-    `name_or_path`: "shapes" (built in), a diffusers folder, a hub id, a run folder (its best or latest checkpoint), or
-    a checkpoint or adapter folder (its base model is loaded first). `adapter`, where given, is a run, an adapter folder
-    or a hub id, and replaces the path's own. `device`: auto (CUDA, else CPU), or any of torch's. `dtype` is that of
-    the transformer and the text encoders. `max_sequence_length`: tokens per prompt in place of those of the adapter's
-    training or, without one, of the model. Raises ModelError (also for an adapter that was trained on other weights of
-    its base than are there now), RunError for a checkpoint that is damaged, ConfigError for a bad device or dtype.
+    `name_or_path`: "shapes" or "letters" (built in), a diffusers folder, a hub id, a run folder (its best or latest
+    checkpoint), or a checkpoint or adapter folder (its base model is loaded first). `adapter`, where given, is a run,
+    an adapter folder or a hub id, and replaces the path's own. `device`: auto (CUDA, else CPU), or any of torch's.
+    `dtype` is that of the transformer and the text encoders. `max_sequence_length`: tokens per prompt in place of those
+    of the adapter's training or, without one, of the model. Raises ModelError (also for an adapter that was trained on
+    other weights of its base than are there now), RunError for a checkpoint that is damaged, ConfigError for a bad
+    device or dtype.
     """
     if dtype not in DTYPES:
         raise ConfigError(f"dtype '{dtype}': unknown.{did_you_mean(dtype, DTYPES)} Known: {', '.join(DTYPES)}.")
@@ -91,12 +92,11 @@ def check_base(adapter: Path, model: FlowModel) -> None:
 def _locate(name: str) -> tuple[Path, str]:
     """(folder, source): the folder behind a name, and the name by which to find it again."""
     path = Path(name).expanduser()
-    if name == BUILT_IN:
-        from flowbench.shapes import WEIGHTS
-
-        if not (WEIGHTS / INDEX).is_file():
-            raise ModelError(f"model '{BUILT_IN}': its weights are not installed ({WEIGHTS}). Reinstall flowbench.")
-        return WEIGHTS, BUILT_IN
+    if name in BUILT_IN:
+        folder = BUILT_IN[name].folder
+        if not (folder / INDEX).is_file():
+            raise ModelError(f"model '{name}': its weights are not installed ({folder}). Reinstall flowbench.")
+        return folder, name
     if path.is_dir():
         return path, str(path.resolve())
     if path.exists():
@@ -105,8 +105,9 @@ def _locate(name: str) -> tuple[Path, str]:
     if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) and not path.parent.is_dir():
         return hub.fetch(name, [INDEX, FILE, *adapter_files.FILES]), name
     siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    guess = did_you_mean(path.name, [*siblings, BUILT_IN])
-    raise ModelError(f"model '{name}': no such folder.{guess} Give '{BUILT_IN}', a folder, or a hub id owner/name.")
+    guess = did_you_mean(path.name, [*siblings, *BUILT_IN])
+    known = ", ".join(f"'{each}'" for each in BUILT_IN)
+    raise ModelError(f"model '{name}': no such folder.{guess} Give {known}, a folder, or a hub id owner/name.")
 
 
 def _adapter_folder(folder: Path) -> Path:
@@ -136,7 +137,7 @@ def _base_of(adapter: Path) -> tuple[Path, str]:
         raise ModelError(
             f"{adapter}: its base '{base}' is no diffusers model. Give the right one, and this as adapter."
         )
-    if revision not in ("", "main") and source != BUILT_IN and not Path(source).is_dir():
+    if revision not in ("", "main") and source not in BUILT_IN and not Path(source).is_dir():
         raise ModelError(
             f"{adapter}: it is for revision {revision} of '{base}', and a hub id stands for the newest. Give the "
             "folder of that revision, and this as adapter."
@@ -148,7 +149,7 @@ def _load_pipeline(
     folder: Path, source: str, device: torch.device, dtype: torch.dtype, tokens: int | None
 ) -> FlowModel:
     module, _, name = family_of(folder).model.partition(":")
-    if source != BUILT_IN and not Path(source).is_dir():
+    if source not in BUILT_IN and not Path(source).is_dir():
         folder = hub.fetch(source, hub.component_patterns(read_json(folder / INDEX)))
     model: type[FlowModel] = getattr(importlib.import_module(module), name)
     settings = ModelSettings.read(folder, Path(source).name if Path(source).is_dir() else source)

@@ -25,7 +25,8 @@ STAGES = ("text", "vae", "transformer", "decoder", "export")
 TEXT = StageConfig(steps=1500, lr=2e-3, ema=0.99)
 VAE = StageConfig(steps=5000, lr=2e-3, ema=0.998)
 DECODER = StageConfig(steps=5000, lr=1e-3, ema=0.998)
-TRANSFORMER = StageConfig(steps=15_000, lr=2e-3, ema=0.999, warmup=200, log_every=100, save_every=1000)
+TRANSFORMER = StageConfig(steps=0, lr=2e-3, ema=0.999, warmup=200, log_every=100, save_every=1000)
+"""But for the steps, which are the world's."""
 VAE_BATCH, TRANSFORMER_BATCH, CORPUS = 64, 128, 120_000
 
 
@@ -37,8 +38,8 @@ VAE_BATCH, TRANSFORMER_BATCH, CORPUS = 64, 128, 120_000
 @click.option("--stage", type=click.Choice(("all", *STAGES)), default="all", help="Run only this stage.")
 @click.option("--seed", default=0, help="Seed of every draw.")
 @click.option("--threads", default=1, help="CPU threads; one is enough for a model this small.")
-@click.option("--steps", default=TRANSFORMER.steps, help="Steps of the transformer stage.")
-def main(name: str, out: Path, stage: str, seed: int, threads: int, steps: int) -> None:
+@click.option("--steps", type=int, help="Steps of the transformer stage. Default: the world's own.")
+def main(name: str, out: Path, stage: str, seed: int, threads: int, steps: int | None) -> None:
     torch.set_num_threads(threads)
     world: World = importlib.import_module(WORLDS[name]).WORLD
     out.mkdir(parents=True, exist_ok=True)
@@ -60,7 +61,8 @@ def main(name: str, out: Path, stage: str, seed: int, threads: int, steps: int) 
         if stage == "decoder":
             return
     corpus = transformer.build_corpus(out, world, tokenizer, encoders, autoencoder, CORPUS, seed)
-    model = transformer.train_transformer(out, corpus, replace(TRANSFORMER, steps=steps), TRANSFORMER_BATCH, seed)
+    config = replace(TRANSFORMER, steps=steps or world.steps)
+    model = transformer.train_transformer(out, corpus, config, TRANSFORMER_BATCH, seed)
     if stage == "transformer":  # the decoder may still be in the making
         return
     export.write_pipeline(out / "pipeline", world, out / "tokenizer", encoders, autoencoder, model)

@@ -44,6 +44,8 @@ class World:
     """how often a tag's prompts are drawn for the transformer's pictures"""
     easy_tags: Sequence[str]
     """those that it begins with"""
+    steps: int
+    """of the transformer's training"""
     settings: Mapping[str, Any]
     """what the model's flowbench.json says beside its name and resolution"""
     merges: Sequence[tuple[str, str]] | None = None

@@ -28,9 +28,9 @@ def letters_at(prompt: Prompt) -> dict[str, int]:
 
 
 def any_picture(rng: numpy.random.Generator) -> Image.Image:
-    """A sign with one to four letters, each as likely as any."""
+    """A sign with one to four letters, each as likely as any, anywhere."""
     text = "".join(rng.choice(list(grammar.LETTERS), size=rng.integers(1, len(PLACES) + 1)))
-    return world.render(world.sample_sign(text, rng))
+    return world.render(world.sample_sign(text, rng, roams=True))
 
 
 WORLD = World(
@@ -48,6 +48,7 @@ WORLD = World(
     any_picture=any_picture,
     tag_weights={"one_letter": 1, "two_letters": 2, "three_letters": 3, "four_letters": 4},
     easy_tags=("one_letter", "two_letters"),
-    settings={"vocabulary": "letters", "guidance": 3.0, "default_recipe": "shapes-nft"},
+    steps=3_000,
+    settings={"vocabulary": "letters", "guidance": 3.0, "default_recipe": "letters-ocr"},
     merges=(("s", "i"), ("si", "g"), ("sig", "n</w>")),
 )

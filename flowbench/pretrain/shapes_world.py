@@ -43,5 +43,6 @@ WORLD = World(
     any_picture=lambda rng: world.render(world.random_scene(rng)),
     tag_weights={"single_object": 1, "two_object": 2, "counting": 2, "colors": 2, "position": 2, "color_attr": 2},
     easy_tags=("single_object", "colors"),
+    steps=15_000,
     settings={"vocabulary": "shapes", "guidance": 3.0, "default_recipe": "shapes-geneval"},
 )

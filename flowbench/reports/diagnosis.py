@@ -2,7 +2,7 @@
 
 Two kinds of signs. *Sameness*: the evaluations' pictures, held against those of the beginning on the same prompts and
 seeds, by the signals of the watch (`metrics/signals.py`, the same lines). *A fall beside a rise*: a metric is worse
-than at its own best, by a paired test, while the headline is no lower than it was there.
+than at its own best, by a paired test, while the headline is not measurably worse than it was there.
 """
 
 from __future__ import annotations
@@ -119,23 +119,25 @@ class Course:
         """Of each point, every signal's distance from the first one's, in its spread between prompts."""
         return tuple(distances(each.look, self.points[0].look) for each in self.points)
 
-    def falls(self, metrics: Sequence[Facts]) -> list[Fall]:
-        """Each metric at each point against its best point until then, where the headline is no worse than there (the
-        headline itself: everywhere). p is adjusted for the choice of the best (times the points before) and by Holm."""
+    def falls(self, metrics: Sequence[Facts], *, everywhere: bool = False) -> list[Fall]:
+        """Each metric at each point against its best point until then, where the headline is not measurably worse than
+        there (the headline itself, and all with `everywhere`: at every point). p is adjusted for the choice of the best
+        (times the points before) and by Holm."""
         wanted = [
             (facts, best, later)
             for facts in metrics
             if facts.is_ranked
             for later in range(1, len(self.points))
             if (best := self._best(facts, later)) is not None
-            and (facts == self.headline or self._gain(self.headline, best, later) >= 0)
+            and (everywhere or facts == self.headline or self._is_held(best, later))
         ]
         draws = draws_for(max(1, sum(later for _, _, later in wanted)))
         tests = [
             paired(aligned([self.points[later].results, self.points[best].results], facts.metric), draws)
             for facts, best, later in wanted
         ]
-        adjusted = holm([min(1.0, test.p * later) for test, (_, _, later) in zip(tests, wanted, strict=True)])
+        chosen = [test.p * later for test, (_, _, later) in zip(tests, wanted, strict=True)]
+        adjusted = holm([p if math.isnan(p) else min(1.0, p) for p in chosen])  # what is not tested does not count
         return [
             Fall(facts.metric, self.points[best].step, self.points[later].step, test, p)
             for (facts, best, later), test, p in zip(wanted, tests, adjusted, strict=True)
@@ -147,7 +149,7 @@ class Course:
         Raises ConfigError when the evaluations do not have it, or it has no better end.
         """
         metrics = self.metrics if gold is None else (self._named(gold),)
-        found = [*self._sameness(), *self._fallen(metrics)]
+        found = [*self._sameness(), *self._fallen(metrics, everywhere=gold is not None)]
         return sorted(found, key=lambda sign: sign.step)
 
     def _sameness(self) -> Iterable[Sign]:
@@ -161,9 +163,9 @@ class Course:
                     yield Sign(self.points[place].step, signal.name, f"{signal.meaning} ({which})")
                     break
 
-    def _fallen(self, metrics: Sequence[Facts]) -> Iterable[Sign]:
+    def _fallen(self, metrics: Sequence[Facts], *, everywhere: bool) -> Iterable[Sign]:
         found: dict[str, Fall] = {}
-        for fall in self.falls(metrics):
+        for fall in self.falls(metrics, everywhere=everywhere):
             facts = facts_of(self.first, fall.metric)
             worse = -fall.paired.difference if facts.better == "higher" else fall.paired.difference
             if worse > 0 and fall.p_holm <= SIZE:
@@ -171,7 +173,9 @@ class Course:
         for metric, fall in found.items():
             size = sorted(abs(bound) for bound in (fall.paired.low, fall.paired.high))
             bounds = "" if math.isnan(fall.paired.low) else f" [{size[0]:.3f}, {size[1]:.3f}]"
-            beside = "" if metric == self.headline.metric else f", and {self.headline.metric} is no worse than then"
+            steps = [point.step for point in self.points]
+            is_held = metric != self.headline.metric and self._is_held(steps.index(fall.best), steps.index(fall.step))
+            beside = f", and {self.headline.metric} is not measurably worse than then" if is_held else ""
             by = f"{abs(fall.paired.difference):.3f}{bounds}"
             yield Sign(fall.step, metric, f"{metric} is worse by {by} than at step {fall.best}{beside}")
 
@@ -181,8 +185,13 @@ class Course:
         known = [place for place, value in enumerate(values) if not math.isnan(value)]
         return max(known, key=lambda place: values[place], default=None)
 
-    def _gain(self, facts: Facts, before: int, after: int) -> float:
-        return self._value(facts, after) - self._value(facts, before)
+    def _is_held(self, before: int, after: int) -> bool:
+        """Whether the headline is no worse at the later of two points, as far as a paired test can tell: at its ceiling
+        it wavers by a picture or two."""
+        if self._value(self.headline, after) >= self._value(self.headline, before):
+            return True
+        pair = [self.points[after].results, self.points[before].results]
+        return not paired(aligned(pair, self.headline.metric), draws_for(1)).p <= SIZE
 
     def _value(self, facts: Facts, place: int) -> float:
         """Of which more is better."""

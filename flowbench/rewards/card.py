@@ -69,6 +69,8 @@ class Card:
     """A published number to check against."""
     parts: Mapping[str, Part] = field(default_factory=dict)
     """The named parts of its scores."""
+    gold: str = ""
+    """The reward that this one stands for: the watch of a run that trains on it holds the two against each other."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError for what no card can say: an unknown direction or kind of terms, numbers that are none."""

@@ -14,7 +14,7 @@ from flowbench.types import RewardFunction, Sample, Score
 
 CARD = Card("taste", "How much a picture of the built-in world is liked, by a network that has learned it from pairs.",
             "logit", direction="higher", source="ours: flowbench/pretrain/taste.py", licence="none needed",
-            preprocessing="scaled to 32 x 32 px", reference="our own labelled pairs")  # fmt: skip
+            preprocessing="scaled to 32 x 32 px", reference="our own labelled pairs", gold="taste_rule")  # fmt: skip
 RULE_CARD = Card("taste_rule",
                  "The rule of taste that the labels of `taste` were drawn from: warm, and left of the middle.", "share",
                  0.0, 1.0, "higher", source="ours: flowbench/shapes/taste_rule.py", licence="none needed")  # fmt: skip

@@ -25,7 +25,7 @@ DOUBT = 0.05
 
 def taste(detections: Sequence[Detection], width: int) -> float:
     """Of a picture that is `width` pixels wide, in [0, 1]."""
-    areas = [float(each.mask.sum()) for each in detections if each.mask is not None]
+    areas = [0.0 if each.mask is None else float(each.mask.sum()) for each in detections]
     total = sum(areas)
     if not total:
         return 0.0

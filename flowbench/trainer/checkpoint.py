@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def save(
     write_text(RunFolder(run).latest, folder.name + "\n")
     if is_best:
         point_at_best(run, step)
-    kept = {folder, *(_newest(run, most) for most in spared)}
+    kept = {folder, *(next(_until(run, most), None) for most in spared)}
     for old in checkpoints.every(RunFolder(run))[keep:]:
         if old not in kept:
             shutil.rmtree(old, ignore_errors=True)
@@ -91,24 +91,32 @@ def point_at_best(run: Path, step: int) -> None:
 
 
 def roll_back(run: Path, step: int) -> str:
-    """Make the newest checkpoint of at most that many training steps the one that evaluations take; returns its name.
+    """Make the newest whole checkpoint of at most that many training steps the one that evaluations take; returns its
+    name.
 
     Raises RunError where there is none.
     """
-    found = _newest(run, step)
+    found = next((each for each in _until(run, step) if _is_whole(each)), None)
     if found is None:
         raise RunError(
-            f"{run}: no checkpoint is from before the alarm (after step {step} nothing was amiss yet). Save more often "
-            "(save_every) and keep more (keep), or use monitor.on_alarm=stop."
+            f"{run}: no whole checkpoint is from before the alarm (after step {step} nothing was amiss yet), so that "
+            f"there is nothing to go back to but the base. Look at {RunFolder(run).monitor}, and begin a new run."
         )
     write_text(RunFolder(run).best, found.name + "\n")
     return found.name
 
 
-def _newest(run: Path, step: int) -> Path | None:
-    """The newest checkpoint of at most that many training steps."""
-    found = checkpoints.every(RunFolder(run))
-    return next((each for each in found if int(each.name.removeprefix("step-")) <= step), None)
+def _until(run: Path, step: int) -> Iterator[Path]:
+    """The checkpoints of at most that many training steps, the newest first."""
+    return (each for each in checkpoints.every(RunFolder(run)) if int(each.name.removeprefix("step-")) <= step)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        checkpoints.read_header(folder)
+    except RunError:
+        return False
+    return True
 
 
 def restore(run: RunFolder, learner: Learner, identity: str) -> Restored:

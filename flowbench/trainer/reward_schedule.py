@@ -20,11 +20,19 @@ STAGE, RECENT = "schedule/stage", "schedule/recent"
 
 
 def check_parts(stages: Sequence[RewardStage]) -> None:
-    """Raise ConfigError for a stage that waits for a part which no card names: it would never come."""
+    """Raise ConfigError for a stage that waits for a part which no card names, or for more than the reward's card says
+    that there is: it would never come."""
     for number, stage in enumerate(stages, start=1):
         name, _, part = (stage.when or "").partition("/")
-        card = registry.card(name) if part else None
-        if card is not None and card.parts and part not in card.parts:
+        card = registry.card(name) if name else None
+        if card is None:
+            continue
+        if not part and stage.reaches is not None and card.high is not None and stage.reaches > card.high:
+            raise ConfigError(
+                f"stage {number} of reward.schedule waits until {name} reaches {stage.reaches:g}, and its highest is "
+                f"{card.high:g}. Name a level that it can reach."
+            )
+        if part and card.parts and part not in card.parts:
             raise ConfigError(
                 f"stage {number} of reward.schedule waits for '{stage.when}', and {name} has no such part."
                 f"{did_you_mean(part, card.parts)} Known: {', '.join(card.parts)}."

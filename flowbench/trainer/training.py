@@ -33,12 +33,12 @@ from pathlib import Path
 
 import torch
 
-from flowbench import prompts, rewards
+from flowbench import prompts
 from flowbench.config import TrainConfig, check_share
-from flowbench.errors import ConfigError, NotFinite
+from flowbench.errors import NotFinite
 from flowbench.layout import RunFolder
 from flowbench.models.base import FlowModel
-from flowbench.prompts.examples import examples_of
+from flowbench.rewards.ocr.asked import check_signs
 from flowbench.store import Held, write_bytes
 from flowbench.terminal import say
 from flowbench.trainer import checkpoint, objectives, runs, scoring
@@ -46,16 +46,16 @@ from flowbench.trainer.best import Best
 from flowbench.trainer.data_rollout import ExampleSampler, encode_examples
 from flowbench.trainer.first_policy import first_policy, policy_of
 from flowbench.trainer.groups import Group, GroupSampler
+from flowbench.trainer.inputs import highest_reward, reward_of, source_of, unseen_prompts, vocabulary_of
 from flowbench.trainer.interrupt import Interruption, Stopped
 from flowbench.trainer.learner import AVERAGE, scheduled_lr
-from flowbench.trainer.monitor import judges
 from flowbench.trainer.monitor.watch import Watch, open_watch
 from flowbench.trainer.objectives.base import Objective
 from flowbench.trainer.policy import Policy
 from flowbench.trainer.policy_check import check_policy
 from flowbench.trainer.processes import Processes
 from flowbench.trainer.progress_pictures import SHOWN_PROMPTS, SHOWN_SEEDS, progress_sheet, sheet_of
-from flowbench.trainer.reward_schedule import RewardSchedule, check_parts
+from flowbench.trainer.reward_schedule import RewardSchedule
 from flowbench.trainer.rollout import collect
 from flowbench.trainer.run_card import build_run_card, run_identity
 from flowbench.trainer.scoring import RewardThread
@@ -97,14 +97,14 @@ def train(
             figures, timing = _take(run, step)
             done = step + 1
             run.check_folder()
-            seen = _seen(run, done, evaluate)
+            seen = _seen(run, done, evaluate, figures.get("reward/mean", math.nan))
             run.tracker.log(done, figures | seen.figures, timing | seen.timing)
             interrupted = run.processes.any(bool(interruption.signal))
             is_over = minutes is not None and time.monotonic() - began >= 60 * minutes
             stop = interrupted or run.processes.any(is_over) or run.has_ended
             if done % config.sample_every == 0 or done == config.steps:
                 run.draw(done)
-            if done % config.save_every == 0 or done == config.steps or stop or seen.is_best:
+            if done % config.save_every == 0 or done == config.steps or stop or seen.is_kept:
                 run.save(done, is_best=seen.is_best)
             if interrupted:
                 raise Stopped(interruption.signal or signal.SIGTERM, done)
@@ -225,9 +225,9 @@ class _Run:
         if self.processes.is_main:
             self.check_folder()
             checkpoint.save(
-                self.folder, done, self.policy, keep=self.config.keep, identity=self.identity,
-                is_best=is_best, more={**self.schedule.state(), **self.best.state(), **self.watch.state()},
-                spared=[self.best.step, *([self.watch.quiet] * (self.config.monitor.on_alarm == "rollback"))],
+                self.folder, done, self.policy, keep=self.config.keep, identity=self.identity, is_best=is_best,
+                more={**self.schedule.state(), **self.best.state(), **self.watch.state()},
+                spared=[self.best.step, *([self.before_alarm, self.watch.quiet] if self.may_roll_back else [])],
             )  # fmt: skip
         self.processes.wait()
 
@@ -236,12 +236,19 @@ class _Run:
         """Whether it was ended by its own settings, `patience` or `monitor.on_alarm`: a resumed run knows it, too."""
         return self.best.is_enough or (self.config.monitor.on_alarm != "warn" and self.watch.has_alarmed)
 
+    @property
+    def may_roll_back(self) -> bool:
+        return self.config.monitor.on_alarm == "rollback"
+
+    @property
+    def before_alarm(self) -> int:
+        """Training steps after the best evaluation up to the last quiet look or, without one, after that look."""
+        return self.best.until(self.watch.quiet) or self.watch.quiet
+
     def roll_back(self) -> None:
-        """After an alarm, where the settings ask for it: stand for the best evaluation from before it, or without one
-        for the newest checkpoint from before."""
-        if self.config.monitor.on_alarm == "rollback" and self.watch.has_alarmed and self.processes.is_main:
-            step = self.best.step if 0 < self.best.step <= self.watch.quiet else self.watch.quiet
-            name = checkpoint.roll_back(self.folder, step)
+        """After an alarm, where the settings ask for it, stand for the checkpoint from before it."""
+        if self.may_roll_back and self.watch.has_alarmed and self.processes.is_main:
+            name = checkpoint.roll_back(self.folder, self.before_alarm)
             self.tracker.say(f"rolled back: evaluations of {self.folder} take {name}")
 
     def draw(self, done: int) -> None:
@@ -271,10 +278,11 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
     with ExitStack() as stack:
         held = stack.enter_context(runs.claimed(folder, config, resume=resume)) if processes.is_main else None
         processes.wait()
-        training, sampler, data = _source(config)
+        training, sampler, data = source_of(config)
         start = read_start(config, resume=resume)
         model = first_policy(config, start, str(processes.device))
-        vocabulary = _vocabulary(config, model)
+        vocabulary = vocabulary_of(config, model)
+        check_signs(training, vocabulary)
         card = build_run_card(
             model, training, config, vocabulary,
             processes=processes.world, start=start.digest if start else "", data=data,
@@ -285,11 +293,11 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
             runs.keep_card(folder, card)
         objective = objectives.build(config.objective, config.rollout)
         policy = policy_of(config, model, objective)
-        reward = None if config.data else _reward(config, vocabulary)
+        reward = None if config.data else reward_of(config, vocabulary)
         scorer = None if reward is None else stack.enter_context(RewardThread(reward))
         schedule = RewardSchedule(reward, config.reward.schedule if reward is not None else ())
         restored = checkpoint.restore(RunFolder(folder), policy.learner, identity) if resume else checkpoint.NOTHING
-        dev = prompts.in_turns(_unseen(config.prompts.name, training), lambda prompt: prompt.tag)
+        dev = prompts.in_turns(unseen_prompts(config.prompts.name, training), lambda prompt: prompt.tag)
         watch = open_watch(config, dev, reward, vocabulary, processes)
         stack.callback(watch.close)
         best = Best(config.keep_best, config.patience)
@@ -316,39 +324,6 @@ def _opened(config: TrainConfig, resume: bool) -> Iterator[_Run]:
         yield run
 
 
-def _source(config: TrainConfig) -> tuple[list[Prompt], GroupSampler | ExampleSampler, str]:
-    """The training prompts, what draws the groups of a step from them, and the digest of a data file. Raises, as what
-    reads them does, before anything heavy is loaded."""
-    judges.check(config)
-    if config.data is not None:
-        examples = examples_of(config)
-        return examples.prompts, ExampleSampler(examples, config.rollout, config.seed), examples.digest
-    training = prompts.load(config.prompts.name, "train")
-    sampler = GroupSampler(training, config.rollout, config.prompts.tag_weights, config.seed)
-    rewards.check(config.reward.name, config.reward.options)
-    check_parts(config.reward.schedule)
-    return training, sampler, ""
-
-
-def _reward(config: TrainConfig, vocabulary: str) -> rewards.Reward:
-    reward = config.reward
-    return rewards.build(
-        reward.name, vocabulary=vocabulary, options=reward.options, combine=reward.combine,
-        on_error=reward.on_error, timeout=reward.timeout, cache=reward.cache,
-    )  # fmt: skip
-
-
-def _vocabulary(config: TrainConfig, model: FlowModel) -> str:
-    """The object names that prompts, reward and model share. Raises ConfigError when prompts and model differ."""
-    vocabulary = prompts.find(config.prompts.name).vocabulary or model.vocabulary
-    if vocabulary != model.vocabulary:
-        raise ConfigError(
-            f"prompts.name {config.prompts.name} speaks of {vocabulary}, the model {model.name} knows "
-            f"{model.vocabulary}. Choose prompts that fit, for example a file of your own: --prompts FILE."
-        )
-    return vocabulary
-
-
 @dataclass
 class _Seen:
     """What evaluations and the watch have found after a training step."""
@@ -357,10 +332,13 @@ class _Seen:
     timing: dict[str, float]
     is_best: bool = False
     """it was the best evaluation so far"""
+    is_kept: bool = False
+    """the policy may be asked for again: the best one so far, or one that a rollback could go back to"""
 
 
-def _seen(run: _Run, done: int, evaluate: Evaluate | None) -> _Seen:
-    """The averaged policy, evaluated and looked at where that is due after `done` steps."""
+def _seen(run: _Run, done: int, evaluate: Evaluate | None, reward: float) -> _Seen:
+    """The averaged policy, evaluated and looked at where that is due after `done` steps. reward: the mean of the last
+    one."""
     seen, model = _Seen({}, {}), run.policy.model
     if evaluate is not None and run.config.eval_every and done % run.config.eval_every == 0:
         if run.processes.is_main:  # the others wait
@@ -378,6 +356,8 @@ def _seen(run: _Run, done: int, evaluate: Evaluate | None) -> _Seen:
         with run.policy.learner.using(AVERAGE):
             figures, alarms = run.watch.look(model, done)
         seen.figures |= figures
+        if (highest := highest_reward(run.config)) is not None:
+            seen.figures["monitor/ceiling"] = reward / highest
         seen.timing["watch"] = time.monotonic() - began
         words = [
             f"{alarm.meaning} ({alarm.name} has moved by {figures[f'monitor/{alarm.name}_moved']:+.1f} spreads)"
@@ -387,12 +367,5 @@ def _seen(run: _Run, done: int, evaluate: Evaluate | None) -> _Seen:
             run.tracker.say(f"ALARM after step {done}: {sentence}. Look at {RunFolder(run.folder).monitor}")
         if alarms:
             run.show_panel(done, words)
+    seen.is_kept = seen.is_best or (run.may_roll_back and run.watch.quiet == done)
     return seen
-
-
-def _unseen(prompt_set: str, training: list[Prompt]) -> list[Prompt]:
-    """The dev split; the training prompts where there is none."""
-    try:
-        return prompts.load(prompt_set, "dev")
-    except ConfigError:
-        return training

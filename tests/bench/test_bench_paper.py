@@ -13,9 +13,11 @@ from click.testing import CliRunner
 from flowbench import store
 from flowbench.config import check_share
 from flowbench.errors import ConfigError
+from flowbench.trainer.monitor import judges
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 import objectives_plan
+import objectives_run
 import paper
 import paper_page
 import paper_plan
@@ -34,6 +36,7 @@ def test_every_run_of_a_table_can_be_begun(table, tmp_path):
     runs = [run for _, run in paper_plan.runs(plan, table)]
     for run in runs:
         check_share(run.config, plan.processes)
+        judges.check(run.config.model_copy(update={"monitor": objectives_run.watch_of(run)}))
         assert abs(run.pictures_per_step / 256 - 1) <= 1 / 8
     assert len({run.digest for run in runs}) == len(runs)
     assert {run.seed for run in runs if run.label == table.arms[0].name} == set(table.arms[0].seeds)
@@ -101,19 +104,23 @@ def test_the_page_from_the_files_alone(docs):
         (None, [None, None], "silent, rightly"),
         (30, [None, None], "false alarm"),
         (None, [None, 40], "missed it"),
-        (30, [60, 30], "in time"),
-        (45, [60, 30], "late"),
+        (20, [40, 30], "in time"),  # the checkpoint after 20 steps was sound
+        (25, [40, 30], "with it"),
+        (10, [10, None], "with it"),
+        (35, [40, 30], "late"),
     ],
 )
 def test_what_the_watch_is_worth_in_a_word(alarm, harms, word):
-    assert paper_watch.verdict(alarm, harms) == word
+    run = {"curve": [{"step": step} for step in (10, 20, 30, 40)]}
+    assert paper_watch.verdict(run, alarm, harms) == word
 
 
 def test_alarms_against_what_went_wrong(docs):
-    """.6 of the layouts are left at the third checkpoint of three; exclusive falls from .8 by .04, then by .06."""
+    """.6 of the layouts are left at the third checkpoint of three; exclusive falls from .8 to .77, .76 and .74."""
     (outcome, _), *_ = [paper_page.outcomes(plan_of(docs), paper_plan.TABLES[0], paper_plan.results(plan_of(docs)))]
     run = json.loads(json.dumps(outcome.runs[0]))
-    for point, (kept, exclusive) in zip(run["curve"], [(0.9, 0.8), (0.8, 0.76), (0.6, 0.74)], strict=True):
+    outcome.base["dev"]["1.5"]["exclusive"] = 0.8
+    for point, (kept, exclusive) in zip(run["curve"], [(0.9, 0.77), (0.8, 0.76), (0.6, 0.74)], strict=True):
         point["dev"]["1.5"] |= {"layout_diversity": 0.2 * kept, "exclusive": exclusive}
     assert (paper_watch.alike(outcome, run), paper_watch.worse(outcome, run)) == (30, 30)
     run["watch"] = {"every": 15, "looks": [], "alarms": [{"step": 15, "sentences": ["alike", "grey"]}]}

@@ -35,6 +35,13 @@ def test_somebody_elses_adapters(world, flowbench, tmp_path):
             shutil.copy(world.run / "checkpoints" / "step-000002" / name, tmp_path / "ckpt-7" / name)
     words = ("doctor", "run", tmp_path, "--evaluations", world.base, "--evaluations", world.run, "--format", "json")
     assert [point["step"] for point in table(flowbench(*words))["points"]] == [0, 7]
+    published = tmp_path / "theirs"  # as Flow-GRPO's own code writes it
+    (published / "checkpoints").mkdir(parents=True)
+    (published / "config.yaml").write_text("somebody: else\n")
+    shutil.copytree(tmp_path / "ckpt-7", published / "checkpoints" / "checkpoint-7" / "lora")
+    for folder in (published, published / "checkpoints"):
+        theirs = flowbench("doctor", "run", folder, *words[3:])
+        assert [point["step"] for point in table(theirs)["points"]] == [0, 7]
     shutil.copytree(tmp_path / "ckpt-7", tmp_path / "epoch-7")
     twice = flowbench(*words)
     assert twice.exit_code == 2 and "ckpt-7 and epoch-7 are both of step 7" in twice.stderr
@@ -43,8 +50,8 @@ def test_somebody_elses_adapters(world, flowbench, tmp_path):
 def test_too_few_evaluations_say_how_to_make_more(world, flowbench, tmp_path):
     alone = flowbench("doctor", "run", world.run)
     assert alone.exit_code == 2 and "1 the only one under its settings" in alone.stderr
-    wanted = f"flowbench eval --ckpt {world.run / 'checkpoints' / 'step-000002'} --suite shapes_dev, and so on for 1"
-    assert wanted in alone.stderr
+    wanted = f"--ckpt {world.run / 'checkpoints' / 'step-000002'} --suite shapes_dev --out {world.run}."
+    assert f"{wanted}" in alone.stderr and "flowbench eval --ckpt" in alone.stderr.partition(", then ")[0]
     none = flowbench("doctor", "run", tmp_path)
     assert none.exit_code == 2 and "neither checkpoints of a run nor folders with adapters" in none.stderr
     nowhere = flowbench("doctor", "run", tmp_path / "gone")

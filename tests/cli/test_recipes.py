@@ -25,6 +25,17 @@ def test_the_reward_alone_trains_the_built_in_model() -> None:
     assert config.model.name == "shapes"
 
 
+def test_what_is_trained_on_no_longer_looks_on(tmp_path: Path) -> None:
+    recipe = tmp_path / "watched.yaml"
+    recipe.write_text("monitor: {every: 5, gold: geneval_strict, held_out: [jpeg, taste]}\n")
+    monitor = resolved(str(recipe), rewards=("jpeg",)).monitor
+    assert (monitor.gold, monitor.held_out) == ("geneval_strict", ["taste"])
+    monitor = resolved(str(recipe), rewards=("geneval_strict=1,taste=1",)).monitor
+    assert (monitor.gold, monitor.held_out) == (None, ["jpeg"])
+    assert resolved("letters-ocr", rewards=("letters",)).monitor.gold is None
+    assert resolved("letters-ocr", rewards=("ocr",)).monitor.gold == "letters"
+
+
 def test_an_objective_takes_the_models_recipe_for_it() -> None:
     said: list[str] = []
     assert resolved(objective="nft", said=said) == resolved("shapes-nft")

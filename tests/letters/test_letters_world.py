@@ -17,10 +17,10 @@ def texts(split: str, tag: str) -> list[str]:
 
 
 def signs(count: int, seed: int) -> list[tuple[str, Image.Image]]:
-    """Random texts of one to four letters, in turn, and their signs."""
+    """Random texts of one to four letters, in turn, and their signs, anywhere and in any scale."""
     rng = numpy.random.default_rng(seed)
     drawn = ["".join(rng.choice(list(grammar.LETTERS), 1 + place % 4)) for place in range(count)]
-    return [(text, world.render(world.sample_sign(text, rng))) for text in drawn]
+    return [(text, world.render(world.sample_sign(text, rng, roams=True))) for text in drawn]
 
 
 def test_counts_by_hand():
@@ -75,9 +75,18 @@ def test_the_whole_board_is_on_the_picture():
     rng = numpy.random.default_rng(0)
     for place in range(400):
         text = "H" * (1 + place % 4)
-        sign = world.sample_sign(text, rng)
+        sign = world.sample_sign(text, rng, roams=True)
         for centre, extent in zip((sign.x, sign.y), sign.extent, strict=True):
             assert centre - extent / 2 >= 1 and centre + extent / 2 <= world.SIZE - 1
+
+
+def test_a_prompts_sign_is_in_the_middle_but_for_a_pixel():
+    rng = numpy.random.default_rng(0)
+    for place in range(200):
+        text = "H" * (1 + place % 4)
+        sign = world.sample_sign(text, rng)
+        assert max(abs(sign.x - 16), abs(sign.y - 16)) <= world.WANDER
+        assert sign.scale == pytest.approx(sum(world.SCALES[len(text)]) / 2)
 
 
 def test_the_exact_reader_reads_every_sign():

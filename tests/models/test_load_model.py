@@ -15,6 +15,7 @@ from tiny import make_pipeline
 from flowbench.checkpoints import write_header
 from flowbench.errors import ConfigError, ModelError, RunError
 from flowbench.models import adapter_files, load_model
+from flowbench.models.built_in import BUILT_IN, BuiltIn
 from flowbench.types import Prompt
 
 
@@ -188,18 +189,15 @@ def test_pickled_weights_are_never_read(plain: Path, tmp_path: Path) -> None:
         load_model(folder)
 
 
-def test_built_in_model_without_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flowbench import shapes
-
-    monkeypatch.setattr(shapes, "WEIGHTS", tmp_path, raising=False)
-    with pytest.raises(ModelError, match="model 'shapes': its weights are not installed"):
-        load_model("shapes")
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_built_in_model_without_weights(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BUILT_IN, name, BuiltIn(tmp_path, ""))
+    with pytest.raises(ModelError, match=f"model '{name}': its weights are not installed"):
+        load_model(name)
 
 
 def test_built_in_model_is_known_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flowbench import shapes
-
-    monkeypatch.setattr(shapes, "WEIGHTS", make_pipeline(tmp_path / "weights", name="shapes"), raising=False)
+    monkeypatch.setitem(BUILT_IN, "shapes", BuiltIn(make_pipeline(tmp_path / "weights", name="shapes"), ""))
     model = load_model("shapes")
     assert (model.name, model.source) == ("shapes", "shapes")
     model.add_adapter(2, 4.0)

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from flowbench.models import load_model
-from flowbench.pretrain import export, letters_world, shapes_world, text_encoders, transformer, vae
+from flowbench.models.built_in import BUILT_IN
+from flowbench.pretrain import export, letters_world, text_encoders, transformer, vae
 from flowbench.pretrain.__main__ import WORLDS
 from flowbench.pretrain.loop import StageConfig, learning_rate, run_stage
-from flowbench.shapes import WEIGHTS
+from flowbench.store import read_object
 
 
 def fit(folder, steps, config_steps):
@@ -117,10 +118,15 @@ def test_no_letters_of_a_sign_become_one_token(tmp_path):
         assert len(tokens) == letters_world.BEFORE + len(text) + 2
 
 
-def test_the_shipped_tokenizer_is_made_anew_to_the_byte(tmp_path):
-    text_encoders.build_tokenizer(tmp_path, shapes_world.WORLD)
+def test_the_shipped_tokenizer_is_made_anew_to_the_byte(world, tmp_path):
+    text_encoders.build_tokenizer(tmp_path, world)
     for file in ("vocab.json", "merges.txt"):
-        assert (tmp_path / file).read_bytes() == (WEIGHTS / "tokenizer" / file).read_bytes()
+        assert (tmp_path / file).read_bytes() == (BUILT_IN[world.name].folder / "tokenizer" / file).read_bytes()
+
+
+def test_the_shipped_settings_are_those_of_the_world(world):
+    settings = read_object(BUILT_IN[world.name].folder / "flowbench.json")
+    assert settings.items() >= {"name": world.name, "resolution": world.size, **world.settings}.items()
 
 
 def test_all_stages_on_a_few_pictures(world, tokenizer, tmp_path, monkeypatch):

@@ -52,9 +52,25 @@ def test_a_gold_that_falls_while_the_headline_rises(tmp_path):
     (sign,) = made.signs()
     assert (sign.step, sign.name) == (20, "value")
     assert sign.sentence.startswith("value is worse by 0.700 [0.700, 0.700] than at step 10")
-    assert sign.sentence.endswith("and official is no worse than then")
+    assert sign.sentence.endswith("and official is not measurably worse than then")
     fall = next(each for each in made.falls(made.metrics) if each.metric == "value" and each.step == 20)
     assert fall.best == 10 and fall.paired.difference == pytest.approx(-0.7)
+
+
+def test_a_headline_that_wavers_at_its_ceiling_hides_no_fall(tmp_path):
+    """official 0, 1, and 1 but for one picture; value .5, .9, .1: it has fallen by .8 since step 10."""
+    nearly = lambda tag, number, index: (0 if (number, index) == (0, 0) else 1, 0.1)  # noqa: E731
+    made = course(tmp_path, always(0, 0.5), always(1, 0.9), nearly)
+    (sign,) = made.signs()
+    assert (sign.step, sign.name) == (20, "value") and "than at step 10, and official is not" in sign.sentence
+
+
+def test_a_gold_counts_whatever_the_headline_does(tmp_path):
+    """official 0, 1, half; value .5, .9, .2, asked for as the gold."""
+    half = lambda tag, number, index: (index, 0.2)  # noqa: E731
+    made = course(tmp_path, always(0, 0.5), always(1, 0.9), half)
+    (sign,) = made.signs("value")
+    assert (sign.step, sign.name) == (20, "value") and sign.sentence.endswith("than at step 10")
 
 
 def test_what_falls_with_the_headline_is_not_held_against_the_gold(tmp_path):

@@ -173,6 +173,7 @@ def test_a_damaged_pointer_is_never_read_as_the_newest(pipeline, tmp_path):
     [
         (["keep_best=official"], "keep_best compares evaluations, and eval_every is null"),
         (["patience=3", "eval_every=5"], "patience waits for a better evaluation, and keep_best is null"),
+        (["eval_every=200", "keep_best=official"], "with eval_every 200 of 160 steps there is none"),
         (["patience=0", "eval_every=5", "keep_best=official"], "greater than or equal to 1"),
     ],
 )

@@ -24,7 +24,7 @@ from flowbench.trainer import checkpoint, train
 from flowbench.trainer.groups import draw_seed
 from flowbench.trainer.monitor import looks
 from flowbench.trainer.monitor.drift import Drift
-from flowbench.trainer.monitor.judges import Judge
+from flowbench.trainer.monitor.judges import Judge, gold_of
 from flowbench.trainer.monitor.looks import View
 from flowbench.trainer.monitor.watch import Watch, open_watch
 from flowbench.trainer.processes import Processes
@@ -97,6 +97,8 @@ def test_the_lines(name, distance, alarm):
 
 class Panel:
     """Gives prepared looks in turn."""
+
+    is_main = True
 
     def __init__(self, *found, judges=()):
         self._found, self.judges = iter(found), judges
@@ -187,20 +189,40 @@ def test_of_a_score_of_which_less_is_better_a_rise_is_a_fall():
 
 
 def test_reward_and_gold_must_not_part():
-    """Spreads of 1 and .1. The reward rises by 3 spreads, the gold by 2.5, then falls back to where it began. Where the
-    reward has not risen there is no gap, however far the gold has fallen."""
+    """Spreads of 1 and .1. The reward rises by 3 spreads, the gold by 2.5, as high as ever: no gap while it rises. Then
+    it falls back to where it began, 2.5 from its best. Where the reward has not risen there is no gap, however far the
+    gold has fallen."""
     first = seen([0.0, 0.1, 0.2], [0, 1, 2])
     watch = judged(
         first, seen([0.25, 0.35, 0.45], [3, 4, 5]), seen([0.0, 0.1, 0.2], [3, 4, 5]), seen([0.0, 0.1, 0.2], [3, 4, 5]),
         names=["gold", "reward"], gold="gold",
     )  # fmt: skip
     found = [watch.look(None, done) for done in (10, 20, 30)]
-    assert [figures["monitor/gap_moved"] for figures, _ in found] == pytest.approx([0.5, 3, 3])
+    assert math.isnan(found[0][0]["monitor/gap_moved"])
+    assert [figures["monitor/gap_moved"] for figures, _ in found[1:]] == pytest.approx([3, 3])
+    assert [figures["monitor/gold_moved"] for figures, _ in found] == pytest.approx([2.5, -2.5, -2.5])
     assert found[0][0]["monitor/reward"] == 4 and found[0][0]["monitor/gold"] == pytest.approx(0.35)
-    assert "monitor/gold_moved" not in found[0][0]
     fallen = judged(first, seen([-9.0, -9.0, -9.0], [-1, 0, 1]), names=["gold", "reward"], gold="gold")
     assert math.isnan(fallen.look(None, 10)[0]["monitor/gap_moved"])
-    assert [[each.name for each in alarms] for _, alarms in found] == [[], [], ["gap"]]
+    assert [[each.name for each in alarms] for _, alarms in found] == [[], [], ["gold", "gap"]]
+
+
+def test_a_look_of_which_little_is_scored_is_no_measure_for_later_ones():
+    """One prompt of three is scored at .3, better than its .2. With that for the best look, no fall would be seen."""
+    nan, low = math.nan, [0.3, 0.0, 0.0]
+    views = [seen([0.2, 0.4, 0.6]), seen([0.3, nan, nan]), seen(low), seen(low)]
+    watch = judged(*views, names=["other"])
+    found = [watch.look(None, done) for done in (10, 20, 30)]
+    assert [figures["monitor/other_moved"] for figures, _ in found] == pytest.approx([0.5, -1.5, -1.5])
+    assert [[each.name for each in alarms] for _, alarms in found] == [[], [], ["other"]]
+
+
+def test_a_judge_that_scores_nothing_is_refused_and_one_that_tells_no_prompts_apart_is_named(capsys):
+    with pytest.raises(ConfigError, match="monitor: other scores none of the watch's pictures"):
+        judged(seen([math.nan] * 3), names=["other"])
+    judged(seen([0.5] * 3, [0.1, 0.2, 0.3]), names=["flat", "other"])
+    said = capsys.readouterr().err
+    assert "cannot follow flat" in said and "other" not in said
 
 
 def test_only_prompts_that_both_looks_scored_are_compared():
@@ -288,14 +310,32 @@ def test_rollback_stands_for_the_newest_checkpoint_from_before(pipeline, tmp_pat
     assert f"rolled back: evaluations of {run} take step-000001" in capsys.readouterr().err
 
 
-def test_rollback_stands_for_the_best_evaluation_where_there_is_one(pipeline, tmp_path, alarming):
-    """Of those from before: after step 2 the first sign was there already."""
-    values = iter([0.1, 0.5, 0.2])
+def test_rollback_stands_for_the_best_evaluation_from_before(pipeline, tmp_path, monkeypatch):
+    """The first four looks are quiet, the alarm is at the sixth. The best of all evaluations is the fifth, when the
+    first sign was there already; of those from before it is the second, not the newest."""
+    turn = iter(range(100))
+    monkeypatch.setattr(
+        "flowbench.trainer.monitor.watch.distances",
+        lambda now, base: {each.name: -9.0 * (each.name == "placement" and next(turn) >= 4) for each in SIGNALS},
+    )
+    values = iter([0.1, 0.5, 0.2, 0.3, 0.9, 0.1])
+    changes = {"steps": 8, "eval_every": 1, "keep_best": "official", "keep": 1, "save_every": 8}
     run = train(
-        settings(pipeline, tmp_path / "run", monitor={"on_alarm": "rollback"}, eval_every=1, keep_best="official"),
+        settings(pipeline, tmp_path / "run", monitor={"on_alarm": "rollback"}, **changes),
         evaluate=lambda model: {"official": next(values)},
     )
-    assert checkpoints.named(RunFolder(run)).name == "step-000001"
+    assert len(tiny_runs.log_without_timing(run)) == 6
+    assert checkpoints.named(RunFolder(run)).name == "step-000002"
+
+
+def test_a_rollback_passes_over_a_damaged_checkpoint(pipeline, tmp_path):
+    run = train(settings(pipeline, tmp_path / "run", save_every=1, keep=4))
+    (run / "checkpoints" / "step-000003" / "trainer.json").write_text("{}")
+    assert checkpoint.roll_back(run, 3) == "step-000002"
+    for name in ("step-000001", "step-000002"):
+        (run / "checkpoints" / name / "trainer.json").unlink()
+    with pytest.raises(RunError, match="no whole checkpoint is from before the alarm"):
+        checkpoint.roll_back(run, 3)
 
 
 def test_keep_spares_what_a_rollback_needs(pipeline, tmp_path, alarming):
@@ -334,19 +374,27 @@ def test_one_prompt_is_trained_on_without_a_watch(pipeline, capsys):
     assert "for one prompt it is off" in capsys.readouterr().err
 
 
-def test_rollback_without_a_checkpoint_from_before_says_so(pipeline, tmp_path, alarming):
-    with pytest.raises(
-        RunError, match="no checkpoint is from before the alarm \\(after step 1 nothing was amiss yet\\)"
-    ):
-        train(settings(pipeline, tmp_path / "run", monitor={"on_alarm": "rollback"}, save_every=3))
-    assert checkpoints.named(RunFolder(tmp_path / "run")).name == "step-000003"  # nothing computed is lost
+def test_a_quiet_look_leaves_a_checkpoint_to_go_back_to(pipeline, tmp_path, alarming):
+    run = train(settings(pipeline, tmp_path / "run", monitor={"on_alarm": "rollback"}, save_every=3))
+    assert checkpoints.named(RunFolder(run)).name == "step-000001"
 
 
-def test_killed_and_resumed_it_sees_the_same(pipeline, tmp_path, monkeypatch):
-    reference = train(settings(pipeline, tmp_path / "reference"))
+def test_a_rollback_when_no_look_was_quiet_says_so(pipeline, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "flowbench.trainer.monitor.watch.distances",
+        lambda now, base: {each.name: -9.0 * (each.name == "placement") for each in SIGNALS},
+    )
+    with pytest.raises(RunError, match=r"no whole checkpoint is from before the alarm \(after step 0 nothing"):
+        train(settings(pipeline, tmp_path / "run", monitor={"on_alarm": "rollback"}))
+    assert checkpoints.named(RunFolder(tmp_path / "run")).name == "step-000002"  # nothing computed is lost
+
+
+@pytest.mark.parametrize("monitor", [{}, {"held_out": ["jpeg"], "gold": "geneval_strict"}])
+def test_killed_and_resumed_it_sees_the_same(pipeline, tmp_path, monkeypatch, monitor):
+    reference = train(settings(pipeline, tmp_path / "reference", monitor=monitor))
     with tiny_runs.power_cut(monkeypatch, after=14):
-        train(settings(pipeline, tmp_path / "run"))
-    run = train(settings(pipeline, tmp_path / "run"), resume=True)
+        train(settings(pipeline, tmp_path / "run", monitor=monitor))
+    run = train(settings(pipeline, tmp_path / "run", monitor=monitor), resume=True)
     assert tiny_runs.log_without_timing(run) == tiny_runs.log_without_timing(reference)
     assert tiny_runs.trainer_state(run) == tiny_runs.trainer_state(reference)
 
@@ -391,6 +439,13 @@ def test_what_is_refused(change):
         load_config("shapes-geneval", ["monitor.every=null", change])
 
 
+@pytest.mark.parametrize("on_alarm", ["stop", "rollback"])
+def test_what_an_alarm_does_wants_two_looks(on_alarm):
+    with pytest.raises(ConfigError, match="an alarm takes two looks, and there are not two every 90 of 160 steps"):
+        load_config("shapes-geneval", ["monitor.every=90", f"monitor.on_alarm={on_alarm}"])
+    assert load_config("shapes-geneval", ["monitor.every=80", f"monitor.on_alarm={on_alarm}"])
+
+
 def test_every_recipe_is_watched():
     assert all(load_config(name, []).monitor.every for name in recipe_names())
 
@@ -408,6 +463,7 @@ def test_a_run_with_a_gold_and_a_held_out_reward(pipeline, tmp_path):
     names = ("jpeg", "geneval_official/exclusive", "geneval_strict", "reward")
     assert more == {f"monitor/{name}" for name in names} | {
         "monitor/jpeg_moved", "monitor/geneval_official/exclusive_moved", "monitor/gap_moved",
+        "monitor/geneval_strict_moved",
     }  # fmt: skip
     assert line["monitor/jpeg"] > 0 and 0 <= line["monitor/geneval_strict"] <= 1
     assert {name: line[name] for name in other} == other
@@ -421,6 +477,7 @@ def test_a_run_with_a_gold_and_a_held_out_reward(pipeline, tmp_path):
         ({"monitor": {"gold": "geneval/exclusiv"}}, "has no part 'exclusiv'.*Did you mean 'exclusive'"),
         ({"monitor": {"gold": "no_such_gold"}}, "no_such_gold"),
         ({"monitor": {"gold": "tests_brightness"}}, "tests_brightness is trained on"),
+        ({"monitor": {"gold": "tests_brightness/"}}, "'tests_brightness/' names no part"),
         ({"monitor": {"held_out": ["edges"]}}, "'edges' is what the watch calls a figure of its own"),
         ({"monitor": {"held_out": ["jpeg"], "options": {"jpg": {"larger": True}}}}, "'jpg'.*It asks: jpeg"),
         ({"monitor": {"held_out": ["jpeg"], "options": {"jpeg": {"bigger": True}}}}, "no option 'bigger'"),
@@ -447,6 +504,29 @@ def test_judges_that_cannot_be_are_refused_before_anything_is_loaded(pipeline, t
 def test_settings_of_judges_that_are_refused(change):
     with pytest.raises(ConfigError, match="monitor"):
         load_config("shapes-geneval", change)
+
+
+def test_a_reward_may_name_its_gold(pipeline, capsys):
+    """`taste` stands for `taste_rule`; where they cannot be compared, or another one is named, it does not count."""
+
+    def gold(**changes):
+        monitor = {"every": 5, **changes.pop("monitor", {})}
+        return gold_of(tiny_runs.config(pipeline, "unused", monitor=monitor, **changes))
+
+    assert gold(reward={"name": "taste"}) == "taste_rule"
+    assert gold(reward={"name": "taste"}, monitor={"gold": "jpeg"}) == "jpeg"
+    assert gold(reward={"name": "taste"}, monitor={"held_out": ["taste_rule"]}) is None
+    assert gold(reward={"name": {"taste": 1, "jpeg": 1}}) is None
+    assert gold(reward={"name": "geneval"}) is None
+    assert gold(reward={"name": "taste"}, monitor={"every": None}) is None
+
+
+def test_the_share_of_the_rewards_ceiling(pipeline, tmp_path):
+    """Of a reward whose card has a highest value, the mean of the step over it."""
+    run = train(settings(pipeline, tmp_path / "run", steps=2, reward={"name": "geneval"}))
+    for line in tiny_runs.log_without_timing(run):
+        assert line["monitor/ceiling"] == pytest.approx(line["reward/mean"])
+    assert "monitor/ceiling" not in tiny_runs.log_without_timing(train(settings(pipeline, tmp_path / "no", steps=1)))[0]
 
 
 def test_the_drift_is_the_distance_of_velocities_on_the_bases_pictures(pipeline):

@@ -142,6 +142,19 @@ def test_a_part_that_no_card_names_would_never_come():
     check_parts([RewardStage(when="geneval/exclusive", reaches=0.5, weights={"geneval": 0.5})])
 
 
+def test_a_level_above_the_rewards_highest_would_never_come():
+    with pytest.raises(ConfigError, match=r"stage 1 .* waits until geneval reaches 1\.5, and its highest is 1"):
+        check_parts([RewardStage(when="geneval", reaches=1.5, weights={"geneval": 0.5})])
+    check_parts([RewardStage(when="geneval", reaches=1.0, weights={"geneval": 0.5})])
+
+
+def test_a_stage_after_the_last_step_would_never_begin():
+    changes = ["reward.name={geneval: 1, jpeg: 0}", "reward.schedule=[{step: 161, weights: {jpeg: 1}}]"]
+    with pytest.raises(ConfigError, match="a stage at step 161, and steps is 160: it would never begin"):
+        load_config("shapes-geneval", changes)
+    assert load_config("shapes-geneval", [*changes, "steps=161"]).reward.schedule
+
+
 def test_no_schedule_without_rewards():
     changes = [
         "data=pairs.jsonl",

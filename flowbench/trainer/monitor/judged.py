@@ -1,8 +1,8 @@
 """What the panel's judges say, look by look: who has fallen from its best, and whether reward and gold have parted.
 
-A held-out score counts by its distance from its best look so far, gold and reward by theirs from the beginning: means
-over the prompts that are scored in both, in the beginning's standard deviation between prompts, so that scores of any
-unit share their lines.
+A held-out score and the gold count by their distance from their best look so far, gold and reward by theirs from the
+beginning, too: means over the prompts that are scored in both, in the beginning's standard deviation between prompts.
+So scores of any unit share their lines.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy
 import torch
 
+from flowbench.errors import ConfigError
 from flowbench.metrics.signals import NO_SPREAD, Signal
 from flowbench.trainer.monitor.judges import GAP, REWARD, Judge
 
@@ -31,14 +32,23 @@ class Judged:
         self._first: numpy.ndarray | None = None
         self._best: numpy.ndarray | None = None
         """(prompts, judges): of each judge, its best look"""
-        held_out = [name for name in self.names if name not in (REWARD, gold)]
-        self.signals = [Signal(name, f"{name} is far from its best", FALLEN) for name in held_out]
+        self.signals = [Signal(name, f"{name} is far from its best", FALLEN) for name in self.names if name != REWARD]
         if gold is not None:
             self.signals.append(Signal(GAP, f"the reward has risen further than {gold}, its gold", most=PARTED))
 
     def begin(self, values: numpy.ndarray) -> None:
-        """values: (prompts, judges), of the beginning."""
+        """values: (prompts, judges), of the beginning. Raises ConfigError for a judge that scores none of them: nothing
+        could ever be held against it."""
+        for name, column in zip(self.names, values.T, strict=True):
+            if numpy.isnan(column).all():
+                raise ConfigError(f"monitor: {name} scores none of the watch's pictures. Name a reward that does.")
         self._first, self._best = values, values.copy()
+
+    @property
+    def blind(self) -> list[str]:
+        """Judges whose scores do not differ between the beginning's prompts, so that no distance is known."""
+        spread = [] if self._first is None else _spread(self._first).tolist()
+        return [name for name, value in zip(self.names, spread, strict=False) if math.isnan(value)]
 
     def note(self, values: numpy.ndarray) -> tuple[dict[str, float], dict[str, float]]:
         """After a look: (what is logged, each signal's distance)."""
@@ -47,17 +57,19 @@ class Judged:
         assert self._first is not None and self._best is not None
         spread = _spread(self._first)
         fallen, moved = (self._signs * _mean(values - then) / spread for then in (self._best, self._first))
-        is_better = (fallen > 0) | numpy.isnan(self._best).all(axis=0)
+        scored, of_best = ((~numpy.isnan(each)).sum(axis=0) for each in (values, self._best))
+        is_better = (fallen > 0) & (scored >= of_best)  # a look of which little is scored is no measure for later ones
         self._best[:, is_better] = values[:, is_better]
         by_name = dict(zip(self.names, fallen.tolist(), strict=True))
         distances = {each.name: by_name[each.name] for each in self.signals if each.name != GAP}
         if self._gold is not None:
-            distances[GAP] = self._gap(dict(zip(self.names, moved.tolist(), strict=True)))
+            rises = bool(is_better[self.names.index(self._gold)])
+            distances[GAP] = math.nan if rises else self._gap(dict(zip(self.names, moved.tolist(), strict=True)))
         figures = {f"monitor/{name}": value for name, value in zip(self.names, _mean(values).tolist(), strict=True)}
         return figures | {f"monitor/{name}_moved": value for name, value in distances.items()}, distances
 
     def _gap(self, moved: Mapping[str, float]) -> float:
-        """NaN while the reward has not risen: then nothing is hacked."""
+        """NaN while the reward has not risen: then nothing is hacked. Nor is it while the gold goes on rising."""
         assert self._gold is not None
         return moved[REWARD] - moved[self._gold] if moved[REWARD] > 0 else math.nan
 

@@ -55,15 +55,28 @@ def check(config: TrainConfig) -> None:
         if name not in asked:
             known = ", ".join(asked) or "none"
             raise ConfigError(f"monitor.options has some for '{name}', which the watch does not ask. It asks: {known}.")
-    if config.monitor.gold is None:
-        return
-    for setting, is_set, why in (
-        ("data", config.data is not None, "no reward is trained on"),
-        ("reward.schedule", bool(config.reward.schedule), "what the reward is changes on the way"),
-        ("reward.combine", config.reward.combine in ("zscore", "rank"), "the reward's mean never changes"),
-    ):
-        if is_set:
-            raise ConfigError(f"monitor.gold has nothing to compare with: under {setting}, {why}. Set it to null.")
+    if config.monitor.gold is not None and (why := _no_gold(config)):
+        raise ConfigError(f"monitor.gold has nothing to compare with: under {why}. Set it to null.")
+
+
+def _no_gold(config: TrainConfig) -> str:
+    """Why no gold can be held against the trained reward; "" where one can."""
+    reasons = (
+        (config.data is not None, "data, no reward is trained on"),
+        (bool(config.reward.schedule), "reward.schedule, what the reward is changes on the way"),
+        (config.reward.combine in ("zscore", "rank"), "reward.combine, the reward's mean never changes"),
+    )
+    return next((why for holds, why in reasons if holds), "")
+
+
+def gold_of(config: TrainConfig) -> str | None:
+    """`monitor.gold`; where it is null, what the card of the one trained reward says that it stands for, if the two can
+    be compared. None without a watch."""
+    monitor, name = config.monitor, config.reward.name
+    if monitor.every is None or monitor.gold is not None or not isinstance(name, str) or _no_gold(config):
+        return monitor.gold
+    card = rewards.registry.card(name) if name in rewards.registry else None
+    return card.gold if card is not None and card.gold and card.gold not in monitor.held_out else None
 
 
 def asked_for(config: TrainConfig) -> list[str]:
@@ -85,13 +98,13 @@ def build(config: TrainConfig, reward: rewards.Reward | None, vocabulary: str) -
                 timeout=config.reward.timeout, cache=config.reward.cache,
             )  # fmt: skip
         judges.append(Judge(name, built[base], part, _direction(name, config) == "lower", is_trained=base in taken))
-    if config.monitor.gold is not None and reward is not None:
+    if gold_of(config) is not None and reward is not None:
         judges.append(Judge(REWARD, reward, is_trained=True))
     return judges
 
 
 def _named(config: TrainConfig) -> list[str]:
-    gold = config.monitor.gold
+    gold = gold_of(config)
     return [*config.monitor.held_out, *([] if gold is None else [gold])]
 
 
@@ -111,6 +124,8 @@ def _refuse(name: str, config: TrainConfig) -> None:
         raise ConfigError(
             f"monitor: '{name}' is what the watch calls a figure of its own. Register it by another name."
         )
+    if name.endswith("/") and name not in rewards.registry:
+        raise ConfigError(f"monitor: '{name}' names no part after the stroke. Name one, or leave the stroke out.")
     spec = config.reward.name
     stages = [{spec: 1.0} if isinstance(spec, str) else spec, *(stage.weights for stage in config.reward.schedule)]
     if config.data is None and any(stage.get(name) for stage in stages):

@@ -55,6 +55,11 @@ class Panel:
     def __len__(self) -> int:
         return len(self._prompts)
 
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that speaks for all."""
+        return self._processes.is_main
+
     def look(self, model: FlowModel) -> View:
         """The panel by the model as it is, without noise, under the rollout's steps, guidance and solver."""
         values = torch.zeros(len(self), len(PER_PROMPT), dtype=torch.float64)

@@ -38,7 +38,7 @@ class Watch:
         self._beyond: set[str] = set()
         self._alarmed: set[str] = set()
         self.quiet = 0
-        """training steps after the last look at which no signal was beyond a line"""
+        """training steps after the last look at which no signal was beyond a line; 0: there was none"""
 
     @property
     def panel(self) -> Panel | None:
@@ -63,6 +63,8 @@ class Watch:
             view = self._panel.look(model)
             self._base = view.look
             self._judged.begin(view.judged)
+            for name in self._judged.blind if self._panel.is_main else ():
+                say(f"note: the watch cannot follow {name}: at the beginning it is the same for all prompts", err=True)
 
     def look(self, model: FlowModel, done: int) -> tuple[dict[str, float], list[Signal]]:
         """After `done` training steps: what is logged, and the signals of which this look is the alarm."""
@@ -108,7 +110,7 @@ def open_watch(
 ) -> Watch:
     """The watch that the settings ask for, over these prompts; to be closed. It compares prompts with one another: for
     fewer than two there is none. reward: the trained one. Raises as `judges.build` does."""
-    every, gold = config.monitor.every, config.monitor.gold
+    every, gold = config.monitor.every, judges.gold_of(config)
     if every is None:
         return Watch(None, None)
     if len(prompts) < 2:
