@@ -147,10 +147,7 @@ def diversity(configs: list[TrainConfig], trained: list[list[Results]], out: Pat
         for each in results:
             ours = on_test(Job(config.out, guidance_of(each), Path(config.out), label=each.label))
             theirs = on_test(Job(MODEL, guidance_of(each), out / "base", label=label(MODEL, guidance_of(each))))
-            cells = [
-                f"{ours[name]:.3f} | {share(ours, theirs, name):.2f}"
-                for name in (COMPOSITION.colors, COMPOSITION.layout)
-            ]
+            cells = [f"{ours[name]:.3f} | {share(ours, theirs, name):.2f}" for name in COMPOSITION.diversity]
             lines.append(f"| {each.label} | {' | '.join(cells)} |")
     return lines
 

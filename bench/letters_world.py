@@ -6,32 +6,28 @@ here), what a picture costs them, and the base model's dev score over guidance.
 
 from __future__ import annotations
 
-import datetime
-import platform
 import tempfile
 import time
 from pathlib import Path
 
 import click
 import numpy
-import torch
+from worlds import reconstructed, write_page, wrong_prompt
 
 from flowbench import rewards
 from flowbench.benchmarks import evaluate, find
 from flowbench.evals import load_results
-from flowbench.images import to_pil, to_tensor
 from flowbench.letters import grammar, world
 from flowbench.models import load_model
-from flowbench.store import write_text
 from flowbench.types import RewardFunction, Sample
 
 READERS = ("ocr", "letters")
 
 
 def readers() -> dict[str, RewardFunction]:
-    """As the suite has them."""
+    """As the suite has them; nothing out of the score cache, which would read no picture and take no time."""
     options = find("letters").options
-    return {name: rewards.build(name, options={name: options.get(name, {})}) for name in READERS}
+    return {name: rewards.build(name, options={name: options.get(name, {})}, cache=False) for name in READERS}
 
 
 def renders(tag: str, count: int) -> list[Sample]:
@@ -39,23 +35,6 @@ def renders(tag: str, count: int) -> list[Sample]:
     pool = [prompt for prompt in grammar.prompts("test") if prompt.tag == tag]
     chosen = [pool[int(rng.integers(len(pool)))] for _ in range(count)]
     return [Sample(prompt, world.render(world.sample_sign(prompt.metadata["text"], rng))) for prompt in chosen]
-
-
-def wrong_prompt(samples: list[Sample]) -> list[Sample]:
-    """Each picture with the next prompt that asks for something else."""
-    moved = []
-    for index, sample in enumerate(samples):
-        others = (samples[(index + shift) % len(samples)].prompt for shift in range(1, len(samples)))
-        moved.append(Sample(next(other for other in others if other != sample.prompt), sample.image))
-    return moved
-
-
-@torch.no_grad()
-def reconstructed(model: object, samples: list[Sample]) -> list[Sample]:
-    pixels = to_tensor([sample.image for sample in samples]) * 2 - 1
-    decoded = model.vae.decode(model.vae.encode(pixels).latent_dist.mean).sample
-    images = to_pil(decoded / 2 + 0.5)
-    return [Sample(sample.prompt, image) for sample, image in zip(samples, images, strict=True)]
 
 
 def exact(reader: RewardFunction, samples: list[Sample]) -> float:
@@ -68,7 +47,7 @@ def world_table(model: object, count: int) -> list[str]:
     built = readers()
     for tag in grammar.TAGS:
         samples = renders(tag, count)
-        sets = (samples, wrong_prompt(samples), reconstructed(model, samples))
+        sets = (samples, wrong_prompt(samples, lambda prompt: prompt.text), reconstructed(model, samples))
         values = [exact(built[reader], each) for each in sets for reader in READERS]
         lines.append(f"| {tag} | " + " | ".join(f"{value:.4f}" for value in values) + " |")
         click.echo(lines[-1])
@@ -112,28 +91,23 @@ def main(name: str, count: int, guidance: str, out: Path) -> None:
     table = world_table(model, count)
     with tempfile.TemporaryDirectory() as folder:
         swept = guidance_table(model, [float(scale) for scale in guidance.split(",")], Path(folder))
-    lines = [
-        "# The letters world, measured",
-        "",
-        f"`python bench/letters_world.py --count {count}`, {datetime.date.today()}, {platform.machine()}, "
-        f"torch {torch.__version__}.",
-        "",
-        f"## Readers and autoencoder: share read exactly ({count} signs of each length, test prompts)",
-        "",
+    readers_said = [
         "`ocr` is RapidOCR's recogniser alone, `letters` the exact reader. What they read of renders and of "
         "reconstructions is the ceiling of a policy's score.",
         "",
         *table,
         "",
         cost(min(count, 50)),
-        "",
-        "## Base model over guidance (dev split, 4 pictures per prompt, 10 steps)",
-        "",
-        *swept,
-        "",
     ]
-    write_text(out, "\n".join(lines))
-    click.echo(f"written: {out}")
+    write_page(
+        out,
+        "The letters world, measured",
+        f"python bench/letters_world.py --count {count}",
+        [
+            (f"Readers and autoencoder: share read exactly ({count} signs of each length, test prompts)", readers_said),
+            ("Base model over guidance (dev split, 4 pictures per prompt, 10 steps)", swept),
+        ],
+    )
 
 
 if __name__ == "__main__":

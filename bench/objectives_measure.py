@@ -82,7 +82,7 @@ def _means(results: Results, task: Task) -> dict[str, float | None]:
 
 def _evaluated(job: Job, name: str) -> Results:
     model, suite = load_model(job.model), benchmarks.find(name)
-    suite = suite.with_scorers([*suite.scorers, *job.task.scorers, job.task.colors, job.task.layout])
+    suite = suite.with_scorers([*suite.scorers, *job.task.scorers, *job.task.diversity])
     settings: dict[str, Any] = {"guidance": job.guidance, "batch_size": BATCH, "limit": job.limit}
     return load_results(benchmarks.evaluate(model, suite, out=job.out, label=job.label or None, **settings))
 

@@ -60,15 +60,18 @@ class Outcome:
         return *(median(math.inf if each is None else each for each in some) for some in needed), -last
 
     def path(self, run: Json) -> list[tuple[float, float]]:
-        """(diversity kept, dev score) of every checkpoint, at its better guidance. Kept: the lower of the shares of
-        the base's colour entropy and layout diversity at that guidance; 0 where nothing is left to measure."""
+        """(`kept_at`, dev score) of every checkpoint, at its better guidance."""
         found = []
         for point in run["curve"]:
             scale, scores = max(point["dev"].items(), key=lambda item: item[1][self.task.headline])
-            kinds = (self.task.colors, self.task.layout)
-            shares = [(scores[name] or 0.0) / self.base["dev"][scale][name] for name in kinds]
-            found.append((min(shares), scores[self.task.headline]))
+            found.append((self.kept_at(point, scale), scores[self.task.headline]))
         return found
+
+    def kept_at(self, point: Json, scale: str) -> float:
+        """Of a checkpoint on dev: the lower of the shares of the base's diversity of colours and of layouts at that
+        guidance; 0 where nothing is left to measure."""
+        ours, theirs = point["dev"][scale], self.base["dev"][scale]
+        return min((ours[name] or 0.0) / theirs[name] for name in self.task.diversity)
 
     def varied(self, run: Json) -> float | None:
         """The best dev score of a checkpoint that keeps `KEPT` of the diversity; None where none does."""
@@ -226,7 +229,7 @@ def test_table(outcomes: Sequence[Outcome], base: Json) -> list[str]:
         rows = [run["test"] for run in outcome.runs]
         cells = [outcome.recipe, each_of(f"{row['guidance']:g}" for row in rows)]
         cells += [f"{outcome.mean(name):.3f}" for name in ("official", "exclusive")]
-        cells += [f"{outcome.kept(name):.2f}" for name in (COMPOSITION.colors, COMPOSITION.layout)]
+        cells += [f"{outcome.kept(name):.2f}" for name in COMPOSITION.diversity]
         cells += [f"{fmean(run['kl_to_base'] for run in outcome.runs):.4f}", gain_over(rows, [best])]
         cells.append("–" if reference in (None, outcome) else _against(outcome, reference))
         lines.append(row_of(cells))

@@ -80,9 +80,13 @@ class Task:
         return self.headline, *self.beside
 
     @property
+    def diversity(self) -> tuple[str, str]:
+        return self.colors, self.layout
+
+    @property
     def measured(self) -> tuple[str, ...]:
         """Of every checkpoint, on dev."""
-        return *self.scores, self.colors, self.layout
+        return *self.scores, *self.diversity
 
 
 COMPOSITION = Task("composition", "shapes", "shapes", "official", ("exclusive",), held_out=("geneval/exclusive",))

@@ -113,7 +113,7 @@ def _rows(found: Sequence[Outcome]) -> list[str]:
         cells += [spread(outcome.efforts(gain, "yardsticks")) for gain in task.gains]
         cells += [spread(last, "{:.3f}"), spread(varied, "{:.3f}") if any(varied) else "none"]
         cells += [f"{outcome.mean(name):.3f}" for name in task.scores]
-        cells += [f"{outcome.kept(name):.2f}" for name in (task.colors, task.layout)]
+        cells += [f"{outcome.kept(name):.2f}" for name in task.diversity]
         cells.append(f"{fmean(run['kl_to_base'] for run in outcome.runs):.3f}")
         cells += [gain_over(rows, [best], task), _over(outcome, found[0])]
         lines.append(row_of(cells))

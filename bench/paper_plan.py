@@ -20,7 +20,8 @@ PREFERENCE = Task(
     "preference", "shapes", "shapes", "taste", ("taste_rule", "official"), scorers=("taste", "taste_rule"),
     held_out=("geneval_official",), gold="taste_rule", gains=(0.0, 1.0, 2.0, 4.0),
 )  # fmt: skip
-TEXT = Task("text", "letters", "letters", "exact", ("letters/exact", "edit"), "palette_entropy", "placement_diversity",
+TEXT = Task(
+    "text", "letters", "letters", "exact", ("letters/exact", "edit"), "palette_entropy", "placement_diversity",
     gold="letters",
 )  # fmt: skip
 PAPER = "shapes-geneval-paper"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from objectives_measure import guidance_key
 from objectives_page import KEPT, Json, Outcome, row_of
@@ -56,26 +56,25 @@ def verdict(run: Json, alarm: int | None, harms: Sequence[int | None]) -> str:
 
 def alike(outcome: Outcome, run: Json) -> int | None:
     """The step of the first checkpoint that keeps less than `KEPT` of the base's diversity."""
-    for point, scores, base in _at_one_guidance(outcome, run):
-        kinds = (outcome.task.colors, outcome.task.layout)
-        if any((scores[name] or 0.0) < KEPT * base[name] for name in kinds):
-            return int(point["step"])
-    return None
+    scale = _scale(run)
+    return next((int(point["step"]) for point in run["curve"] if outcome.kept_at(point, scale) < KEPT), None)
 
 
 def worse(outcome: Outcome, run: Json) -> int | None:
     """The step of the first checkpoint at which the score beside the headline is `FALLEN` below its best so far, the
     base's included."""
-    name = outcome.task.beside[0]
-    best = float("-inf")
-    for point, scores, base in _at_one_guidance(outcome, run):
-        best = max(best, base[name], scores[name])
-        if scores[name] <= best - FALLEN:
+    name, scale = outcome.task.beside[0], _scale(run)
+    best = outcome.base["dev"][scale][name]
+    for point in run["curve"]:
+        value = point["dev"][scale][name]
+        if value is None:  # nothing could be scored: neither better nor worse
+            continue
+        if value <= best - FALLEN:
             return int(point["step"])
+        best = max(best, value)
     return None
 
 
-def _at_one_guidance(outcome: Outcome, run: Json) -> Iterator[tuple[Json, Json, Json]]:
-    """(checkpoint, its dev scores, the base's) at the guidance that was chosen in the end."""
-    key = guidance_key(run["test"]["guidance"])
-    return ((point, point["dev"][key], outcome.base["dev"][key]) for point in run["curve"])
+def _scale(run: Json) -> str:
+    """The guidance that was chosen in the end: harms are told at one, so that no change of it looks like one."""
+    return guidance_key(run["test"]["guidance"])

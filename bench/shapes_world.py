@@ -6,53 +6,33 @@ model's dev score over guidance (the best of which is the model's default).
 
 from __future__ import annotations
 
-import datetime
-import platform
 import tempfile
 from pathlib import Path
 
 import click
 import numpy
-import torch
+from worlds import reconstructed, write_page, wrong_prompt
 
 from flowbench import prompts, rewards
 from flowbench.benchmarks import evaluate
 from flowbench.evals import load_results
-from flowbench.images import to_pil, to_tensor
 from flowbench.models import load_model
 from flowbench.prompts.leakage import leakage
 from flowbench.shapes import grammar, world
-from flowbench.store import write_text
-from flowbench.types import Prompt, Sample
+from flowbench.types import Sample
 
 
-def scored(pairs: list[tuple[Prompt, object]]) -> dict[str, float]:
+def scored(samples: list[Sample]) -> dict[str, float]:
     """Mean of every part of the GenEval score."""
-    scores = rewards.build("geneval", vocabulary="shapes")([Sample(prompt, image) for prompt, image in pairs])
+    scores = rewards.build("geneval", vocabulary="shapes")(samples)
     return {part: float(numpy.mean([score.parts[part] for score in scores])) for part in ("official", "exclusive")}
 
 
-def renders(tag: str, count: int, seed: int) -> list[tuple[Prompt, object]]:
+def renders(tag: str, count: int, seed: int) -> list[Sample]:
     rng = numpy.random.default_rng([seed, grammar.TAGS.index(tag)])
     pool = [prompt for prompt in grammar.prompts("test") if prompt.tag == tag]
     chosen = [pool[int(rng.integers(len(pool)))] for _ in range(count)]
-    return [(prompt, world.render(world.sample_scene(prompt.metadata, rng))) for prompt in chosen]
-
-
-def wrong_prompt(pairs: list[tuple[Prompt, object]]) -> list[tuple[Prompt, object]]:
-    """Each picture with the prompt of another one that asks for something else."""
-    moved = []
-    for index, (prompt, image) in enumerate(pairs):
-        others = (pairs[(index + shift) % len(pairs)][0] for shift in range(1, len(pairs)))
-        moved.append((next(o for o in others if grammar.content(o) != grammar.content(prompt)), image))
-    return moved
-
-
-@torch.no_grad()
-def reconstructed(model: object, pairs: list[tuple[Prompt, object]]) -> list[tuple[Prompt, object]]:
-    pixels = to_tensor([image for _, image in pairs]) * 2 - 1
-    decoded = model.vae.decode(model.vae.encode(pixels).latent_dist.mean).sample
-    return list(zip([prompt for prompt, _ in pairs], to_pil(decoded / 2 + 0.5), strict=True))
+    return [Sample(prompt, world.render(world.sample_scene(prompt.metadata, rng))) for prompt in chosen]
 
 
 def world_table(model: object, count: int) -> list[str]:
@@ -61,8 +41,9 @@ def world_table(model: object, count: int) -> list[str]:
         "|---|---:|---:|---:|---:|---:|",
     ]
     for tag in grammar.TAGS:
-        pairs = renders(tag, count, 0)
-        truth, wrong, rebuilt = scored(pairs), scored(wrong_prompt(pairs)), scored(reconstructed(model, pairs))
+        samples = renders(tag, count, 0)
+        sets = (samples, wrong_prompt(samples, grammar.content), reconstructed(model, samples))
+        truth, wrong, rebuilt = map(scored, sets)
         values = (truth["official"], truth["exclusive"], wrong["official"], rebuilt["official"], rebuilt["exclusive"])
         lines.append(f"| {tag} | " + " | ".join(f"{value:.4f}" for value in values) + " |")
     return lines
@@ -102,30 +83,22 @@ def main(name: str, count: int, guidance: str, out: Path) -> None:
     scales = [float(scale) for scale in guidance.split(",")]
     with tempfile.TemporaryDirectory() as folder:
         swept = guidance_table(model, scales, Path(folder))
-    lines = [
-        "# The built-in world, measured",
-        "",
-        f"`python bench/shapes_world.py --count {count}`, {datetime.date.today()}, {platform.machine()}, "
-        f"torch {torch.__version__}.",
-        "",
-        f"## Detector and autoencoder ({count} scenes per tag, test prompts)",
-        "",
-        *world_table(model, count),
-        "",
-        "## Base model over guidance (dev split, 4 pictures per prompt, 10 steps)",
-        "",
-        *swept,
-        "",
-        "## What train and test share",
-        "",
+    shared = [
         "No whole prompt is shared in counting, colors, position and color_attr; single_object and two_object "
         "share all of theirs and are evaluated on unseen seeds.",
         "",
         *leakage_table(),
-        "",
     ]
-    write_text(out, "\n".join(lines))
-    click.echo(f"written: {out}")
+    write_page(
+        out,
+        "The built-in world, measured",
+        f"python bench/shapes_world.py --count {count}",
+        [
+            (f"Detector and autoencoder ({count} scenes per tag, test prompts)", world_table(model, count)),
+            ("Base model over guidance (dev split, 4 pictures per prompt, 10 steps)", swept),
+            ("What train and test share", shared),
+        ],
+    )
 
 
 if __name__ == "__main__":

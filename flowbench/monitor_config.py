@@ -29,15 +29,19 @@ class MonitorConfig(Frozen):
     on_alarm: Literal["warn", "stop", "rollback"] = "warn"
     """`stop`: the run ends with a checkpoint; `rollback`: it ends, and stands for its best checkpoint from before."""
 
+    @property
+    def named(self) -> list[str]:
+        """The rewards that look on, as the settings name them."""
+        return [*self.held_out, *([] if self.gold is None else [self.gold])]
+
     @model_validator(mode="after")
     def _looks(self) -> MonitorConfig:
         given = {"held_out": self.held_out, "gold": self.gold, "options": self.options}
         what = next((name for name, value in given.items() if value), None)
         if self.every is None and what is not None:
             raise ValueError(f"{what} has no effect: every is null, so that nothing is looked at")
-        named = [*self.held_out, *([] if self.gold is None else [self.gold])]
-        if len(set(named)) < len(named):
-            raise ValueError(f"{', '.join(named)}: name each of held_out and gold once")
+        if len(set(self.named)) < len(self.named):
+            raise ValueError(f"{', '.join(self.named)}: name each of held_out and gold once")
         if self.on_alarm != "warn" and self.every is None:
             raise ValueError(f"on_alarm {self.on_alarm} has no effect: every is null, so that nothing is looked at")
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -121,7 +122,10 @@ def _command(folder: Path, adapters: dict[int, Path], suite: str | None) -> str:
         own = suite_of(config.prompts.name, "dev") if suite is None else None
         suite = suite or (own.name if own else None)
     base = (config.adapter.start or config.model.name) if config is not None else "BASE"
-    rest = f"--suite {suite or 'NAME'} --out {folder}"
     first, *others = adapters.values()
+    commands = [
+        shlex.join(["flowbench", "eval", "--ckpt", str(each), "--suite", suite or "NAME", "--out", str(folder)])
+        for each in (base, first)
+    ]
     last = f", and so on for {len(others)} more" if others else ""
-    return f"flowbench eval --ckpt {base} {rest}, then flowbench eval --ckpt {first} {rest}{last}."
+    return f"{', then '.join(commands)}{last}."

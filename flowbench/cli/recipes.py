@@ -147,8 +147,7 @@ def check_names(config: TrainConfig) -> None:
     for reward in [name] if isinstance(name, str) else name:
         if reward not in registry:
             registry.get(reward)
-    judges = [*config.monitor.held_out, *([config.monitor.gold] if config.monitor.gold else [])]
-    for judge in judges:
+    for judge in config.monitor.named:
         if judge not in registry and judge.partition("/")[0] not in registry:
             registry.get(judge.partition("/")[0])
     try:
@@ -195,10 +194,11 @@ def _learn_from_file(tree: dict[str, Any], rewards: Sequence[str]) -> None:
 
 def _drop_trained_judges(monitor: dict[str, Any], trained: Set[str]) -> None:
     """Take out of a recipe's watch the rewards that are now trained on, which cannot be held against themselves."""
-    if monitor.get("gold") in trained:
+    gold, held_out = monitor.get("gold"), monitor.get("held_out")
+    if isinstance(gold, str) and gold in trained:
         monitor["gold"] = None
-    if monitor.get("held_out"):
-        monitor["held_out"] = [name for name in monitor["held_out"] if name not in trained]
+    if isinstance(held_out, list):  # anything else, and what is no name in it, is left for pydantic to refuse
+        monitor["held_out"] = [name for name in held_out if not (isinstance(name, str) and name in trained)]
 
 
 def _section(tree: dict[str, Any], name: str) -> dict[str, Any]:

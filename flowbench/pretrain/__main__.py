@@ -7,7 +7,7 @@ hours; `--stage decoder` needs only the first two stages and can run beside the 
 from __future__ import annotations
 
 import importlib
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -25,7 +25,7 @@ STAGES = ("text", "vae", "transformer", "decoder", "export")
 TEXT = StageConfig(steps=1500, lr=2e-3, ema=0.99)
 VAE = StageConfig(steps=5000, lr=2e-3, ema=0.998)
 DECODER = StageConfig(steps=5000, lr=1e-3, ema=0.998)
-TRANSFORMER = StageConfig(steps=0, lr=2e-3, ema=0.999, warmup=200, log_every=100, save_every=1000)
+TRANSFORMER = partial(StageConfig, lr=2e-3, ema=0.999, warmup=200, log_every=100, save_every=1000)
 """But for the steps, which are the world's."""
 VAE_BATCH, TRANSFORMER_BATCH, CORPUS = 64, 128, 120_000
 
@@ -61,7 +61,7 @@ def main(name: str, out: Path, stage: str, seed: int, threads: int, steps: int |
         if stage == "decoder":
             return
     corpus = transformer.build_corpus(out, world, tokenizer, encoders, autoencoder, CORPUS, seed)
-    config = replace(TRANSFORMER, steps=steps or world.steps)
+    config = TRANSFORMER(steps=steps or world.steps)
     model = transformer.train_transformer(out, corpus, config, TRANSFORMER_BATCH, seed)
     if stage == "transformer":  # the decoder may still be in the making
         return

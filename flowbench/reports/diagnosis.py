@@ -190,8 +190,15 @@ class Course:
         it wavers by a picture or two."""
         if self._value(self.headline, after) >= self._value(self.headline, before):
             return True
-        pair = [self.points[after].results, self.points[before].results]
-        return not paired(aligned(pair, self.headline.metric), draws_for(1)).p <= SIZE
+        if (before, after) not in self._tested:
+            pair = [self.points[after].results, self.points[before].results]
+            self._tested[before, after] = paired(aligned(pair, self.headline.metric), draws_for(1)).p
+        return not self._tested[before, after] <= SIZE
+
+    @cached_property
+    def _tested(self) -> dict[tuple[int, int], float]:
+        """p of the headline between two points, as far as it was asked for: the same for every metric."""
+        return {}
 
     def _value(self, facts: Facts, place: int) -> float:
         """Of which more is better."""

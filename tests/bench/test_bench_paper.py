@@ -123,6 +123,9 @@ def test_alarms_against_what_went_wrong(docs):
     for point, (kept, exclusive) in zip(run["curve"], [(0.9, 0.77), (0.8, 0.76), (0.6, 0.74)], strict=True):
         point["dev"]["1.5"] |= {"layout_diversity": 0.2 * kept, "exclusive": exclusive}
     assert (paper_watch.alike(outcome, run), paper_watch.worse(outcome, run)) == (30, 30)
+    run["curve"][2]["dev"]["1.5"]["exclusive"] = None  # nothing was scored
+    assert paper_watch.worse(outcome, run) is None
+    run["curve"][2]["dev"]["1.5"]["exclusive"] = 0.74
     run["watch"] = {"every": 15, "looks": [], "alarms": [{"step": 15, "sentences": ["alike", "grey"]}]}
     outcome = replace(outcome, runs=(run, run | {"watch": run["watch"] | {"alarms": []}}, outcome.runs[0]))
     lines = paper_watch.watch_rows([outcome])

@@ -36,6 +36,14 @@ def test_what_is_trained_on_no_longer_looks_on(tmp_path: Path) -> None:
     assert resolved("letters-ocr", rewards=("ocr",)).monitor.gold == "letters"
 
 
+@pytest.mark.parametrize("monitor", ["held_out: jpeg", "held_out: [[jpeg]]", "gold: [jpeg]"])
+def test_a_watch_that_is_no_watch_is_one_sentence(tmp_path: Path, monitor: str) -> None:
+    recipe = tmp_path / "odd.yaml"
+    recipe.write_text(f"monitor: {{every: 5, {monitor}}}\n")
+    with pytest.raises(ConfigError, match=r"setting 'monitor\.(held_out|gold)"):
+        resolved(str(recipe), rewards=("geneval",))
+
+
 def test_an_objective_takes_the_models_recipe_for_it() -> None:
     said: list[str] = []
     assert resolved(objective="nft", said=said) == resolved("shapes-nft")

@@ -29,12 +29,6 @@ def read_exactly(samples: list[Sample]) -> float:
     return float(numpy.mean([score.parts["exact"] for score in rewards.build("letters")(samples)]))
 
 
-def test_at_most_twelve_megabytes_and_nothing_pickled():
-    files = [path for path in WEIGHTS.rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} <= {".safetensors", ".json", ".txt"}
-    assert sum(path.stat().st_size for path in files if path.suffix == ".safetensors") <= 12e6
-
-
 def test_its_recipe_is_its_own(model):
     from flowbench.cli.recipes import recipe_of
 

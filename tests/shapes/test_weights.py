@@ -28,12 +28,6 @@ def pick(tag: str, count: int) -> list[Prompt]:
     return [pool[index % len(pool)] for index in range(count)]
 
 
-def test_at_most_twelve_megabytes_and_nothing_pickled():
-    files = [path for path in WEIGHTS.rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} <= {".safetensors", ".json", ".txt"}
-    assert sum(path.stat().st_size for path in files if path.suffix == ".safetensors") <= 12e6
-
-
 @pytest.mark.parametrize("tag", grammar.TAGS)
 def test_reconstructions_keep_the_score(model, tag):
     rng = numpy.random.default_rng(11)

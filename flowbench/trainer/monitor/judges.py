@@ -104,8 +104,7 @@ def build(config: TrainConfig, reward: rewards.Reward | None, vocabulary: str) -
 
 
 def _named(config: TrainConfig) -> list[str]:
-    gold = gold_of(config)
-    return [*config.monitor.held_out, *([] if gold is None else [gold])]
+    return config.monitor.model_copy(update={"gold": gold_of(config)}).named
 
 
 def _parted(name: str) -> tuple[str, str]:
